@@ -1,0 +1,1 @@
+"""Configuration of the gateway: records, loading from file and environment, problems."""

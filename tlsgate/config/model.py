@@ -1,0 +1,225 @@
+"""Frozen records of the gateway's configuration (tyk.conf's shape); knows nothing of files, environment or defaults written out.
+
+Names are tyk.conf's where Tyk has the field; our own live below ``tlsgate`` (:class:`OwnSettings`). Durations are seconds.
+Source: Tyk documentation, "Gateway configuration options"; ``docs/parity.md`` for what differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "AccessLogSettings",
+    "ConnectionLimits",
+    "ControlSettings",
+    "GatewayConfig",
+    "HttpServerOptions",
+    "LegacyCertificate",
+    "OwnSettings",
+    "PortRange",
+    "PortWhitelist",
+    "ProxyDefaults",
+    "SecuritySettings",
+    "StorageSettings",
+]
+
+
+class LegacyCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """``http_server_options.certificates[]`` (deprecated in Tyk, still read)."""
+
+    domain_name: str = ""
+    cert_file: str
+    key_file: str
+
+
+class HttpServerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``http_server_options``."""
+
+    use_ssl: bool = False
+    ssl_certificates: tuple[str, ...] = ()
+    certificates: tuple[LegacyCertificate, ...] = ()
+    server_name: str = ""
+    min_version: int = 771
+    max_version: int = 772
+    ssl_ciphers: tuple[str, ...] = ()
+    skip_client_ca_announcement: bool = False
+    read_timeout_s: float = 120.0
+    write_timeout_s: float = 120.0
+    enable_websockets: bool = False
+    flush_interval_ms: int = 0
+    enable_strict_routes: bool = False
+    enable_path_prefix_matching: bool = True
+    """True when absent (decisions 4.2); an explicit ``false`` is Tyk's behaviour."""
+    enable_path_suffix_matching: bool = True
+    skip_url_cleaning: bool = False
+    skip_target_path_escaping: bool = False
+    max_request_body_size: int = 0
+    """Bytes; 0 is no limit."""
+    xff_depth: int = 0
+
+
+class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``security``."""
+
+    apis: tuple[str, ...] = ()
+    """``certificates.apis``: references added to each static-mTLS API."""
+    upstream: tuple[tuple[str, str], ...] = ()
+    """``certificates.upstream``: (domain, reference)."""
+    control_api: tuple[str, ...] = ()
+    control_api_use_mutual_tls: bool = False
+    pinned_public_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(domain, references)."""
+    warning_threshold_days: int = 30
+    """``certificate_expiry_monitor.warning_threshold_days``."""
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``storage``: validated now, opened by a later issue."""
+
+    type: str = "sqlite"
+    """``sqlite``, ``memory`` or ``redis``."""
+    path: str = "tlsgate.db"
+    host: str = "localhost"
+    port: int = 6379
+
+
+class PortRange(msgspec.Struct, frozen=True, kw_only=True):
+    """``ranges[]`` of a ports whitelist."""
+
+    first: int
+    last: int
+
+
+class PortWhitelist(msgspec.Struct, frozen=True, kw_only=True):
+    """``ports_whitelist.<protocol>``."""
+
+    ranges: tuple[PortRange, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``control_api_hostname``, ``control_api_port`` and the secret."""
+
+    hostname: str = ""
+    port: int = 0
+    """0: the gateway's own port."""
+    secret: str = ""
+    health_endpoint: str = "hello"
+    readiness_endpoint: str = "ready"
+
+
+class ProxyDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Gateway-wide upstream settings."""
+
+    default_timeout_s: float = 30.0
+    """``proxy_default_timeout``: dial and wait for the response head; 0 in the file is 30."""
+    max_idle_connections: int = 0
+    max_idle_connections_per_host: int = 100
+    close_connections: bool = False
+    """``proxy_close_connections``."""
+    insecure_skip_verify: bool = False
+    min_version: int = 771
+    max_version: int = 772
+    ciphers: tuple[str, ...] = ()
+    force_common_name_check: bool = False
+
+
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.limits``: our own limits (reliability reference, section 4)."""
+
+    handshake_timeout_s: float = 10.0
+    head_timeout_s: float = 10.0
+    idle_timeout_s: float = 60.0
+    """Keep-alive: from the end of an answer to the first byte of the next request."""
+    write_idle_timeout_s: float = 60.0
+    close_timeout_s: float = 5.0
+    max_head_bytes: int = 16384
+    max_target_bytes: int = 8192
+    max_fields: int = 100
+    max_connections: int = 20000
+    max_handshakes: int = 1000
+    """Handshakes under way at once over all listeners."""
+    body_min_rate: int = 500
+    """Bytes per second, after the first ten seconds of a body."""
+    buffer_bytes: int = 262144
+    """Marks of back-pressure, each way."""
+    upstream_connect_timeout_s: float = 5.0
+    upstream_idle_s: float = 90.0
+    stream_idle_s: float = 3600.0
+    """Upgraded connections and raw services without a byte either way."""
+    max_client_chain: int = 8
+    """Certificates that a client may send after its leaf."""
+    backlog: int = 1024
+
+
+class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.log``."""
+
+    access: bool = False
+    json: bool = True
+    file: str = ""
+    """Empty is standard error."""
+    level: str = "info"
+
+
+class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate``: everything of ours; unknown members are errors."""
+
+    development: bool = False
+    api_definitions: tuple[dict[str, Any], ...] = ()
+    """Inline definitions, Classic or OAS."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) whose ``X-Forwarded-For`` and ``X-Real-IP`` are believed; empty is nobody."""
+    underscore_headers: str = "drop"
+    """``drop``, ``refuse`` or ``allow`` request header names with an underscore."""
+    keep_client_certificate_headers: bool = False
+    """True passes ``X-Forwarded-Client-Cert`` and its kind through from clients (Tyk's behaviour; a security hole)."""
+    alias_routes: bool = True
+    """Serve each API under ``/<api_id>/`` as well (Tyk)."""
+    upstream_ca: tuple[str, ...] = ()
+    """References of CAs for upstreams instead of the system's store."""
+    limits: ConnectionLimits = ConnectionLimits()
+    log: AccessLogSettings = AccessLogSettings()
+    certificate_folders: tuple[str, ...] = ()
+    upstream_error_status: int = 500
+    """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    source: str = ""
+    """The file it came from."""
+    listen_address: str = ""
+    listen_port: int = 8080
+    """0 takes any free port, printed on start."""
+    hostname: str = ""
+    node_secret: str = ""
+    control: ControlSettings = ControlSettings()
+    app_path: str = ""
+    policy_source: str = "file"
+    policy_path: str = ""
+    policy_record_name: str = ""
+    template_path: str = ""
+    http: HttpServerOptions = HttpServerOptions()
+    security: SecuritySettings = SecuritySettings()
+    storage: StorageSettings = StorageSettings()
+    proxy: ProxyDefaults = ProxyDefaults()
+    enable_custom_domains: bool = False
+    close_connections: bool = False
+    hide_generator_header: bool = False
+    ignore_endpoint_case: bool = False
+    override_messages: tuple[tuple[str, int, str], ...] = ()
+    """(id, status or 0, message or empty)."""
+    error_overrides: tuple[Any, ...] = ()
+    """``model.api.ErrorOverride`` records."""
+    disable_ports_whitelist: bool = False
+    ports_whitelist: tuple[tuple[str, PortWhitelist], ...] = ()
+    graceful_shutdown_timeout_s: float = 30.0
+    pid_file: str = ""
+    secrets: dict[str, str] = {}
+    own: OwnSettings = OwnSettings()
+    raw: dict[str, Any] = {}
+    """The tree as read, after environment overrides."""

@@ -1,0 +1,1 @@
+"""API definitions in Tyk's two forms, read into ``model.api``."""

@@ -1,0 +1,185 @@
+"""The exception tree and the frozen catalogue of statuses and messages that clients can see; knows nothing of how they are sent.
+
+Nothing else in the product spells out a status or message for a client: steps raise :class:`Refusal` with an id of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+__all__ = [
+    "CATALOGUE",
+    "CatalogueEntry",
+    "ConfigError",
+    "PkiError",
+    "Problem",
+    "Refusal",
+    "StoreUnavailable",
+    "TlsgateError",
+    "UpstreamError",
+    "WireError",
+]
+
+
+class TlsgateError(Exception):
+    """Root of all errors of this product that are not our own programming mistakes."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong in a file that an operator wrote."""
+
+    file: str
+    """The file, or ``environment``, or ``inline``."""
+    path: str
+    """Where in the file: ``http_server_options.min_version``."""
+    value: str
+    """What stands there, shortened; never a secret."""
+    message: str
+    """What is wrong."""
+    remedy: str = ""
+    """What to do about it."""
+    severity: str = "error"
+    """``error`` (check fails) or ``warning``."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.path}" if self.path else self.file
+        text = f"{self.severity}: {where}: {self.message}"
+        if self.value:
+            text += f" (value: {self.value})"
+        if self.remedy:
+            text += f"; {self.remedy}"
+        return text
+
+
+class ConfigError(TlsgateError):
+    """Configuration that cannot be used; carries every problem found, not the first one only."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class WireError(TlsgateError):
+    """The peer broke the protocol.
+
+    :param reason: for the log, never sent.
+    :param status_hint: HTTP status for the answer before the connection closes, where an answer is possible.
+    """
+
+    def __init__(self, reason: str, status_hint: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status_hint = status_hint
+
+
+class PkiError(TlsgateError):
+    """A certificate, key or list of them that cannot be used."""
+
+
+class StoreUnavailable(TlsgateError):
+    """The store did not answer in time."""
+
+
+class UpstreamError(TlsgateError):
+    """An upstream failed to give an answer.
+
+    :param refusal: id of the catalogue (``upstream.*``).
+    :param flag: three-letter flag for access logs (Tyk's error flags).
+    :param reason: for the log, never sent.
+    """
+
+    def __init__(self, refusal: str, flag: str, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+        self.flag = flag
+        self.reason = reason
+
+
+class CatalogueEntry(NamedTuple):
+    """What a client sees for one id."""
+
+    status: int
+    message: str
+    flag: str = ""
+    """Three-letter error flag of access logs and ``error_overrides``."""
+    plain: bool = False
+    """Sent as plain text with exactly ``message`` as body, instead of the JSON or XML error body."""
+
+
+class Refusal(TlsgateError):
+    """A request that is answered with an entry of the catalogue.
+
+    :param id: id of the catalogue.
+    :param detail: why, for the log; never sent.
+    :param fields: values for ``{name}`` placeholders of the message.
+    :param headers: further response headers.
+    :param close: the connection closes after the answer.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        detail: str = "",
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        close: bool = False,
+    ) -> None:
+        super().__init__(f"{id}: {detail}" if detail else id)
+        self.id = id
+        self.detail = detail
+        self.fields = fields
+        self.headers = headers
+        self.close = close
+
+
+CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
+    {
+        # Wire (answered before a route is known; the connection closes)
+        "wire.bad_request": CatalogueEntry(400, "Bad Request", "CRQ"),
+        "wire.head_too_large": CatalogueEntry(431, "Request Header Fields Too Large", "CRQ"),
+        "wire.target_too_long": CatalogueEntry(414, "URI Too Long", "CRQ"),
+        "wire.timeout": CatalogueEntry(408, "Request Timeout", "CRQ"),
+        "wire.not_implemented": CatalogueEntry(501, "Not Implemented", "CRQ"),
+        "wire.version": CatalogueEntry(505, "HTTP Version Not Supported", "CRQ"),
+        "wire.connect": CatalogueEntry(405, "Method Not Allowed", "CMM"),
+        "wire.expectation": CatalogueEntry(417, "Expectation Failed", "CRQ"),
+        "wire.misdirected": CatalogueEntry(421, "Misdirected Request", "CRQ"),
+        "wire.plain_on_tls": CatalogueEntry(400, "Client sent an HTTP request to an HTTPS server.", "CRQ", plain=True),
+        # Routing
+        "route.not_found": CatalogueEntry(404, "Not Found", "NRH", plain=True),
+        "route.ambiguous_path": CatalogueEntry(400, "Bad Request", "CRQ"),
+        "method.not_supported": CatalogueEntry(405, "Method Not Allowed", "CMM"),
+        "control.forbidden": CatalogueEntry(403, "Attempted administrative access with invalid or missing key!", "EAD"),
+        # Version and path lists
+        "version.not_found": CatalogueEntry(403, "Version information not found", "EAD"),
+        "version.ambiguous_default": CatalogueEntry(403, "Ambiguous default API version for this non-versioned API", "EAD"),
+        "version.no_default": CatalogueEntry(403, "No default API version for this non-versioned API found", "EAD"),
+        "version.expired": CatalogueEntry(403, "Api Version has expired, please check documentation or contact administrator", "EAD"),
+        "api.expired": CatalogueEntry(403, "API has expired, please check documentation or contact administrator", "EAD"),
+        "endpoint.forbidden": CatalogueEntry(403, "Requested endpoint is forbidden", "EAD"),
+        # Addresses
+        "address.forbidden": CatalogueEntry(403, "access from this IP has been disallowed", "EAD"),
+        # Client certificates
+        "tls.not_enabled": CatalogueEntry(403, "TLS not enabled", "CRQ"),
+        "cert.missing": CatalogueEntry(403, "Client TLS certificate is required", "CRQ"),
+        "cert.expired": CatalogueEntry(403, "Certificate has expired", "CMM"),
+        "cert.not_allowed": CatalogueEntry(403, "Certificate with SHA256 {fingerprint} not allowed", "CMM"),
+        # Sizes
+        "size.too_large": CatalogueEntry(413, "Request Entity Too Large\n", "BTL", plain=True),
+        "size.length_required": CatalogueEntry(411, "Content length is required for this request", "CLM"),
+        "size.length_invalid": CatalogueEntry(400, "content length is not a valid Integer", "CLM"),
+        "size.limit": CatalogueEntry(400, "Request is too large", "BTL"),
+        # Upstream
+        "upstream.timeout": CatalogueEntry(504, "Upstream service reached hard timeout.", "URT"),
+        "upstream.failed": CatalogueEntry(500, "There was a problem proxying the request", "UCF"),
+        "upstream.lookup": CatalogueEntry(500, "Upstream host lookup failed", "DNS"),
+        "upstream.all_down": CatalogueEntry(503, "all hosts are down\n", "NHU", plain=True),
+        "client.gone": CatalogueEntry(499, "Client closed request", "CDC"),
+        # Ours
+        "internal": CatalogueEntry(500, "There was a problem proxying the request", "URS"),
+        "overloaded": CatalogueEntry(503, "Service temporarily unavailable.", "URS"),
+    }
+)

@@ -1,0 +1,1 @@
+"""Checks before authentication, one per file; nothing here reads the body or a store."""

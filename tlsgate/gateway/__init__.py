@@ -1,0 +1,1 @@
+"""The data path: listeners, HTTP channel, resource tree, pipeline, generations."""

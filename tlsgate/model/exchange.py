@@ -1,0 +1,155 @@
+"""The one mutable record of a request on its way through the pipeline; knows nothing of transports, parsers or Twisted.
+
+Bytes are as on the wire. Steps read it and note what they decided; only the pipeline and the proxy change the request parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tlsgate.model.api import ApiDefinition
+    from tlsgate.model.tls import TlsFacts
+
+__all__ = ["BodySink", "Connection", "Exchange", "HeaderList", "RequestBody"]
+
+HeaderList = list[tuple[bytes, bytes]]
+"""Header lines in order: (name as sent, value)."""
+
+
+class BodySink(Protocol):
+    """Where body bytes go."""
+
+    def body_chunk(self, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def body_end(self, trailers: HeaderList) -> None:
+        """The body is complete."""
+        ...
+
+    def body_failed(self, reason: str) -> None:
+        """The body breaks off; never a clean end."""
+        ...
+
+
+class RequestBody(Protocol):
+    """The request body, not read before somebody attaches a sink."""
+
+    length: int | None
+    """Declared length in bytes; 0 for no body; None for chunked."""
+
+    def attach(self, sink: BodySink) -> None:
+        """Start the flow (and send ``100 Continue`` if the client waits for it)."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading from the client (back-pressure)."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class Connection:
+    """What is known of the client's connection; one per connection, shared by its exchanges."""
+
+    __slots__ = ("id", "is_tls", "listener_port", "peer_address", "peer_port", "tls", "verdicts")
+
+    def __init__(self, id: str, peer_address: str, peer_port: int, listener_port: int, is_tls: bool) -> None:
+        self.id = id
+        self.peer_address = peer_address
+        """Textual IP address."""
+        self.peer_port = peer_port
+        self.listener_port = listener_port
+        self.is_tls = is_tls
+        self.tls: TlsFacts | None = None
+        self.verdicts: dict[Any, Any] = {}
+        """Cache of allow-list judgements on this connection's leaf, keyed by the allow list object."""
+
+
+class Exchange:
+    """One request and what became of it."""
+
+    __slots__ = (
+        "api",
+        "body",
+        "canonical",
+        "client_address",
+        "connection",
+        "context",
+        "detail",
+        "entered_at",
+        "flag",
+        "headers",
+        "host",
+        "ignored",
+        "index",
+        "keep_alive",
+        "matched",
+        "method",
+        "number",
+        "path",
+        "query",
+        "refusal",
+        "remaining_path",
+        "response_bytes",
+        "response_headers",
+        "route",
+        "status",
+        "target",
+        "upgrade",
+        "upstream",
+        "version",
+    )
+
+    def __init__(self, connection: Connection, number: int, method: bytes, target: bytes, headers: HeaderList) -> None:
+        self.connection = connection
+        self.number = number
+        self.method = method
+        self.target = target
+        """Request target as sent (origin-form after ``wire.framing`` looked at it)."""
+        self.headers = headers
+        self.index: dict[bytes, bytes] = {}
+        """Lower-case name to value; several lines are joined by ``, `` (set by ``wire.framing.examine``)."""
+        self.host = ""
+        """Normalised host name without port (``wire.names``)."""
+        self.path = b""
+        """Path as sent, without query (``wire.target``)."""
+        self.canonical = b""
+        """The one reading of the path that routing and rules use (``wire.target``): unreserved escapes decoded."""
+        self.query: bytes | None = None
+        """Query as sent without the question mark; None when there is no question mark."""
+        self.version = 11
+        """10 or 11."""
+        self.keep_alive = True
+        self.upgrade = b""
+        """Lower-case protocol of a valid Upgrade request, else empty."""
+        self.body: RequestBody | None = None
+        self.api: ApiDefinition | None = None
+        self.route: Any = None
+        """The compiled API (``gateway.compile.CompiledApi``)."""
+        self.matched = b""
+        """The part of ``path`` that the listen path matched."""
+        self.remaining_path = b""
+        """Canonical path below the listen path, with a leading slash: what path rules speak of."""
+        self.client_address = connection.peer_address
+        """Address for IP lists and logs (forwarding headers only from trusted proxies)."""
+        self.ignored = False
+        """An ``ignored`` path: keys and client certificates are not asked for."""
+        self.context: dict[str, Any] | None = None
+        """Context variables, when the API has them on."""
+        self.entered_at = 0.0
+        """Monotonic seconds."""
+        self.status = 0
+        self.response_headers: HeaderList = []
+        """Headers that steps add to any answer, errors included (CORS)."""
+        self.response_bytes = 0
+        self.refusal = ""
+        """Catalogue id, for refused requests."""
+        self.detail = ""
+        """Why, for the log."""
+        self.flag = ""
+        self.upstream = ""
+        """host:port of the upstream that was used."""

@@ -1,0 +1,1 @@
+"""Certificates, chains, allow lists and pins: no I/O beyond reading named files, no event loop."""

@@ -1,0 +1,1 @@
+"""Connections to upstreams and the streams through them."""

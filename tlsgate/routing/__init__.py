@@ -1,0 +1,1 @@
+"""From (port, name) to TLS policy and from (port, host, path) to API: immutable tables."""

@@ -1,0 +1,1 @@
+"""The TLS edge on OpenSSL: contexts, server certificates, streams, facts."""

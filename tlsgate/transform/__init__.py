@@ -1,0 +1,1 @@
+"""Changes to requests and responses, one step per file."""
