@@ -185,6 +185,10 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     certificate_folders: tuple[str, ...] = ()
     upstream_error_status: int = 500
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
+    require_client_usage: bool = True
+    """``client_certificates.require_client_usage``: default of the setting of the same name under ``x-tlsgate``."""
+    require_explicit_authentication: bool = False
+    """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +224,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     graceful_shutdown_timeout_s: float = 30.0
     pid_file: str = ""
     secrets: dict[str, str] = {}
+    kv_base_path: str = ""
+    """``kv.file.base_path``: the folder of ``file://`` references; empty is none."""
     own: OwnSettings = OwnSettings()
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

@@ -143,6 +143,8 @@ class VersionSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     """``global_enforce_timeout``; 0 is none."""
     timeout_rules: tuple[TimeoutRule, ...] = ()
+    refusal: str = ""
+    """Catalogue id with which every request is refused (``version.no_default``, ``version.ambiguous_default``); empty is none."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from tlsgate.errors import Refusal
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.tls import TlsFacts
 
@@ -28,7 +29,7 @@ class BodySink(Protocol):
         """The body is complete."""
         ...
 
-    def body_failed(self, reason: str) -> None:
+    def body_failed(self, refusal: Refusal) -> None:
         """The body breaks off; never a clean end."""
         ...
 
@@ -73,6 +74,7 @@ class Exchange:
     """One request and what became of it."""
 
     __slots__ = (
+        "alias",
         "api",
         "body",
         "canonical",
@@ -130,8 +132,10 @@ class Exchange:
         self.api: ApiDefinition | None = None
         self.route: Any = None
         """The compiled API (``gateway.compile.CompiledApi``)."""
+        self.alias = False
+        """Found under ``/<api_id>/``, which never goes upstream."""
         self.matched = b""
-        """The part of ``path`` that the listen path matched."""
+        """The part of ``canonical`` that the listen path matched."""
         self.remaining_path = b""
         """Canonical path below the listen path, with a leading slash: what path rules speak of."""
         self.client_address = connection.peer_address

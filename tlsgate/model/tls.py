@@ -68,6 +68,8 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Hexadecimal, for logs and forwarding."""
     chain: tuple[bytes, ...] = ()
     """DER of the certificates sent after the leaf, in order, bounded in number and size."""
+    weakness: str = ""
+    """Why the leaf's key or signature is too weak to be believed (RSA under 2048 bits, SHA-1); empty when it is fine."""
 
 
 class TlsFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Benchmarks: tlsgate and other proxies side by side on one machine; see README.md."""

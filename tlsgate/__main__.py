@@ -1,0 +1,191 @@
+"""Command line: `tlsgate` and `python -m tlsgate`; knows which function serves which command and nothing of how they do it.
+
+Each command imports what it needs when it runs, so that `tlsgate --help` and `tlsgate check` need no event loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tlsgate import __version__
+from tlsgate.clock import SystemClock
+from tlsgate.config.environment import OMIT_FILE, omits_file
+from tlsgate.errors import ConfigError, Problem, TlsgateError
+
+__all__ = ["main"]
+
+_EPILOG = """\
+commands by task:
+  try it                tlsgate certs dev --out certs/dev, then tlsgate run --config conf/tlsgate.json
+  before a reload       tlsgate check --config FILE && systemctl reload tlsgate
+  as twistd plugin      twistd -n tlsgate --config FILE
+
+exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage.
+"""
+
+_RUN = """\
+Runs the gateway in the foreground until SIGTERM or SIGINT.
+
+FILE has tyk.conf's shape: JSON, or YAML when its name ends in .yaml or .yml; settings of our own live under
+the key "tlsgate". TYK_GW_* variables override single fields, for instance TYK_GW_LISTENPORT=8443.
+
+One line per listener goes to standard output as soon as it accepts connections:
+  listening role=gateway address=127.0.0.1 port=8443 tls=yes
+The log goes to standard error. GET /hello answers from then on.
+
+signals:
+  SIGHUP   reload definitions, certificates and what else can change; if that fails, the old state stays
+  SIGTERM  stop accepting, let requests in flight finish (graceful_shutdown_timeout_duration), exit with 0
+"""
+
+_CHECK = """\
+Reads everything that `run` would read: the configuration, TYK_GW_* variables, API definitions, certificates and keys.
+All problems are reported at once, one per line, with file, path, value and remedy. Nothing is started or changed.
+"""
+
+_CERTS_DEV = """\
+Makes certificates for development: a CA, a server certificate, clients alice and bob of that CA, and mallory, a client
+of a foreign CA, so that refusals can be seen too. Keys are readable by their owner only.
+
+A set that is complete, has a week to live and carries the hosts is left alone, unless --force is given.
+Not for production: the CA's key lies next to the certificates.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: command line without the program's name; None takes the process's own.
+    :returns: exit status: 0 for success, 1 when a problem was named on standard error.
+    :raises SystemExit: for wrong usage (2) and for `--help` (0).
+    """
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        _report(error.problems)
+        return 1
+    except (TlsgateError, OSError) as error:
+        sys.stderr.write(f"tlsgate: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tlsgate",
+        description="TLS-terminating, mTLS-first API gateway. `tlsgate COMMAND --help` says more about a command.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tlsgate {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", "run the gateway", _RUN, _run)
+    _add_config(run)
+    run.add_argument("--port", type=_port, metavar="N", help="listen here instead of at the file's listen_port; 0 takes any free port")
+
+    check = _command(commands, "check", "report every problem of a configuration", _CHECK, _check)
+    _add_config(check)
+    check.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+
+    certs = commands.add_parser("certs", help="certificates for development", description="Certificates for development.")
+    kinds = certs.add_subparsers(title="kinds", metavar="KIND", required=True)
+    dev = _command(kinds, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)
+    dev.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the files; made when it is missing")
+    dev.add_argument("--host", action="append", default=[], metavar="NAME", help="one more name or address of the server certificate")
+    dev.add_argument("--days", type=int, default=365, metavar="N", help="life of the certificates, at most 825 (default: %(default)s)")
+    dev.add_argument("--force", action="store_true", help="replace a set that is still good")
+
+    _command(commands, "version", "print the version", "Prints the version.", _version)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    function: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        "--conf",
+        metavar="FILE",
+        required=not omits_file(os.environ),
+        help=f"configuration file; {OMIT_FILE}=true runs without one, from the environment alone",
+    )
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return number
+
+
+def _run(options: argparse.Namespace) -> int:
+    from tlsgate.service import run
+
+    return run(options.config, options.port)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tlsgate.config.check import check
+
+    problems = check(options.config, os.environ)
+    _report(problems)
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
+    sys.stdout.write(f"{options.config or 'environment'}: {_count(errors, 'error')}, {_count(warnings, 'warning')}\n")
+    return 1 if errors or (warnings and options.strict) else 0
+
+
+def _certs_dev(options: argparse.Namespace) -> int:
+    from tlsgate.devcerts import DEFAULT_HOSTS, build_development_certificates, find_reason_to_renew, write_certificates
+
+    now = SystemClock().now()
+    hosts = list(dict.fromkeys((*DEFAULT_HOSTS, *options.host)))
+    try:
+        files = build_development_certificates(now=now, days=options.days, hosts=hosts)
+    except ValueError as error:
+        sys.stderr.write(f"tlsgate: {error}\n")
+        return 1
+    reason = "asked for with --force" if options.force else find_reason_to_renew(options.out, now=now, hosts=hosts)
+    if reason is None:
+        sys.stdout.write(f"{options.out}: the certificates are good, nothing to do\n")
+        return 0
+    write_certificates(options.out, files)
+    sys.stdout.write(f"{options.out}: new certificates ({reason})\n")
+    for file in files:
+        sys.stdout.write(f"  {options.out / file.name}{'  (private)' if file.private else ''}\n")
+    return 0
+
+
+def _version(options: argparse.Namespace) -> int:
+    sys.stdout.write(f"tlsgate {__version__}\n")
+    return 0
+
+
+def _report(problems: Sequence[Problem]) -> None:
+    # Errors first: they are what stops the start.
+    for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
+        sys.stderr.write(f"{problem}\n")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The control API: health now, everything under ``/tyk/`` later."""

@@ -1,0 +1,446 @@
+"""Every field of a Classic API definition that is known, with its type; must not know what any of them does.
+
+Source: Tyk documentation, "API definition objects"; reference, section 4.
+"""
+
+from __future__ import annotations
+
+from tlsgate.config.known import ERROR_OVERRIDES
+from tlsgate.config.schema import (
+    ANY,
+    DURATION,
+    FLAG,
+    FREE,
+    INTEGER,
+    NUMBER,
+    SECRET,
+    TEXT,
+    TEXT_MAP,
+    TEXTS,
+    ListOf,
+    MapOf,
+    Schema,
+    list_of,
+    map_of,
+    object_of,
+)
+
+__all__ = ["CLASSIC", "OWN_SETTINGS"]
+
+OWN_SETTINGS = object_of(
+    {
+        "client_certificates": object_of({"require_client_usage": FLAG}, strict=True),
+        "upstream_ca": TEXTS,
+    },
+    strict=True,
+)
+"""``x-tlsgate``: settings of ours for one API, the same at the root of both forms."""
+
+_AUTH = object_of(
+    {
+        "name": TEXT,
+        "auth_header_name": TEXT,
+        "disable_header": FLAG,
+        "use_param": FLAG,
+        "param_name": TEXT,
+        "use_cookie": FLAG,
+        "cookie_name": TEXT,
+        "use_certificate": FLAG,
+        "validate_signature": FLAG,
+        "signature": object_of(
+            {
+                "algorithm": TEXT,
+                "header": TEXT,
+                "use_param": FLAG,
+                "param_name": TEXT,
+                "secret": SECRET,
+                "allowed_clock_skew": INTEGER,
+                "error_code": INTEGER,
+                "error_message": TEXT,
+            }
+        ),
+    }
+)
+
+_SERVICE_DISCOVERY = object_of(
+    {
+        "use_discovery_service": FLAG,
+        "query_endpoint": TEXT,
+        "use_nested_query": FLAG,
+        "parent_data_path": TEXT,
+        "data_path": TEXT,
+        "port_data_path": TEXT,
+        "target_path": TEXT,
+        "use_target_list": FLAG,
+        "endpoint_returns_list": FLAG,
+        "cache_disabled": FLAG,
+        "cache_timeout": INTEGER,
+    }
+)
+
+_PROXY = object_of(
+    {
+        "listen_path": TEXT,
+        "target_url": TEXT,
+        "strip_listen_path": FLAG,
+        "disable_strip_slash": FLAG,
+        "preserve_host_header": FLAG,
+        "enable_load_balancing": FLAG,
+        "target_list": TEXTS,
+        "check_host_against_uptime_tests": FLAG,
+        "service_discovery": _SERVICE_DISCOVERY,
+        "transport": object_of(
+            {
+                "ssl_insecure_skip_verify": FLAG,
+                "ssl_ciphers": TEXTS,
+                "ssl_min_version": INTEGER,
+                "ssl_max_version": INTEGER,
+                "ssl_force_common_name_check": FLAG,
+                "proxy_url": TEXT,
+            }
+        ),
+    }
+)
+
+_PATH = {"disabled": FLAG, "path": TEXT, "method": TEXT}
+
+
+def _paths(fields: dict[str, Schema] | None = None) -> ListOf:
+    return list_of({**_PATH, **(fields or {})})
+
+
+_LISTED = _paths(
+    {
+        "ignore_case": FLAG,
+        "method_actions": map_of({"action": TEXT, "code": INTEGER, "data": TEXT, "headers": TEXT_MAP}),
+    }
+)
+_TRANSFORM = _paths(
+    {
+        "template_data": object_of(
+            {
+                "input_type": TEXT,
+                "template_mode": TEXT,
+                "enable_session": FLAG,
+                "template_source": TEXT,
+            }
+        )
+    }
+)
+_HEADERS = _paths({"add_headers": TEXT_MAP, "delete_headers": TEXTS, "act_on": FLAG})
+
+_EXTENDED = object_of(
+    {
+        "ignored": _LISTED,
+        "white_list": _LISTED,
+        "black_list": _LISTED,
+        "mock_response": _paths({"code": INTEGER, "body": TEXT, "headers": TEXT_MAP, "ignore_case": FLAG}),
+        "internal": _paths(),
+        "transform_headers": _HEADERS,
+        "transform_response_headers": _HEADERS,
+        "transform": _TRANSFORM,
+        "transform_response": _TRANSFORM,
+        "transform_jq": _paths({"filter": TEXT}),
+        "transform_jq_response": _paths({"filter": TEXT}),
+        "url_rewrites": _paths({"match_pattern": TEXT, "rewrite_to": TEXT, "triggers": ListOf(FREE), "rewrite_to_internal": FREE}),
+        "method_transforms": _paths({"to_method": TEXT}),
+        "hard_timeouts": _paths({"timeout": INTEGER, "duration": DURATION}),
+        "size_limits": _paths({"size_limit": INTEGER}),
+        "circuit_breakers": _paths(
+            {
+                "threshold_percent": NUMBER,
+                "samples": INTEGER,
+                "return_to_service_after": INTEGER,
+                "disable_half_open_state": FLAG,
+            }
+        ),
+        "rate_limit": _paths({"rate": NUMBER, "per": NUMBER}),
+        "validate_json": _paths({"schema": FREE, "schema_b64": TEXT, "error_response_code": INTEGER}),
+        "validate_request": _paths({"enabled": FLAG, "error_response_code": INTEGER}),
+        "cache": TEXTS,
+        "advance_cache_config": _paths({"cache_key_regex": TEXT, "cache_response_codes": ListOf(INTEGER), "timeout": INTEGER}),
+        "virtual": _paths(
+            {
+                "response_function_name": TEXT,
+                "function_source_type": TEXT,
+                "function_source_uri": TEXT,
+                "use_session": FLAG,
+                "proxy_on_error": FLAG,
+            }
+        ),
+        "go_plugin": _paths({"plugin_path": TEXT, "func_name": TEXT}),
+        "track_endpoints": _paths(),
+        "do_not_track_endpoints": _paths(),
+        "persist_graphql": _paths({"operation": TEXT, "variables": FREE}),
+    }
+)
+
+_VERSION = object_of(
+    {
+        "name": TEXT,
+        "expires": TEXT,
+        "paths": object_of({"ignored": TEXTS, "white_list": TEXTS, "black_list": TEXTS}),
+        "use_extended_paths": FLAG,
+        "extended_paths": _EXTENDED,
+        "global_headers": TEXT_MAP,
+        "global_headers_remove": TEXTS,
+        "global_headers_disabled": FLAG,
+        "global_response_headers": TEXT_MAP,
+        "global_response_headers_remove": TEXTS,
+        "global_response_headers_disabled": FLAG,
+        "ignore_endpoint_case": FLAG,
+        "global_size_limit": INTEGER,
+        "global_size_limit_disabled": FLAG,
+        "global_enforce_timeout": DURATION,
+        "global_enforce_timeout_disabled": FLAG,
+        "override_target": TEXT,
+    }
+)
+
+_PLUGIN = {"name": TEXT, "path": TEXT, "require_session": FLAG, "raw_body_only": FLAG, "disabled": FLAG}
+_PLUGINS = list_of(_PLUGIN)
+
+_OAUTH_CLIENT: dict[str, Schema] = {
+    "client_id": TEXT,
+    "client_secret": SECRET,
+    "method": TEXT,
+    "header": ANY,
+    "token_url": TEXT,
+    "scopes": TEXTS,
+    "extra_metadata": TEXTS,
+    "enabled": FLAG,
+}
+
+CLASSIC = object_of(
+    {
+        "id": ANY,
+        "_id": ANY,
+        "api_id": TEXT,
+        "org_id": TEXT,
+        "name": TEXT,
+        "slug": TEXT,
+        "active": FLAG,
+        "internal": FLAG,
+        "expiration": TEXT,
+        "protocol": TEXT,
+        "listen_port": INTEGER,
+        "enable_proxy_protocol": FLAG,
+        "domain": TEXT,
+        "domain_disabled": FLAG,
+        "certificates": TEXTS,
+        "tags": TEXTS,
+        "tags_disabled": FLAG,
+        "tag_headers": TEXTS,
+        "config_data": FREE,
+        "config_data_disabled": FLAG,
+        "is_oas": FLAG,
+        "application_protocol": TEXT,
+        "json_rpc_version": TEXT,
+        "version_name": TEXT,
+        "is_site": FLAG,
+        "categories": TEXTS,
+        "proxy": _PROXY,
+        # authentication
+        "use_keyless": FLAG,
+        "use_standard_auth": FLAG,
+        "use_basic_auth": FLAG,
+        "basic_auth": object_of(
+            {
+                "disable_caching": FLAG,
+                "cache_ttl": INTEGER,
+                "extract_from_body": FLAG,
+                "body_user_regexp": TEXT,
+                "body_password_regexp": TEXT,
+            }
+        ),
+        "enable_signature_checking": FLAG,
+        "hmac_allowed_clock_skew": NUMBER,
+        "hmac_allowed_algorithms": TEXTS,
+        "enable_jwt": FLAG,
+        "jwt_signing_method": TEXT,
+        "jwt_source": SECRET,
+        "jwt_jwks_uris": list_of({"url": TEXT, "cache_timeout": INTEGER}),
+        "jwt_identity_base_field": TEXT,
+        "jwt_client_base_field": TEXT,
+        "jwt_policy_field_name": TEXT,
+        "jwt_default_policies": TEXTS,
+        "jwt_issued_at_validation_skew": INTEGER,
+        "jwt_expires_at_validation_skew": INTEGER,
+        "jwt_not_before_validation_skew": INTEGER,
+        "jwt_skip_kid": FLAG,
+        "jwt_disable_issued_at_validation": FLAG,
+        "jwt_disable_expires_at_validation": FLAG,
+        "jwt_disable_not_before_validation": FLAG,
+        "jwt_scope_to_policy_mapping": TEXT_MAP,
+        "jwt_scope_claim_name": TEXT,
+        "scopes": map_of({"scope_claim_name": TEXT, "scope_to_policy": TEXT_MAP}),
+        "idp_client_id_mapping_disabled": FLAG,
+        "use_oauth2": FLAG,
+        "oauth_meta": object_of({"allowed_access_types": TEXTS, "allowed_authorize_types": TEXTS, "auth_login_redirect": TEXT}),
+        "notifications": object_of({"shared_secret": SECRET, "oauth_on_keychange_url": TEXT}),
+        "use_openid": FLAG,
+        "openid_options": object_of({"providers": list_of({"issuer": TEXT, "client_ids": TEXT_MAP}), "segregate_by_client": FLAG}),
+        "external_oauth": object_of(
+            {
+                "enabled": FLAG,
+                "providers": list_of(
+                    {
+                        "jwt": object_of(
+                            {
+                                "enabled": FLAG,
+                                "signing_method": TEXT,
+                                "source": SECRET,
+                                "identity_base_field": TEXT,
+                                "issued_at_validation_skew": INTEGER,
+                                "not_before_validation_skew": INTEGER,
+                                "expires_at_validation_skew": INTEGER,
+                            }
+                        ),
+                        "introspection": object_of(
+                            {
+                                "enabled": FLAG,
+                                "url": TEXT,
+                                "client_id": TEXT,
+                                "client_secret": SECRET,
+                                "identity_base_field": TEXT,
+                                "cache": object_of({"enabled": FLAG, "timeout": INTEGER}),
+                            }
+                        ),
+                    }
+                ),
+            }
+        ),
+        "custom_plugin_auth_enabled": FLAG,
+        "use_go_plugin_auth": FLAG,
+        "enable_coprocess_auth": FLAG,
+        "use_mutual_tls_auth": FLAG,
+        "client_certificates": TEXTS,
+        "auth": _AUTH,
+        "auth_configs": MapOf(_AUTH),
+        "base_identity_provided_by": TEXT,
+        "strip_auth_data": FLAG,
+        "auth_provider": object_of({"name": TEXT, "storage_engine": TEXT, "meta": FREE}),
+        "session_provider": object_of({"name": TEXT, "storage_engine": TEXT, "meta": FREE}),
+        "session_lifetime": INTEGER,
+        "session_lifetime_respects_key_expiration": FLAG,
+        "security_requirements": ListOf(TEXTS),
+        "security_requirement_scopes": ANY,
+        # upstream
+        "upstream_certificates": TEXT_MAP,
+        "upstream_certificates_disabled": FLAG,
+        "pinned_public_keys": TEXT_MAP,
+        "certificate_pinning_disabled": FLAG,
+        "request_signing": object_of(
+            {
+                "is_enabled": FLAG,
+                "secret": SECRET,
+                "key_id": TEXT,
+                "algorithm": TEXT,
+                "header_list": TEXTS,
+                "certificate_id": TEXT,
+                "signature_header": TEXT,
+            }
+        ),
+        "upstream_auth": object_of(
+            {
+                "enabled": FLAG,
+                "basic_auth": object_of({"enabled": FLAG, "username": TEXT, "password": SECRET, "header": ANY, "header_name": TEXT}),
+                "oauth": object_of(
+                    {
+                        "enabled": FLAG,
+                        "allowed_authorize_types": TEXTS,
+                        "client_credentials": object_of(_OAUTH_CLIENT),
+                        "password": object_of({**_OAUTH_CLIENT, "username": TEXT, "password": SECRET}),
+                    }
+                ),
+            }
+        ),
+        # addresses, limits
+        "enable_ip_whitelisting": FLAG,
+        "allowed_ips": TEXTS,
+        "enable_ip_blacklisting": FLAG,
+        "blacklisted_ips": TEXTS,
+        "ip_access_control_disabled": FLAG,
+        "disable_rate_limit": FLAG,
+        "disable_quota": FLAG,
+        "dont_set_quota_on_create": FLAG,
+        "global_rate_limit": object_of({"disabled": FLAG, "rate": NUMBER, "per": NUMBER}),
+        # versions
+        "definition": object_of(
+            {
+                "enabled": FLAG,
+                "name": TEXT,
+                "default": TEXT,
+                "location": TEXT,
+                "key": TEXT,
+                "strip_path": FLAG,
+                "strip_versioning_data": FLAG,
+                "url_versioning_pattern": TEXT,
+                "fallback_to_default": FLAG,
+                "versions": TEXT_MAP,
+                "base_id": TEXT,
+            }
+        ),
+        "version_data": object_of({"not_versioned": FLAG, "default_version": TEXT, "versions": MapOf(_VERSION)}),
+        # the rest
+        "CORS": object_of(
+            {
+                "enable": FLAG,
+                "allowed_origins": TEXTS,
+                "allowed_methods": TEXTS,
+                "allowed_headers": TEXTS,
+                "exposed_headers": TEXTS,
+                "allow_credentials": FLAG,
+                "max_age": INTEGER,
+                "options_passthrough": FLAG,
+                "debug": FLAG,
+            }
+        ),
+        "enable_context_vars": FLAG,
+        "enable_batch_request_support": FLAG,
+        "cache_options": object_of(
+            {
+                "enable_cache": FLAG,
+                "cache_timeout": INTEGER,
+                "cache_all_safe_requests": FLAG,
+                "cache_response_codes": ListOf(INTEGER),
+                "enable_upstream_cache_control": FLAG,
+                "cache_control_ttl_header": TEXT,
+                "cache_by_headers": TEXTS,
+            }
+        ),
+        "custom_middleware": object_of(
+            {
+                "pre": _PLUGINS,
+                "post_key_auth": _PLUGINS,
+                "post": _PLUGINS,
+                "response": _PLUGINS,
+                "auth_check": object_of(_PLUGIN),
+                "traffic_logs": _PLUGINS,
+                "driver": TEXT,
+                "id_extractor": object_of({"disabled": FLAG, "extract_from": TEXT, "extract_with": TEXT, "extractor_config": FREE}),
+            }
+        ),
+        "custom_middleware_bundle": TEXT,
+        "custom_middleware_bundle_disabled": FLAG,
+        "analytics_plugin": object_of({"enable": FLAG, "plugin_path": TEXT, "func_name": TEXT}),
+        "response_processors": list_of({"name": TEXT, "options": ANY}),
+        "event_handlers": object_of({"events": MapOf(ListOf(ANY))}),
+        "uptime_tests": object_of(
+            {
+                "disabled": FLAG,
+                "check_list": ListOf(FREE),
+                "config": object_of({"expire_utime_after": INTEGER, "recheck_wait": INTEGER, "service_discovery": _SERVICE_DISCOVERY}),
+            }
+        ),
+        "enable_detailed_recording": FLAG,
+        "do_not_track": FLAG,
+        "expire_analytics_after": INTEGER,
+        "detailed_tracing": FLAG,
+        "error_overrides": ERROR_OVERRIDES,
+        "error_overrides_disabled": FLAG,
+        "graphql": FREE,
+        "x-tlsgate": OWN_SETTINGS,
+    }
+)
+"""A Classic definition."""

@@ -1,0 +1,210 @@
+"""Reads all API definitions: the files of ``app_path`` and those inside the configuration; refuses what collides, says what is wrong.
+
+Knows file names, companions and collisions; must not know what a field means. A bad definition never takes the others down.
+Source: reference, sections 2.1 and 2.3; decisions 4.7.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tlsgate.config.load import build_stores
+from tlsgate.config.model import GatewayConfig
+from tlsgate.config.trees import Tree, load_tree
+from tlsgate.definitions.classic import Context, parse_classic
+from tlsgate.definitions.oas import is_oas_document, parse_oas
+from tlsgate.errors import ConfigError, Problem
+from tlsgate.model.api import ApiDefinition
+
+__all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "refuse_collisions"]
+
+_EXTENSIONS = (".json", ".yaml", ".yml")
+_COMPANIONS = ("-oas", "-mcp")
+_DEFAULT_FOLDERS = ("apps/", "apps")
+
+
+class LoadedDefinitions(NamedTuple):
+    """The APIs, and what is wrong with those that are missing among them."""
+
+    apis: tuple[ApiDefinition, ...]
+    """By ``api_id``; inactive ones included."""
+    problems: list[Problem]
+
+
+def load_definitions(config: GatewayConfig, environ: Mapping[str, str]) -> LoadedDefinitions:
+    """Read every definition that the configuration names.
+
+    :param config: names the folder, and holds inline definitions.
+    :param environ: for references inside definitions.
+    :returns: the usable APIs in the order of their ids, and all problems; never raises for a definition.
+    """
+    context = Context(config, build_stores(config, environ))
+    problems: list[Problem] = []
+    apis: list[ApiDefinition] = []
+    trees = _load_folder(config.app_path, problems)
+    for name, tree in trees.items():
+        stem = _stem(name)
+        companion = _companion_of(name, trees)
+        if companion is not None:
+            continue
+        api, found = _parse_file(name, tree, trees, context._replace(default_id=_default_id(stem)), config.app_path)
+        problems += found
+        if api is not None:
+            apis.append(api)
+    for index, tree in enumerate(config.own.api_definitions):
+        source = f"{config.source}: tlsgate.api_definitions[{index}]"
+        api, found = parse_definition(tree, source, context._replace(default_id=f"inline-{index}"))
+        problems += found
+        if api is not None:
+            apis.append(api)
+    kept, collisions = refuse_collisions(apis, config)
+    return LoadedDefinitions(kept, problems + collisions)
+
+
+def parse_definition(tree: Tree, source: str, context: Context) -> tuple[ApiDefinition | None, list[Problem]]:
+    """Return the API of one definition in either form."""
+    if is_oas_document(tree):
+        return parse_oas(tree, source, context)
+    return parse_classic(tree, source, context)
+
+
+def refuse_collisions(apis: Sequence[ApiDefinition], config: GatewayConfig) -> tuple[tuple[ApiDefinition, ...], list[Problem]]:
+    """Return the APIs that may live together, in the order of their ids, and a problem for each of the others.
+
+    The first by id keeps an id, a place (host, port and listen path), and the kind of a port (plain, TLS, raw). Inactive and internal APIs take no
+    place. Differs from Tyk, which renames all of those that collide.
+    """
+    kept: dict[str, ApiDefinition] = {}
+    places: dict[tuple[object, ...], str] = {}
+    kinds: dict[int, tuple[str, str]] = {}
+    problems: list[Problem] = []
+    for api in sorted(apis, key=lambda api: api.api_id):  # stable: of one id the first read stays first
+        other = kept.get(api.api_id)
+        if other is not None:
+            problems.append(
+                _collision(api, "api_id", api.api_id, f"the id is already used by {other.source}", "give the API an id of its own")
+            )
+            continue
+        if not api.active:
+            kept[api.api_id] = api
+            continue
+        kind = _port_kind(api, config)
+        first = kinds.get(api.listen_port)
+        if api.listen_port and first is not None and first[0] != kind:
+            problems.append(
+                _collision(
+                    api, "listen_port", str(api.listen_port), f"{first[1]} uses the port as {first[0]}, not as {kind}", "take another port"
+                )
+            )
+            continue
+        place = _place(api, config)
+        if not api.internal and place in places:
+            what = "listen_port" if api.is_raw else "listen_path"
+            value = str(api.listen_port) if api.is_raw else api.proxy.listen_path
+            noun = "port and domain" if api.is_raw else "listen path"
+            problems.append(_collision(api, what, value, f"{noun} already used by {places[place]}", "take another one, or another domain"))
+            continue
+        if not api.internal:
+            places[place] = api.api_id
+        kinds.setdefault(api.listen_port, (kind, api.api_id))
+        kept[api.api_id] = api
+    return tuple(kept.values()), problems
+
+
+def _collision(api: ApiDefinition, path: str, value: str, message: str, remedy: str) -> Problem:
+    return Problem(api.source, f"{api.api_id}: {path}", value, f"the API is refused: {message}", remedy)
+
+
+def _place(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
+    host = api.domain or config.hostname
+    return (api.listen_port, host) if api.is_raw else (api.listen_port, host, api.proxy.listen_path)
+
+
+def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
+    """Return what a listener of this API speaks (decisions 1.12)."""
+    if api.is_raw:
+        return api.protocol
+    secure = api.protocol == "https" or (not api.protocol and config.http.use_ssl)
+    return "https" if secure else "http"
+
+
+def _load_folder(folder: str, problems: list[Problem]) -> dict[str, Tree]:
+    """Return the trees of a folder's files by name, in order of the names."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(_EXTENSIONS) and not name.startswith("."))
+    except OSError as error:
+        if not (isinstance(error, FileNotFoundError) and folder in _DEFAULT_FOLDERS):
+            reason = error.strerror or type(error).__name__
+            problems.append(Problem(folder, "", "", f"app_path cannot be read: {reason}", "check the path and the permissions"))
+        return {}
+    trees: dict[str, Tree] = {}
+    for name in names:
+        try:
+            trees[name] = load_tree(os.path.join(folder, name), regular=True)
+        except ConfigError as error:
+            problems += error.problems
+    return trees
+
+
+def _parse_file(
+    name: str, tree: Tree, trees: Mapping[str, Tree], context: Context, folder: str
+) -> tuple[ApiDefinition | None, list[Problem]]:
+    source = os.path.join(folder, name)
+    api, problems = parse_definition(tree, source, context)
+    if is_oas_document(tree) or tree.get("is_oas") is not True:
+        return api, problems
+    stem = _stem(name)
+    other = next((other for other in trees if _stem(other) == f"{stem}-oas"), None)
+    if other is None:
+        return None, [
+            *problems,
+            Problem(source, "is_oas", "true", f"{stem}-oas.json is missing or unreadable", "put the OAS document next to it"),
+        ]
+    document, found = parse_definition(trees[other], os.path.join(folder, other), context)
+    if api is None or document is None:
+        return None, problems + found
+    differing = _differences(api, document)
+    if differing:
+        message = f"this file and {other} disagree about {', '.join(differing)}; the API is refused"
+        return None, [*problems, *found, Problem(source, "", "", message, "write both from the same source")]
+    return document, problems + found
+
+
+def _differences(one: ApiDefinition, other: ApiDefinition) -> list[str]:
+    """Return which of the fields that decide about access are not the same in the two files of one API."""
+    pairs = {
+        "api_id": (one.api_id, other.api_id),
+        "active": (one.active, other.active),
+        "use_keyless": (one.keyless, other.keyless),
+        "use_mutual_tls_auth": (one.use_mutual_tls, other.use_mutual_tls),
+        "client_certificates": (one.client_certificates, other.client_certificates),
+        "allowed_ips": (one.allowed_addresses, other.allowed_addresses),
+        "blacklisted_ips": (one.blocked_addresses, other.blocked_addresses),
+        "domain": (one.domain, other.domain),
+        "listen_path": (one.proxy.listen_path, other.proxy.listen_path),
+        "listen_port": (one.listen_port, other.listen_port),
+        "target_url": (one.proxy.target_url, other.proxy.target_url),
+    }
+    return [name for name, (first, second) in pairs.items() if first != second]
+
+
+def _companion_of(name: str, trees: Mapping[str, Tree]) -> str | None:
+    """Return the file that a document belongs to (``X.json`` for ``X-oas.json``)."""
+    stem = _stem(name)
+    for ending in _COMPANIONS:
+        if stem.endswith(ending) and any(trees[name].get(member) for member in ("openapi", "swagger")):
+            base = stem.removesuffix(ending)
+            return next((other for other in trees if _stem(other) == base), None)
+    return None
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _default_id(stem: str) -> str:
+    """Return an id made from a file's name."""
+    base = stem.removesuffix("-oas")
+    return "".join(character if character.isalnum() and character.isascii() or character in "-_." else "-" for character in base)

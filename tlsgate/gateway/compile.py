@@ -1,0 +1,263 @@
+"""From a definition to what serves it: gates, leaf, error renderer, raw service; pure wiring, once per load.
+
+An unused feature is absent from the compiled tuple, not skipped per request.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.web.resource import IResource
+
+from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError
+from tlsgate.gates.base import Gate, GateTools
+from tlsgate.gates.certificate import build_host_check
+from tlsgate.gates.order import build_gates
+from tlsgate.gateway.mounted import MountedLeaf
+from tlsgate.pki.upstream import build_upstream_certificates
+from tlsgate.proxy.forward import Forwarder
+from tlsgate.proxy.pool import Destination
+from tlsgate.proxy.upstreams import UpstreamPlan, UpstreamTarget, parse_target_url
+from tlsgate.transform import mock
+from tlsgate.transform.headers import build_request_headers_step, build_response_headers_step
+from tlsgate.transform.timeouts import build_timeout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlsgate.clock import Clock
+    from tlsgate.config.model import GatewayConfig
+    from tlsgate.gateway.upstream_tls import UpstreamContexts
+    from tlsgate.model.api import ApiDefinition
+    from tlsgate.model.exchange import Connection, HeaderList
+    from tlsgate.pki.acl import AllowList
+    from tlsgate.proxy.pool import Pool
+    from tlsgate.routing.sni import PolicyTable
+    from tlsgate.transform.error_body import ErrorRenderer
+
+__all__ = ["CompiledApi", "CompiledRaw", "Workshop", "compile_api", "compile_raw"]
+
+
+class Workshop(NamedTuple):
+    """What compiling needs beside the definition: shared by all APIs of a generation."""
+
+    config: GatewayConfig
+    clock: Clock
+    pool: Pool
+    reactor: Any
+    upstream: UpstreamContexts
+    policies: PolicyTable
+    renderer: Callable[[ApiDefinition | None], ErrorRenderer]
+
+
+class CompiledApi:
+    """One API, ready to serve."""
+
+    __slots__ = ("allow_list", "api", "errors", "gates", "leaf", "misdirected", "resource")
+
+    def __init__(
+        self,
+        api: ApiDefinition,
+        *,
+        gates: tuple[Gate, ...],
+        leaf: Callable[[Any], Any],
+        errors: ErrorRenderer,
+        misdirected: Callable[[Any], None] | None,
+        allow_list: AllowList | None,
+    ) -> None:
+        self.api = api
+        self.gates = gates
+        self.leaf = leaf
+        self.errors = errors
+        self.misdirected = misdirected
+        self.allow_list = allow_list
+        self.resource: Any = None
+        """Set when the generation is attached to its site."""
+
+
+class CompiledRaw:
+    """One raw service, ready to serve."""
+
+    __slots__ = ("_allow_list", "api", "connect_timeout_s", "idle_s", "plan")
+
+    def __init__(
+        self, api: ApiDefinition, plan: UpstreamPlan, allow_list: AllowList | None, connect_timeout_s: float, idle_s: float
+    ) -> None:
+        self.api = api
+        self.plan = plan
+        self._allow_list = allow_list
+        self.connect_timeout_s = connect_timeout_s
+        self.idle_s = idle_s
+
+    def judge(self, connection: Connection, now: float) -> str | None:
+        """Return why a connection may not use the service, None when it may."""
+        if not self.api.use_mutual_tls:
+            return None
+        tls = connection.tls
+        if tls is None:
+            return "the service demands a client certificate and the connection has no TLS"
+        if tls.peer is None:
+            return "no client certificate"
+        if self._allow_list is None:
+            return "the service's list cannot be resolved"
+        verdict = self._allow_list.judge(tls.peer, now)
+        return verdict.rule if verdict.refusal is not None else None
+
+
+def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Workshop) -> CompiledApi:
+    """Compile an HTTP API.
+
+    :raises ConfigError: something in it cannot be compiled.
+    """
+    config = workshop.config
+    gates = build_gates(api, config, GateTools(workshop.clock, allow_list))
+    mocked = mock.build(api, config)
+    if mocked is not None:
+        gates += (mocked,)
+    misdirected = build_host_check(api, workshop.policies)
+    return CompiledApi(
+        api,
+        gates=gates,
+        leaf=_build_leaf(api, workshop),
+        errors=workshop.renderer(api),
+        misdirected=misdirected,
+        allow_list=allow_list,
+    )
+
+
+def compile_raw(api: ApiDefinition, allow_list: AllowList | None, workshop: Workshop) -> CompiledRaw:
+    """Compile a raw service.
+
+    :raises ConfigError: its target cannot be used.
+    """
+    limits = workshop.config.own.limits
+    return CompiledRaw(api, _build_plan(api, workshop, "tcp"), allow_list, limits.upstream_connect_timeout_s, limits.stream_idle_s)
+
+
+def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
+    mounted = api.settings.get("resource")
+    if mounted:
+        return MountedLeaf(_load_resource(api, str(mounted)), workshop.reactor, workshop.config)
+    config = workshop.config
+    limits = config.own.limits
+    version = api.version
+    remove_xff = any(name.lower() == "x-forwarded-for" for name in version.request_headers.remove)
+    protected = {name.lower().encode("latin-1") for name, _ in version.request_headers.add}
+    for rule in version.request_header_rules:
+        protected.update(name.lower().encode("latin-1") for name, _ in rule.operations.add)
+        remove_xff = remove_xff or (rule.path in ("", "/*") and any(name.lower() == "x-forwarded-for" for name in rule.operations.remove))
+    return Forwarder(
+        _build_plan(api, workshop, api.protocol if api.protocol in ("http", "https") else "http"),
+        workshop.pool,
+        request_headers=build_request_headers_step(api, config),
+        response_headers=build_response_headers_step(api, config),
+        timeout_of=build_timeout_of(api, config),
+        default_timeout_s=config.proxy.default_timeout_s,
+        answer_idle_s=config.http.write_timeout_s,
+        stream_idle_s=limits.stream_idle_s,
+        connect_timeout_s=min(limits.upstream_connect_timeout_s, config.proxy.default_timeout_s),
+        strip_listen_path=api.proxy.strip_listen_path,
+        keep_client_certificate_headers=config.own.keep_client_certificate_headers,
+        remove_xff=remove_xff,
+        websockets=config.http.enable_websockets,
+        protected=frozenset(protected),
+        extra_response_headers=_expiry_header(api),
+        override=workshop.renderer(api).override_answer,
+    )
+
+
+def _expiry_header(api: ApiDefinition) -> HeaderList:
+    if not api.expiration:
+        return []
+    from datetime import UTC, datetime
+
+    text = datetime.fromtimestamp(api.expiration, UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
+    return [(b"x-tyk-api-expires", text.encode("ascii"))]
+
+
+def _build_plan(api: ApiDefinition, workshop: Workshop, default_scheme: str) -> UpstreamPlan:
+    certificates = build_upstream_certificates(workshop.config.security.upstream, api.upstream_certificates)
+    pins = workshop.upstream.pins_of(api)
+    urls = api.proxy.targets or (api.proxy.target_url,)
+    targets = []
+    for number, url in enumerate(urls):
+        where = f"proxy.target_list[{number}]" if api.proxy.targets else "proxy.target_url"
+        try:
+            parsed = parse_target_url(url, default_scheme=default_scheme)
+        except ValueError as problem:
+            raise ConfigError(
+                [Problem(api.source, where, url, f"not usable as an upstream: {problem}", "give scheme, host and port")]
+            ) from problem
+        destination: Callable[[], Destination]
+        if parsed.uses_tls:
+            try:
+                connector = workshop.upstream.prepare(api, parsed.scheme, parsed.host, parsed.port, certificates, pins)
+            except PkiError as problem:
+                # Decisions 1.8: the request fails, it never goes without.
+                destination = _Unusable(parsed.host, str(problem))
+                workshop.upstream.note(Problem(api.source, where, url, str(problem), "requests to it are refused until then"))
+            else:
+                destination = _Fixed(Destination(parsed.host, parsed.port, connector))
+        else:
+            destination = _Fixed(Destination(parsed.host, parsed.port))
+        targets.append(UpstreamTarget(parsed, destination, disable_strip_slash=api.proxy.disable_strip_slash))
+    return UpstreamPlan(
+        tuple(targets), preserve_host=api.proxy.preserve_host_header, keep_alive=not workshop.config.proxy.close_connections
+    )
+
+
+class _Fixed:
+    __slots__ = ("_destination",)
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+
+    def __call__(self) -> Destination:
+        return self._destination
+
+
+class _Unusable:
+    __slots__ = ("_host", "_reason")
+
+    def __init__(self, host: str, reason: str) -> None:
+        self._host = host
+        self._reason = reason
+
+    def __call__(self) -> Destination:
+        raise UpstreamError("upstream.failed", "TLE", f"{self._host}: {self._reason}")
+
+
+def _load_resource(api: ApiDefinition, path: str) -> Any:
+    """Import ``module:attribute``: an IResource or a function without arguments that returns one."""
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+        if not IResource.providedBy(found):
+            found = found()
+    except Exception as problem:
+        raise ConfigError(
+            [
+                Problem(
+                    api.source,
+                    "x-tlsgate.resource",
+                    path,
+                    f"cannot be imported: {type(problem).__name__}: {problem}",
+                    f"searched in {len(sys.path)} folders of the Python path",
+                )
+            ]
+        ) from problem
+    if not IResource.providedBy(found):
+        raise ConfigError(
+            [
+                Problem(
+                    api.source,
+                    "x-tlsgate.resource",
+                    path,
+                    "is not a Twisted Web resource",
+                    "name an IResource or a function that returns one",
+                )
+            ]
+        )
+    return found

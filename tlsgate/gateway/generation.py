@@ -1,0 +1,352 @@
+"""One generation of everything that decides: routes, policies, contexts, compiled APIs; built whole, swapped by one reference.
+
+A build that fails raises and leaves the running one alone (decisions 1.8, 4.6). Requests in flight keep what they began with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, UpstreamError
+from tlsgate.gateway.compile import CompiledApi, CompiledRaw, Workshop, compile_api, compile_raw
+from tlsgate.gateway.listener import ListenerSpec
+from tlsgate.gateway.tree import ApiResource
+from tlsgate.gateway.upstream_tls import UpstreamContexts
+from tlsgate.pki.acl import build_allow_list
+from tlsgate.pki.references import ReferenceResolver, describe_reference
+from tlsgate.pki.union import build_union
+from tlsgate.routing.sni import AllowListRef, PolicyTable, build_policy_table
+from tlsgate.routing.table import RouteEntry, RouteTable, build_route_table, effective_domain, effective_port
+from tlsgate.tls.certificates import CertificateSource, CertificateTable, build_certificate_table
+from tlsgate.tls.context import ContextCache, ContextSettings
+from tlsgate.tls.server import Choice
+from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tlsgate.clock import Clock
+    from tlsgate.config.model import GatewayConfig
+    from tlsgate.model.api import ApiDefinition
+    from tlsgate.pki.acl import AllowList
+    from tlsgate.proxy.pool import Pool
+
+__all__ = ["Generation", "build_generation"]
+
+
+class Generation:
+    """What serves until the next reload."""
+
+    def __init__(
+        self,
+        *,
+        config: GatewayConfig,
+        apis: dict[str, CompiledApi],
+        raws: dict[str, CompiledRaw],
+        routes: RouteTable,
+        policies: PolicyTable,
+        certificates: dict[int, CertificateTable],
+        contexts: ContextCache,
+        allow_lists: dict[str, AllowList],
+        errors: ErrorRenderer,
+        listeners: tuple[ListenerSpec, ...],
+        files: frozenset[str],
+        notes: tuple[Problem, ...],
+    ) -> None:
+        self.config = config
+        self.apis = apis
+        self.raws = raws
+        self.routes = routes
+        self.policies = policies
+        self.errors = errors
+        self.listeners = listeners
+        self.files = files
+        """Certificate files that were readable: one of them broken at a reload keeps this generation."""
+        self.notes = notes
+        """What an operator should know of this load."""
+        self.clean_paths = not config.http.skip_url_cleaning
+        self._certificates = certificates
+        self._contexts = contexts
+        self._allow_lists = allow_lists
+        self._unions: dict[str, Any] = {}
+
+    def choose(self, port: int, name: str | None) -> Choice | None:
+        """Return policy and context of a server name; None refuses the handshake.
+
+        :raises PkiError: never for a generation whose contexts were tried at load.
+        """
+        policy = self.policies.find(port, name)
+        found = self._certificates[port].find(name)
+        if found is None:
+            return None
+        allow_list = None
+        if policy.allow_list:
+            allow_list = self._unions.get(policy.allow_list)
+            if allow_list is None:
+                members = [ref.value for ref in self.policies.members(policy.allow_list)]
+                allow_list = self._unions[policy.allow_list] = build_union(policy.allow_list, members)
+        return Choice(policy, self._contexts.get(policy, found, allow_list), allow_list)
+
+    def find_raw(self, api_id: str) -> CompiledRaw | None:
+        """Return a raw service, None when it is gone."""
+        return self.raws.get(api_id)
+
+    def raw_service(self, api_id: str, site: Any, connection: Any) -> Any:
+        """Return the protocol of a raw service for one connection."""
+        from tlsgate.gateway.raw import RawService
+
+        return RawService(self.raws[api_id], site, connection)
+
+    def _served_on(self, port: int) -> Iterable[ApiDefinition]:
+        apis = [compiled.api for compiled in self.apis.values()] + [compiled.api for compiled in self.raws.values()]
+        return [api for api in apis if effective_port(api, self.config) == port]
+
+    def try_contexts(self) -> None:
+        """Build the context of each name once, so that what OpenSSL does not take fails the load and not a handshake.
+
+        :raises ConfigError: one cannot be built.
+        """
+        tried: set[Any] = set()
+        for spec in self.listeners:
+            if not spec.tls:
+                continue
+            names: set[str | None] = {None, *(effective_domain(api, self.config) for api in self._served_on(spec.key))}
+            for name in names:
+                found = self._certificates[spec.key].find(name)
+                key = (self.policies.find(spec.key, name), found.key if found is not None else "")
+                if key in tried or len(tried) > 256:
+                    continue
+                tried.add(key)
+                try:
+                    self.choose(spec.key, name)
+                except (PkiError, ValueError) as problem:
+                    raise ConfigError(
+                        [Problem(self.config.source, "http_server_options", "", f"TLS for {name or 'clients without SNI'}: {problem}")]
+                    ) from problem
+
+
+def build_generation(
+    config: GatewayConfig,
+    definitions: Iterable[ApiDefinition],
+    found: Iterable[Problem],
+    *,
+    clock: Clock,
+    pool: Pool,
+    reactor: Any,
+    environ: Mapping[str, str],
+    previous: Generation | None = None,
+) -> Generation:
+    """Build everything from validated definitions.
+
+    :param found: problems that reading the definitions found, for the report.
+    :param previous: what serves now; files that it could read and that are broken now refuse the build.
+    :raises ConfigError: it must not serve; with every problem.
+    """
+    problems: list[Problem] = list(found)
+    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
+    resolver = ReferenceResolver(folders=config.own.certificate_folders)
+    lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in apis if api.use_mutual_tls}
+    control_list = None
+    if config.security.control_api_use_mutual_tls:
+        resolved = resolver.resolve_all(config.security.control_api, file=config.source, path="security.certificates.control_api")
+        problems.extend(resolved.problems)
+        control_list = build_allow_list(resolved.bundles)
+    policies = build_policy_table(
+        apis,
+        config,
+        lambda api: AllowListRef(lists[api.api_id].key, lists[api.api_id]),
+        control_list=AllowListRef(control_list.key, control_list) if control_list is not None else None,
+    )
+    problems.extend(policies.notes)
+    listeners = _listeners(apis, config)
+    certificates, fatal = _certificates(apis, config, listeners, resolver, clock, problems)
+    upstream = UpstreamContexts(config, resolver, clock, environ)
+    workshop = Workshop(config, clock, pool, reactor, upstream, policies, lambda api: build_error_renderer(config, api))
+    compiled, raws = _compile(apis, lists, workshop, problems)
+    problems.extend(upstream.problems)
+    if previous is not None:
+        broken = sorted(path for path in resolver.broken_files if path in previous.files)
+        missing = sorted(path for path in previous.files - resolver.files if path not in broken and _still_named(path, apis, config))
+        fatal.extend(
+            Problem(path, "", "", f"was readable before and is broken now: {resolver.broken_files[path]}", "write it again, whole")
+            for path in broken
+        )
+        fatal.extend(Problem(path, "", "", "was readable before and is gone now", "put it back, or take its name out") for path in missing)
+    if fatal:
+        raise ConfigError(fatal)
+    routes = build_route_table(_entries(compiled, raws, config), strict=config.http.enable_strict_routes)
+    generation = Generation(
+        config=config,
+        apis=compiled,
+        raws=raws,
+        routes=routes,
+        policies=policies,
+        certificates=certificates,
+        contexts=ContextCache(ContextSettings(clock=clock)),
+        allow_lists=lists,
+        errors=build_error_renderer(config, None),
+        listeners=listeners,
+        files=frozenset(resolver.files),
+        notes=tuple(problems),
+    )
+    generation.try_contexts()
+    return generation
+
+
+def attach_resources(generation: Generation, site: Any) -> None:
+    """Give each route its resource, which needs the site that it reports to."""
+    for compiled in generation.apis.values():
+        compiled.resource = ApiResource(compiled, site)
+
+
+def _allow_list(api: ApiDefinition, config: GatewayConfig, resolver: ReferenceResolver, problems: list[Problem]) -> AllowList:
+    own = resolver.resolve_all(api.client_certificates, file=api.source, path="client_certificates")
+    shared = resolver.resolve_all(config.security.apis, file=config.source, path="security.certificates.apis")
+    problems.extend(own.problems)
+    problems.extend(problem for problem in shared.problems if problem not in problems)
+    built = build_allow_list([*own.bundles, *shared.bundles], require_client_usage=api.require_client_usage)
+    problems.extend(Problem(api.source, "client_certificates", "", text, severity="warning") for text in built.warnings)
+    if built.empty:
+        problems.append(
+            Problem(api.source, "client_certificates", "", "no usable certificate: nobody gets in", "name at least one", "warning")
+        )
+    return built
+
+
+def _listeners(apis: list[ApiDefinition], config: GatewayConfig) -> tuple[ListenerSpec, ...]:
+    """Return one listener per port: the gateway's, the control API's, those of definitions (decisions 1.12)."""
+    address = config.listen_address
+    use_tls = config.http.use_ssl
+    specs = {config.listen_port: ListenerSpec("gateway", address, config.listen_port, tls=use_tls)}
+    control = config.control.port
+    if control and control != config.listen_port:
+        specs[control] = ListenerSpec("control", address, control, tls=use_tls)
+    for api in apis:
+        port = effective_port(api, config)
+        if port in specs:
+            continue
+        if api.protocol == "tcp":
+            specs[port] = ListenerSpec("api", address, port, tls=False, raw=api.api_id)
+        else:
+            tls = api.protocol in ("https", "tls") or (api.protocol not in ("http", "h2c") and use_tls)
+            specs[port] = ListenerSpec("api", address, port, tls=tls)
+    return tuple(specs.values())
+
+
+def _certificates(
+    apis: list[ApiDefinition],
+    config: GatewayConfig,
+    listeners: tuple[ListenerSpec, ...],
+    resolver: ReferenceResolver,
+    clock: Clock,
+    problems: list[Problem],
+) -> tuple[dict[int, CertificateTable], list[Problem]]:
+    """Return the server certificates of each TLS port, and what must stop the load: a listener's file that cannot be used."""
+    fatal: list[Problem] = []
+    shared: list[CertificateSource] = []
+    http = config.http
+    if any(spec.tls for spec in listeners):
+        for number, pair in enumerate(http.certificates):
+            where = f"http_server_options.certificates[{number}]"
+            try:
+                key = resolver.resolve(pair.key_file)
+                bundle = resolver.resolve(pair.cert_file)
+            except PkiError as problem:
+                fatal.append(Problem(config.source, where, pair.cert_file, str(problem), "both files must be readable PEM"))
+                continue
+            if bundle.private_key is None and key.private_key is not None:
+                bundle = type(bundle)(certificates=bundle.certificates, private_key=key.private_key, public_keys=bundle.public_keys)
+            shared.append(CertificateSource(bundle, config.source, where, pair.cert_file, pair.domain_name))
+        for number, reference in enumerate(http.ssl_certificates):
+            where = f"http_server_options.ssl_certificates[{number}]"
+            shown = describe_reference(reference)
+            try:
+                bundle = resolver.resolve(reference)
+            except PkiError as problem:
+                fatal.append(Problem(config.source, where, shown, str(problem), "an unreadable server certificate stops the start"))
+                continue
+            if bundle.private_key is None:
+                problems.append(Problem(config.source, where, shown, "has no private key and is skipped", severity="warning"))
+                continue
+            shared.append(CertificateSource(bundle, config.source, where, shown))
+    tables: dict[int, CertificateTable] = {}
+    for spec in listeners:
+        if not spec.tls:
+            continue
+        sources = list(shared)
+        for api in apis:
+            if effective_port(api, config) != spec.key or not api.certificates or not api.domain:
+                continue
+            resolved = resolver.resolve_all(api.certificates, file=api.source, path="certificates")
+            problems.extend(resolved.problems)
+            sources.extend(
+                CertificateSource(
+                    bundle, api.source, f"certificates[{number}]", describe_reference(api.certificates[number]), common_name=True
+                )
+                for number, bundle in enumerate(resolved.bundles)
+            )
+        table, found = build_certificate_table(sources, clock.now(), warning_days=config.security.warning_threshold_days)
+        tables[spec.key] = table
+        for entry in found:
+            target = fatal if entry.severity == "error" and entry.file == config.source else problems
+            if entry not in target:
+                target.append(entry)
+        if not table.certificates:
+            fatal.append(
+                Problem(
+                    config.source,
+                    "http_server_options.ssl_certificates",
+                    "",
+                    f"port {spec.key} speaks TLS and has no usable server certificate",
+                    "name a PEM file with certificate and key, or switch use_ssl off",
+                )
+            )
+    return tables, fatal
+
+
+def _compile(
+    apis: list[ApiDefinition], lists: dict[str, AllowList], workshop: Workshop, problems: list[Problem]
+) -> tuple[dict[str, CompiledApi], dict[str, CompiledRaw]]:
+    compiled: dict[str, CompiledApi] = {}
+    raws: dict[str, CompiledRaw] = {}
+    for api in apis:
+        try:
+            if api.is_raw:
+                raws[api.api_id] = compile_raw(api, lists.get(api.api_id), workshop)
+            elif not api.internal:
+                compiled[api.api_id] = compile_api(api, lists.get(api.api_id), workshop)
+        except ConfigError as problem:
+            problems.extend(problem.problems)
+        except (TlsgateError, UpstreamError, ValueError) as problem:
+            problems.append(Problem(api.source, "", api.api_id, f"the API is skipped: {problem}"))
+    return compiled, raws
+
+
+def _entries(compiled: dict[str, CompiledApi], raws: dict[str, CompiledRaw], config: GatewayConfig) -> list[RouteEntry]:
+    entries = []
+    for built in compiled.values():
+        api = built.api
+        entries.append(
+            RouteEntry(
+                api.api_id,
+                effective_port(api, config),
+                effective_domain(api, config),
+                api.proxy.listen_path,
+                config.own.alias_routes,
+                built,
+            )
+        )
+    return entries
+
+
+def _still_named(path: str, apis: list[ApiDefinition], config: GatewayConfig) -> bool:
+    """Whether a file is still referred to: one that was taken out of the configuration may vanish."""
+    named = [*config.http.ssl_certificates, *config.security.apis, *config.security.control_api, *config.own.upstream_ca]
+    named += [name for pair in config.http.certificates for name in (pair.cert_file, pair.key_file)]
+    named += [reference for _, reference in config.security.upstream]
+    named += [reference for _, references in config.security.pinned_public_keys for reference in references]
+    for api in apis:
+        named += [*api.client_certificates, *api.certificates, *api.proxy.transport.ca_certificates]
+        named += [reference for _, reference in api.upstream_certificates]
+        named += [reference for _, references in api.pinned_public_keys for reference in references]
+    return any(reference.strip() == path for reference in named)

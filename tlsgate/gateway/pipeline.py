@@ -1,0 +1,83 @@
+"""The way of one request, read top to bottom; knows the order, not what a step does.
+
+Source: decisions 2.1; API definitions reference, section 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from tlsgate.errors import Refusal, UpstreamError
+from tlsgate.gates.base import Reply
+
+if TYPE_CHECKING:
+    from tlsgate.gateway.compile import CompiledApi
+    from tlsgate.gateway.request import GateRequest
+
+__all__ = ["start"]
+
+_log = Logger()
+
+
+def start(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
+    """Run the pipeline; the client's disappearance cancels it.
+
+    :param site: ``gateway.site.Site``: is told of the end, once.
+    """
+    work: Deferred[None] = Deferred.fromCoroutine(serve(request, compiled, site))
+    if not work.called:
+        request.work = work
+
+
+async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
+    """Serve one routed request."""
+    try:
+        if compiled.misdirected is not None:
+            compiled.misdirected(request)
+        for gate in compiled.gates:
+            gate(request)
+        await compiled.leaf(request)
+    except Reply as reply:
+        request.channel.respond(request, reply.status, [*reply.headers, *request.response_headers], reply.body)
+    except Refusal as refusal:
+        refuse(request, compiled, refusal)
+    except UpstreamError as problem:
+        request.flag = problem.flag
+        refuse(request, compiled, Refusal(problem.refusal, problem.reason))
+    except CancelledError:
+        request.refusal = "client.gone"
+        request.flag = "CDC"
+        request.status = 499
+    except Exception:
+        _log.failure(
+            "request {request} of API {api} failed", event="pipeline.error", request=site.request_id(request), api=compiled.api.api_id
+        )
+        refuse(request, compiled, Refusal("internal", "unexpected error", close=True))
+    finally:
+        request.work = None
+        if request.status != 101:
+            site.finished(request)
+        else:
+            request.on_end = site.finished
+
+
+def refuse(request: GateRequest, compiled: Any, refusal: Refusal) -> None:
+    """Answer with an entry of the catalogue, or break an answer off that has begun."""
+    request.refusal = refusal.id
+    if refusal.detail:
+        request.detail = refusal.detail
+    channel = request.channel
+    if channel.begun(request):
+        channel.break_off(request, refusal.detail)
+        return
+    if refusal.close:
+        request.keep_alive = False
+    status, headers, body, flag = compiled.errors.render(refusal, request)
+    if not request.flag:
+        request.flag = flag
+    if request.response_headers:
+        headers = headers + request.response_headers
+    channel.respond(request, status, headers, body)

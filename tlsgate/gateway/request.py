@@ -1,0 +1,50 @@
+"""The one request object: the pipeline's exchange and Twisted Web's ``IRequest`` in one; knows nothing of routing.
+
+The hot path touches the exchange part only. What Twisted Web resources expect is built when a mounted resource asks for it
+(``gateway.mounted``), so that a proxied request never pays for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlsgate.model.exchange import Exchange
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from tlsgate.gateway.body import BodyStream
+    from tlsgate.gateway.channel import HttpChannel
+    from tlsgate.model.exchange import Connection, HeaderList
+
+__all__ = ["GateRequest"]
+
+
+class GateRequest(Exchange):
+    """A request on its channel."""
+
+    __slots__ = ("channel", "on_end", "work")
+
+    body: BodyStream
+
+    def __init__(
+        self, connection: Connection, number: int, method: bytes, target: bytes, headers: HeaderList, channel: HttpChannel
+    ) -> None:
+        super().__init__(connection, number, method, target, headers)
+        self.channel = channel
+        self.work: Deferred[None] | None = None
+        """The pipeline's coroutine while it runs."""
+        self.on_end: Any = None
+        """Called once with the request when an upgraded stream ends."""
+
+    def client_gone(self) -> None:
+        """The client's connection is lost: cancel whoever works for it."""
+        work, self.work = self.work, None
+        if work is not None:
+            work.cancel()
+
+    def ended(self) -> None:
+        """An upgraded stream has ended."""
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(self)

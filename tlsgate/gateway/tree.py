@@ -1,0 +1,130 @@
+"""The tree of Twisted Web resources: root, API, leaf; knows paths and hosts only through the generation's tables.
+
+The host and the API are found by one look-up on the canonical path (decisions 2.6), never by walking segments: ``getChildWithDefault``
+of the root returns the API's resource, whose ``render`` starts the pipeline. Any other ``IResource`` can stand in its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from tlsgate.errors import Refusal
+from tlsgate.gateway.pipeline import refuse, start
+from tlsgate.routing.paths import remaining_path
+from tlsgate.wire.target import clean_path, needs_cleaning
+
+if TYPE_CHECKING:
+    from tlsgate.gateway.compile import CompiledApi
+    from tlsgate.gateway.request import GateRequest
+
+__all__ = ["ApiResource", "LeafResource", "RefusingResource", "RootResource"]
+
+
+@implementer(IResource)
+class LeafResource:
+    """A resource without children, which are no part of how paths are found here."""
+
+    isLeaf = True
+    server = None
+
+    def render(self, request: Any) -> int:
+        """Serve a request; the answer may come later."""
+        raise NotImplementedError
+
+    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
+        """Return the leaf itself."""
+        return self
+
+    def putChild(self, path: bytes, child: Any) -> None:
+        """Refuse."""
+        raise NotImplementedError("what answers a path is compiled from definitions")
+
+
+class ApiResource(LeafResource):
+    """One API: starts the pipeline."""
+
+    def __init__(self, compiled: CompiledApi, site: Any) -> None:
+        self.compiled = compiled
+        self._site = site
+
+    def render(self, request: GateRequest) -> int:
+        """Serve a request; the answer comes later."""
+        start(request, self.compiled, self._site)
+        return NOT_DONE_YET
+
+
+class RefusingResource(LeafResource):
+    """Answers with an entry of the catalogue."""
+
+    def __init__(self, refusal_id: str, site: Any) -> None:
+        self._id = refusal_id
+        self._site = site
+
+    def render(self, request: GateRequest) -> int:
+        """Refuse."""
+        refuse(request, self._site, Refusal(self._id))
+        self._site.finished(request)
+        return NOT_DONE_YET
+
+
+class _Redirect(LeafResource):
+    """The clean-up redirect of the reference, section 6.5."""
+
+    def __init__(self, site: Any) -> None:
+        self._site = site
+
+    def render(self, request: GateRequest) -> int:
+        """Answer 301 to the cleaned path."""
+        location = clean_path(request.path)
+        if request.query is not None:
+            location += b"?" + request.query
+        request.channel.respond(request, 301, [(b"Location", location)], b"")
+        self._site.finished(request)
+        return NOT_DONE_YET
+
+
+@implementer(IResource)
+class RootResource:
+    """Finds what answers a request, in the generation of the moment."""
+
+    isLeaf = False
+    server = None
+
+    def __init__(self, site: Any) -> None:
+        self._site = site
+        self._redirect = _Redirect(site)
+        self._not_found = RefusingResource("route.not_found", site)
+
+    def getChildWithDefault(self, name: bytes, request: GateRequest) -> Any:
+        """Return the resource for a request: control first, then APIs (reference, section 6.1)."""
+        generation = self._site.generation
+        canonical = request.canonical
+        if generation.clean_paths and needs_cleaning(canonical):
+            return self._redirect
+        port = request.connection.listener_port
+        control = self._site.control.find(port, request)
+        if control is not None:
+            return control
+        route = generation.routes.find(port, request.host, canonical)
+        if route is None:
+            return self._not_found
+        compiled = route.value
+        request.route = compiled
+        request.api = compiled.api
+        matched = request.matched = route.matched
+        request.alias = route.alias
+        request.remaining_path = remaining_path(canonical, matched)
+        return compiled.resource
+
+    def render(self, request: GateRequest) -> int:
+        """Serve a request through the resource that the look-up names."""
+        result: int = self.getChildWithDefault(b"", request).render(request)
+        return result
+
+    def putChild(self, path: bytes, child: Any) -> None:
+        """Refuse: the tree is compiled."""
+        raise NotImplementedError("routes come from definitions")

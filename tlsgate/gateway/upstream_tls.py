@@ -1,0 +1,81 @@
+"""Prepares TLS towards upstreams: which certificate, trust, pins and versions a target gets, and the context for them; once per load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlsgate.pki.pins import PinTable, build_pins
+from tlsgate.tls.client import ClientContextCache, build_upstream_identity
+from tlsgate.tls.trust import TrustSet, load_trust
+from tlsgate.tls.upstream import UpstreamTls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tlsgate.clock import Clock
+    from tlsgate.config.model import GatewayConfig
+    from tlsgate.errors import Problem
+    from tlsgate.model.api import ApiDefinition
+    from tlsgate.pki.references import ReferenceResolver
+    from tlsgate.pki.upstream import UpstreamCertificates
+
+__all__ = ["UpstreamContexts"]
+
+
+class UpstreamContexts:
+    """Contexts of one generation, shared by equal identities."""
+
+    def __init__(self, config: GatewayConfig, resolver: ReferenceResolver, clock: Clock, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._resolver = resolver
+        self._environ = environ
+        self._contexts = ClientContextCache(clock)
+        self._trust: dict[tuple[str, ...], TrustSet] = {}
+        self.problems: list[Problem] = []
+        self._global_pins = build_pins(config.security.pinned_public_keys, resolver, file=config.source, path="security.pinned_public_keys")
+        self.problems.extend(self._global_pins.problems)
+
+    def note(self, problem: Problem) -> None:
+        """Keep a problem for the report of this load."""
+        self.problems.append(problem)
+
+    def pins_of(self, api: ApiDefinition) -> PinTable:
+        """Return the pins of an API, the gateway's below them."""
+        if not api.pinned_public_keys:
+            return self._global_pins
+        table = build_pins(api.pinned_public_keys, self._resolver, base=self._global_pins, file=api.source)
+        self.problems.extend(table.problems)
+        return table
+
+    def prepare(
+        self, api: ApiDefinition, scheme: str, host: str, port: int, certificates: UpstreamCertificates, pins: PinTable
+    ) -> UpstreamTls:
+        """Return identity and context of one target.
+
+        :raises PkiError: a certificate or CA that it needs cannot be had: the target must not be used then.
+        """
+        config = self._config
+        transport = api.proxy.transport
+        reference = certificates.find_reference(host, port)
+        identity = build_upstream_identity(
+            scheme=scheme,
+            host=host,
+            port=port,
+            trust=self._trust_of(transport.ca_certificates or config.own.upstream_ca),
+            client=self._resolver.resolve(reference) if reference is not None else None,
+            min_version=transport.min_version or config.proxy.min_version,
+            max_version=transport.max_version or config.proxy.max_version,
+            ciphers=transport.ciphers or config.proxy.ciphers,
+            verify=not (transport.insecure_skip_verify or config.proxy.insecure_skip_verify),
+            pins=pins.find(host),
+            check_common_name=transport.force_common_name_check or config.proxy.force_common_name_check,
+            alpn=() if api.is_raw else ("http/1.1",),
+        )
+        return UpstreamTls(identity, self._contexts.get(identity))
+
+    def _trust_of(self, references: tuple[str, ...]) -> TrustSet:
+        trust = self._trust.get(references)
+        if trust is None:
+            bundles = [self._resolver.resolve(reference) for reference in references]
+            trust = self._trust[references] = load_trust(bundles, self._environ)
+        return trust

@@ -1,0 +1,298 @@
+"""Sends a checked request to its upstream and the answer back; knows nothing of why the request was let in.
+
+Bodies stream both ways by producers and never pass through the coroutine. Source: API definitions reference, sections 9 to 11;
+decisions 2.8 and 2.12.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from tlsgate.errors import UpstreamError
+from tlsgate.proxy.upgrade import UpgradedStream
+from tlsgate.routing.paths import raw_length
+from tlsgate.wire.forwarding import build_request_headers, filter_response_headers, filter_trailers, validate_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlsgate.model.exchange import Exchange, HeaderList
+    from tlsgate.proxy.connection import UpstreamAnswer, UpstreamConnection
+    from tlsgate.proxy.pool import Pool
+    from tlsgate.proxy.upstreams import UpstreamPlan, UpstreamTarget
+
+__all__ = ["Forwarder"]
+
+_NEVER = float("inf")
+_RETRYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+_QUOTA_OF_KEYLESS: HeaderList = [(b"X-RateLimit-Limit", b"0"), (b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"0")]
+_SSE_BROKEN = b"event: error\ndata: upstream connection terminated unexpectedly\n\n"
+
+
+class Forwarder:
+    """The proxy step of one API, compiled on load.
+
+    :param plan: targets and how they are reached.
+    :param pool: shared by all APIs.
+    :param request_headers: applied to the headers for the upstream, after the hop-by-hop ones are gone.
+    :param response_headers: applied to the answer's headers.
+    :param override: may replace an upstream's error answer (``error_overrides``); None when nothing is configured.
+    """
+
+    def __init__(
+        self,
+        plan: UpstreamPlan,
+        pool: Pool,
+        *,
+        request_headers: Callable[[Exchange, HeaderList], HeaderList] | None,
+        response_headers: Callable[[Exchange, HeaderList], HeaderList] | None,
+        timeout_of: Callable[[Exchange], float] | None,
+        default_timeout_s: float,
+        answer_idle_s: float,
+        stream_idle_s: float,
+        connect_timeout_s: float,
+        strip_listen_path: bool,
+        keep_client_certificate_headers: bool,
+        remove_xff: bool,
+        websockets: bool,
+        protected: frozenset[bytes],
+        extra_response_headers: HeaderList,
+        override: Callable[[Exchange, UpstreamAnswer], tuple[int, HeaderList, bytes] | None] | None = None,
+    ) -> None:
+        self._plan = plan
+        self._pool = pool
+        self._request_headers = request_headers
+        self._response_headers = response_headers
+        self._timeout_of = timeout_of
+        self._default_timeout_s = default_timeout_s
+        self._answer_idle_s = answer_idle_s
+        self._stream_idle_s = stream_idle_s
+        self._connect_timeout_s = connect_timeout_s
+        self._strip = strip_listen_path
+        self._keep_identity = keep_client_certificate_headers
+        self._remove_xff = remove_xff
+        self._websockets = websockets
+        self._protected = protected
+        self._extra = [*_QUOTA_OF_KEYLESS, *extra_response_headers]
+        self._override = override
+
+    async def __call__(self, request: Any) -> None:
+        """Proxy one request; returns when the answer has been sent.
+
+        :param request: ``gateway.request.GateRequest``.
+        :raises UpstreamError: no answer could be had; nothing has been sent to the client yet.
+        :raises Refusal: the request's body cannot be read to its end.
+        """
+        target = self._plan.next_target()
+        request.upstream = target.address
+        upgrade = request.upgrade if self._websockets else b""
+        head, body, chunked = self._build_head(request, target, upgrade)
+        expires = _NEVER
+        if self._timeout_of is not None:
+            limit = self._timeout_of(request)
+            if limit:
+                expires = request.entered_at + limit
+        connection, answer = await self._exchange(request, target, head, body, chunked, expires)
+        if answer.status == 101:
+            if not upgrade or not answer.upgrade:
+                connection.close()
+                raise UpstreamError("upstream.failed", "UPE", "101 that nobody asked for")
+            self._take_over(request, connection, answer)
+            return
+        headers = filter_response_headers(answer.headers)
+        channel = request.channel
+        if request.response_headers:
+            headers = _replace(headers, request.response_headers)
+        headers.extend(self._extra)
+        if self._response_headers is not None:
+            headers = self._response_headers(request, headers)
+        validate_headers(headers)
+        chunks = answer.chunks
+        first = b"" if not chunks else chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if answer.status >= 400 and self._override is not None:
+            overridden = self._override(request, answer)
+            if overridden is not None:
+                if not answer.complete:
+                    connection.close()
+                status, headers, first = overridden
+                channel.respond(request, status, headers, first)
+                return
+        if answer.complete:
+            if answer.length is not None and request.method == b"HEAD":
+                channel.begin(request, answer.status, headers, answer.length)
+                channel.finish(request)
+            elif request.method == b"HEAD":
+                channel.begin(request, answer.status, headers, None)
+                channel.finish(request)
+            elif answer.trailers:
+                channel.begin(request, answer.status, headers, None, first)
+                channel.finish(request, filter_trailers(answer.trailers))
+            elif answer.status == 304 and answer.length is not None:
+                channel.begin(request, 304, headers, answer.length)
+                channel.finish(request)
+            else:
+                channel.respond(request, answer.status, headers, first)
+            return
+        done: Deferred[None] = Deferred()
+        events = _is_event_stream(headers)
+        stream = _AnswerStream(request, connection, done, events)
+        channel.begin(request, answer.status, headers, answer.length, first)
+        channel.register_producer(stream)
+        connection.stream_to(stream, self._stream_idle_s if events else self._answer_idle_s)
+        try:
+            await done
+        except CancelledError:
+            connection.close()
+            raise
+
+    async def _exchange(
+        self, request: Any, target: UpstreamTarget, head: bytes, body: Any, chunked: bool, expires: float
+    ) -> tuple[UpstreamConnection, UpstreamAnswer]:
+        pool = self._pool
+        retryable = body is None and request.method in _RETRYABLE
+        first = b""
+        if body is not None:
+            first = body.take_buffered() if not body.wants_continue else b""
+        again = False
+        while True:
+            destination = target.destination()
+            connection = None
+            if not again:
+                connection = pool.take(destination.key, surely_alive=not retryable)
+            reused = connection is not None
+            if connection is None:
+                connection = await pool.open(destination, self._connect_timeout_s)
+            try:
+                answer = await connection.request(
+                    head,
+                    body,
+                    chunked=chunked,
+                    is_head=request.method == b"HEAD",
+                    head_timeout_s=self._default_timeout_s,
+                    expires=expires,
+                    first=first,
+                )
+            except UpstreamError as problem:
+                if reused and retryable and not again and connection.untouched and problem.flag == "URR":
+                    # The kept connection had ended before it was used: once more on a new one (decisions 2.12).
+                    again = True
+                    continue
+                raise
+            return connection, answer
+
+    def _build_head(self, request: Any, target: UpstreamTarget, upgrade: bytes) -> tuple[bytes, Any, bool]:
+        """Return request line and headers, the body to attach (None for none) and whether it goes out chunked."""
+        path = request.path
+        if self._strip or request.alias:
+            path = _strip(request)
+        wanted = target.join(path)
+        query = request.query
+        if target.query:
+            wanted += b"?" + target.query + (b"&" + query if query else b"")
+        elif query is not None:
+            wanted += b"?" + query
+        host = target.host_header
+        if self._plan.preserve_host:
+            host = request.index.get(b"host", host)
+        headers = build_request_headers(
+            request,
+            host=host,
+            peer=request.connection.peer_address,
+            protected=self._protected,
+            keep_client_certificate_headers=self._keep_identity,
+            remove_xff=self._remove_xff,
+        )
+        if self._request_headers is not None:
+            headers = self._request_headers(request, headers)
+        validate_headers(headers)
+        body = request.body
+        length = body.length
+        chunked = False
+        if upgrade:
+            headers.append((b"Connection", b"Upgrade"))
+            headers.append((b"Upgrade", request.index[b"upgrade"]))
+            body = None
+        elif length == 0:
+            if request.method in _BODY_METHODS or b"content-length" in request.index:
+                headers.append((b"Content-Length", b"0"))
+            body = None
+        elif length is None:
+            headers.append((b"Transfer-Encoding", b"chunked"))
+            chunked = True
+        else:
+            headers.append((b"Content-Length", b"%d" % length))
+        if not self._plan.keep_alive and not upgrade:
+            headers.append((b"Connection", b"close"))
+        lines = [b"%b %b HTTP/1.1\r\n" % (request.method, wanted)]
+        lines += [b"%b: %b\r\n" % line for line in headers]
+        lines.append(b"\r\n")
+        return b"".join(lines), body, chunked
+
+    def _take_over(self, request: Any, connection: UpstreamConnection, answer: UpstreamAnswer) -> None:
+        headers = filter_response_headers(answer.headers)
+        if self._response_headers is not None:
+            headers = self._response_headers(request, headers)
+        validate_headers(headers)
+        protocol = next((value for name, value in answer.headers if name.lower() == b"upgrade"), request.upgrade)
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\n", b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocol]
+        lines += [b"%b: %b\r\n" % line for line in headers]
+        lines.append(b"\r\n")
+        request.status = 101
+        UpgradedStream(request, connection, self._stream_idle_s).start(b"".join(lines))
+
+
+class _AnswerStream:
+    """An answer's body on its way: sink of the upstream, producer for the client's queue."""
+
+    __slots__ = ("_channel", "_connection", "_done", "_events", "_request")
+
+    def __init__(self, request: Any, connection: UpstreamConnection, done: Deferred[None], events: bool) -> None:
+        self._request = request
+        self._channel = request.channel
+        self._connection = connection
+        self._done = done
+        self._events = events
+
+    def answer_chunk(self, data: bytes) -> None:
+        self._channel.chunk(self._request, data)
+
+    def answer_end(self, trailers: HeaderList) -> None:
+        self._channel.finish(self._request, filter_trailers(trailers) if trailers else None)
+        if not self._done.called:
+            self._done.callback(None)
+
+    def answer_broken(self, error: UpstreamError) -> None:
+        request = self._request
+        request.flag = error.flag
+        request.detail = f"answer broke off: {error.reason}"
+        if self._events:
+            self._channel.chunk(request, _SSE_BROKEN)
+        self._channel.break_off(request, error.reason)
+        if not self._done.called:
+            self._done.callback(None)
+
+    def pauseProducing(self) -> None:
+        self._connection.pause_answer()
+
+    def resumeProducing(self) -> None:
+        self._connection.resume_answer()
+
+
+def _is_event_stream(headers: HeaderList) -> bool:
+    return any(name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
+
+
+def _replace(headers: HeaderList, ours: HeaderList) -> HeaderList:
+    """Headers that the gateway sets (CORS) replace the upstream's; ``Vary`` adds up."""
+    names = {name.lower() for name, _ in ours if name.lower() != b"vary"}
+    return [line for line in headers if line[0].lower() not in names] + ours
+
+
+def _strip(request: Any) -> bytes:
+    """Return the path as sent without the part that the listen path matched, with a leading slash."""
+    path: bytes = request.path
+    rest = path[raw_length(path, request.canonical, len(request.matched)) :]
+    return rest if rest[:1] == b"/" else b"/" + rest

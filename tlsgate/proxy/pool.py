@@ -1,0 +1,279 @@
+"""Idle connections to upstreams, kept apart by everything that makes two of them not interchangeable; knows nothing of requests.
+
+The key of a pool entry holds the whole TLS identity (server name, client certificate, trust, pins ...), so that a connection made with
+the client certificate of one API or host is never used for another.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+from tlsgate.errors import UpstreamError
+from tlsgate.proxy.connection import UpstreamConnection
+from tlsgate.tls.transport import connect_prompt
+from tlsgate.tls.upstream import TlsClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from twisted.python.failure import Failure
+
+    from tlsgate.tls.deadlines import Deadlines
+
+__all__ = ["Destination", "Pool", "open_transport", "resolve"]
+
+
+class Destination:
+    """Where a connection goes and as whom.
+
+    :param tls: ``tls.upstream.UpstreamTls`` or None for plain TCP.
+    """
+
+    __slots__ = ("host", "key", "port", "tls")
+
+    def __init__(self, host: str, port: int, tls: Any = None) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.key: Hashable = _Key((host, port, tls.identity if tls is not None else None))
+        """All that makes two connections not interchangeable."""
+
+
+class _Key:
+    """A tuple whose hash is computed once: it is looked up for each request."""
+
+    __slots__ = ("_content", "_hash")
+
+    def __init__(self, content: tuple[Any, ...]) -> None:
+        self._content = content
+        self._hash = hash(content)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Key) and self._content == other._content)
+
+
+class Pool:
+    """Connections to all upstreams of this process.
+
+    :param max_idle: idle connections kept in all; 0 is no limit.
+    :param max_idle_per_key: idle connections kept per destination.
+    :param idle_s: seconds after which an idle connection is closed.
+    """
+
+    def __init__(self, reactor: Any, deadlines: Deadlines, *, max_idle: int, max_idle_per_key: int, idle_s: float) -> None:
+        self.reactor = reactor
+        self._deadlines = deadlines
+        self._max_idle = max_idle
+        self._max_idle_per_key = max_idle_per_key
+        self._idle_s = idle_s
+        self._idle: dict[Hashable, deque[UpstreamConnection]] = {}
+        self._all: set[UpstreamConnection] = set()
+        self.idle_count = 0
+
+    @property
+    def open_count(self) -> int:
+        """Connections that are open, idle or not."""
+        return len(self._all)
+
+    def take(self, key: Hashable, *, surely_alive: bool) -> UpstreamConnection | None:
+        """Return an idle connection, the one used last, or None.
+
+        :param surely_alive: look at the socket first: for requests that cannot be sent twice.
+        """
+        idle = self._idle.get(key)
+        while idle:
+            connection = idle.pop()
+            self.idle_count -= 1
+            connection.deadline = float("inf")
+            if not idle:
+                del self._idle[key]
+            if not surely_alive or _is_alive(connection):
+                return connection
+            connection.close()
+        return None
+
+    async def open(self, destination: Destination, timeout_s: float) -> UpstreamConnection:
+        """Open a new connection.
+
+        :param timeout_s: for look-up, TCP and TLS together.
+        :raises UpstreamError: it cannot be had.
+        """
+        connection = UpstreamConnection(self, self._deadlines)
+        connection.key = destination.key
+        connection.address = f"{destination.host}:{destination.port}"
+        await open_transport(self.reactor, destination, connection, timeout_s)
+        return connection
+
+    def close_idle(self, keep: Callable[[Hashable], bool] | None = None) -> None:
+        """Close idle connections.
+
+        :param keep: says for which keys not; None closes all.
+        """
+        for key in list(self._idle):
+            if keep is None or not keep(key):
+                for connection in list(self._idle.get(key, ())):
+                    connection.close()
+
+    # Connections tell.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """A connection is ready."""
+        self._all.add(connection)
+
+    def released(self, connection: UpstreamConnection) -> None:
+        """A connection is free."""
+        key = connection.key
+        idle = self._idle.get(key)
+        if idle is None:
+            idle = self._idle[key] = deque()
+        if len(idle) >= self._max_idle_per_key or (self._max_idle and self.idle_count >= self._max_idle):
+            connection.close()
+            return
+        idle.append(connection)
+        self.idle_count += 1
+        self._deadlines.set_at(connection, self._deadlines.now + self._idle_s)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        self._all.discard(connection)
+        idle = self._idle.get(connection.key)
+        if idle is not None:
+            try:
+                idle.remove(connection)
+            except ValueError:
+                return
+            self.idle_count -= 1
+            if not idle:
+                del self._idle[connection.key]
+
+
+def _is_alive(connection: UpstreamConnection) -> bool:
+    """Whether the peer has neither closed nor sent anything since."""
+    transport = connection.transport
+    transport = getattr(transport, "transport", transport)
+    try:
+        transport.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError as problem:
+        return problem.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
+    except AttributeError:
+        return False
+    return False
+
+
+@implementer(IProtocolFactory)
+class _Opener(ClientFactory):
+    noisy = False
+
+    def __init__(self, protocol: Any, done: Deferred[None]) -> None:
+        self._protocol = protocol
+        self._done = done
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._protocol
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        if not self._done.called:
+            self._done.errback(reason)
+
+
+class _Plain:
+    """Tells when the TCP connection is there, then steps aside."""
+
+    def __init__(self, application: Any, done: Deferred[None]) -> None:
+        self._application = application
+        self._done = done
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.protocol = self._application
+        self._application.makeConnection(transport)
+        if not self._done.called:
+            self._done.callback(None)
+
+
+async def open_transport(reactor: Any, destination: Destination, application: Any, timeout_s: float) -> None:
+    """Connect ``application`` to a destination, through TLS where it says so; returns when it is connected.
+
+    :param timeout_s: for look-up, TCP and TLS together; split evenly over the addresses of the name.
+    :raises UpstreamError: with Tyk's flags: DNS, UCF (refused), UCT (too slow), TLE (TLS).
+    """
+    addresses = await resolve(reactor, destination.host, timeout_s)
+    share = timeout_s / len(addresses)
+    last: UpstreamError | None = None
+    for address in addresses:
+        done: Deferred[None] = Deferred()
+        protocol: Any
+        if destination.tls is not None:
+            protocol = TlsClient(destination.tls, application, done)
+        else:
+            protocol = _Plain(application, done)
+        opener = _Opener(protocol, done)
+        connector = connect_prompt(reactor, address, destination.port, opener, timeout_s=share)
+        timer = reactor.callLater(share, _expire, done)
+        try:
+            await done
+            return
+        except UpstreamError as problem:
+            last = problem
+            connector.disconnect()
+        except (error.TimeoutError, error.UserError) as problem:
+            last = UpstreamError("upstream.timeout", "UCT", f"connect to {address}:{destination.port}: {problem}")
+        except error.ConnectError as problem:
+            last = UpstreamError("upstream.failed", "UCF", f"connect to {address}:{destination.port}: {problem}")
+        except OSError as problem:
+            last = UpstreamError("upstream.failed", "UCF", f"connect to {address}:{destination.port}: {problem}")
+        except BaseException:
+            # Cancelled: nobody waits any more.
+            connector.disconnect()
+            raise
+        finally:
+            if timer.active():
+                timer.cancel()
+    assert last is not None
+    raise last
+
+
+def _expire(done: Deferred[None]) -> None:
+    if not done.called:
+        done.errback(UpstreamError("upstream.timeout", "UCT", "connect and TLS handshake took too long"))
+
+
+async def resolve(reactor: Any, host: str, timeout_s: float) -> list[str]:
+    """Look a name up (A and AAAA) in a thread.
+
+    :raises UpstreamError: it has no address.
+    """
+    if host[:1].isdigit() or ":" in host:
+        try:
+            socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+            return [host]
+        except OSError:
+            pass
+    looked_up: Deferred[list[Any]] = deferToThreadPool(
+        reactor, reactor.getThreadPool(), socket.getaddrinfo, host.encode("ascii"), None, socket.AF_UNSPEC, socket.SOCK_STREAM
+    )
+    looked_up.addTimeout(timeout_s, reactor)
+    try:
+        found = await looked_up
+    except (OSError, UnicodeError, error.TimeoutError) as problem:
+        raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r}: {problem}") from problem
+    except Exception as problem:
+        if type(problem).__name__ == "TimeoutError":
+            raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r} took too long") from problem
+        raise
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not addresses:
+        raise UpstreamError("upstream.lookup", "DNS", f"{host!r} has no address")
+    return addresses

@@ -1,0 +1,312 @@
+"""Wires the gateway into a Twisted service: load, listen, reload, drain; the only module that touches the global reactor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from tlsgate import __version__
+from tlsgate.clock import SystemClock
+from tlsgate.config.load import load_config
+from tlsgate.control.routes import ControlRoutes
+from tlsgate.definitions.loader import load_definitions
+from tlsgate.errors import ConfigError, Problem
+from tlsgate.gateway.access_log import AccessLog
+from tlsgate.gateway.generation import Generation, attach_resources, build_generation
+from tlsgate.gateway.listener import Listener
+from tlsgate.gateway.site import Site
+from tlsgate.logs import start_logging
+from tlsgate.proxy.pool import Pool
+from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
+from tlsgate.tls.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from tlsgate.config.model import GatewayConfig
+    from tlsgate.gateway.listener import ListenerSpec
+
+__all__ = ["GatewayService", "make_service", "run"]
+
+_log = Logger()
+
+
+class GatewayService(service.Service):
+    """The gateway as a service: ``startService`` loads and listens, ``stopService`` drains.
+
+    :param config_path: None takes everything from the environment.
+    :param port: overrides ``listen_port``.
+    :param own_logging: start the JSON log (False under ``twistd``, which has its own).
+    """
+
+    name = "tlsgate"
+
+    def __init__(self, config_path: str | None, port: int | None = None, *, own_logging: bool = False) -> None:
+        self._path = config_path
+        self._port = port
+        self._own_logging = own_logging
+        self._line_log: Any = None
+        self._clock = SystemClock()
+        self._notifier = build_notifier(os.environ)
+        self._listeners: dict[ListenerSpec, Listener] = {}
+        self._reloading = False
+        self._reload_again = False
+        self._watchdog: Any = None
+        self.site: Site | None = None
+        self.config: GatewayConfig | None = None
+
+    def startService(self) -> None:
+        """Load everything, then open the ports.
+
+        :raises ConfigError: with every problem; nothing is open then.
+        """
+        from twisted.internet import reactor
+
+        super().startService()
+        self._reactor: Any = reactor
+        config, problems = self._read_config()
+        self.config = config
+        if self._own_logging:
+            self._line_log = start_logging(config.own.log)
+        self._deadlines = Deadlines(reactor, self._clock.monotonic)
+        self._pool = Pool(
+            reactor,
+            self._deadlines,
+            max_idle=config.proxy.max_idle_connections,
+            max_idle_per_key=config.proxy.max_idle_connections_per_host,
+            idle_s=config.own.limits.upstream_idle_s,
+        )
+        generation = self._build(config, problems, None)
+        site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines)
+        site.control = ControlRoutes(site, config)
+        attach_resources(generation, site)
+        if config.own.log.access:
+            site.access_log = AccessLog(site)
+        self._report(generation)
+        try:
+            self._open(generation.listeners)
+        except CannotListenError as problem:
+            self._close_listeners()
+            raise ConfigError(
+                [
+                    Problem(
+                        config.source,
+                        "listen_port",
+                        str(problem.port),
+                        f"cannot listen: {problem.socketError}",
+                        "free the port or choose another",
+                    )
+                ]
+            ) from problem
+        self._install_signals()
+        self._start_watchdog()
+        self._notifier.ready(f"{len(generation.apis) + len(generation.raws)} APIs")
+        _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
+
+    def stopService(self) -> Deferred[Any] | None:
+        """Accept nothing more, let requests in flight finish, then cut what is left."""
+        super().stopService()
+        site = self.site
+        if site is None or site.draining:
+            return None
+        assert self.config is not None
+        self._notifier.stopping()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        closed = self._close_listeners()
+        site.drain()
+        done: Deferred[Any] = Deferred()
+        deadline = self._clock.monotonic() + self.config.graceful_shutdown_timeout_s
+        self._wait_drained(site, done, deadline)
+        return DeferredList([done, *closed])
+
+    def reload(self) -> None:
+        """Read everything again and swap the generation; the old one stays when that fails."""
+        if self._reloading:
+            self._reload_again = True
+            return
+        self._reloading = True
+        self._notifier.reloading(self._clock.monotonic())
+        if self._line_log is not None:
+            self._line_log.reopen()
+        work = Deferred.fromCoroutine(self._reload())
+        work.addErrback(lambda failure: _log.failure("reload failed", failure, event="reload.failed"))
+        work.addBoth(self._reload_done)
+
+    async def _reload(self) -> None:
+        site = self.site
+        assert site is not None and self.config is not None
+        try:
+            config, problems = await deferToThread(self._read_config)
+            config = self._keep_fixed(config)
+            generation = await deferToThread(self._build, config, problems, site.generation)
+        except ConfigError as problem:
+            for entry in problem.problems:
+                _log.error("{problem}", event="reload.problem", problem=str(entry))
+            _log.error("reload refused: the state before it keeps serving", event="reload.refused", reason=str(problem.problems[0]))
+            site.counters["reloads_refused"] += 1
+            return
+        attach_resources(generation, site)
+        try:
+            self._open(generation.listeners)
+        except CannotListenError as problem:
+            _log.error("reload refused: {reason}", event="reload.refused", reason=f"cannot listen on {problem.port}: {problem.socketError}")
+            self._close_unused(site.generation.listeners)
+            site.counters["reloads_refused"] += 1
+            return
+        self.config = config
+        site.generation = generation
+        site.configure(config)
+        site.control = ControlRoutes(site, config)
+        site.access_log = AccessLog(site) if config.own.log.access else None
+        self._close_unused(generation.listeners)
+        site.recheck()
+        site.counters["reloads"] += 1
+        self._report(generation)
+        _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
+
+    def _reload_done(self, result: Any) -> None:
+        self._reloading = False
+        self._notifier.ready()
+        if self._reload_again:
+            self._reload_again = False
+            self.reload()
+
+    def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
+        loaded = load_config(self._path, os.environ)
+        errors = [problem for problem in loaded.problems if problem.severity == "error"]
+        if errors:
+            raise ConfigError(loaded.problems)
+        config = loaded.config
+        if self._port is not None:
+            import msgspec
+
+            config = msgspec.structs.replace(config, listen_port=self._port)
+        return config, list(loaded.problems)
+
+    def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
+        loaded = load_definitions(config, os.environ)
+        return build_generation(
+            config,
+            loaded.apis,
+            [*problems, *loaded.problems],
+            clock=self._clock,
+            pool=self._pool,
+            reactor=self._reactor,
+            environ=os.environ,
+            previous=previous,
+        )
+
+    def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
+        """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""
+        import msgspec
+
+        running = self.config
+        assert running is not None
+        fixed: dict[str, Any] = {}
+        for name in ("listen_address", "listen_port"):
+            if getattr(config, name) != getattr(running, name):
+                fixed[name] = getattr(running, name)
+        if config.http.use_ssl != running.http.use_ssl:
+            fixed["http"] = msgspec.structs.replace(config.http, use_ssl=running.http.use_ssl)
+        if config.control.port != running.control.port:
+            fixed["control"] = msgspec.structs.replace(config.control, port=running.control.port)
+        for name in fixed:
+            _log.warn("{field} cannot change while running; restart for it", event="reload.fixed_field", field=name)
+        return msgspec.structs.replace(config, **fixed) if fixed else config
+
+    def _open(self, specs: tuple[ListenerSpec, ...]) -> None:
+        """Listen on what is new, and say so on standard output."""
+        assert self.site is not None and self.config is not None
+        inherited = list(load_inherited_sockets(os.environ, os.getpid())) if not self._listeners else []
+        for spec in specs:
+            if spec in self._listeners:
+                continue
+            listener = Listener(self.site, spec)
+            given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
+            stale = next((other for other in self._listeners if other.key == spec.key and other.address == spec.address), None)
+            if stale is not None:
+                self._listeners.pop(stale).stop()
+            listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
+            self._listeners[spec] = listener
+            sys.stdout.write(listener.describe() + "\n")
+        sys.stdout.flush()
+
+    def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
+        for spec in [spec for spec in self._listeners if spec not in specs]:
+            self._listeners.pop(spec).stop()
+
+    def _close_listeners(self) -> list[Any]:
+        closing = [listener.stop() for listener in self._listeners.values()]
+        self._listeners.clear()
+        return [entry for entry in closing if entry is not None]
+
+    def _report(self, generation: Generation) -> None:
+        for problem in generation.notes:
+            level = _log.warn if problem.severity == "warning" else _log.error
+            level("{problem}", event="load.problem", problem=str(problem), file=problem.file)
+
+    def _wait_drained(self, site: Site, done: Deferred[Any], deadline: float) -> None:
+        if not site.connection_count:
+            self._finish(site, done)
+        elif self._clock.monotonic() >= deadline:
+            _log.warn("{count} connections cut after the drain", event="service.drain_cut", count=site.connection_count)
+            site.abort_all()
+            self._reactor.callLater(0.1, self._finish, site, done)
+        else:
+            self._reactor.callLater(0.05, self._wait_drained, site, done, deadline)
+
+    def _finish(self, site: Site, done: Deferred[Any]) -> None:
+        self._pool.close_idle()
+        self._deadlines.stop()
+        _log.info("stopped", event="service.stopped")
+        if not done.called:
+            done.callback(None)
+
+    def _install_signals(self) -> None:
+        reactor = self._reactor
+        try:
+            signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(self.reload))
+        except ValueError:
+            _log.warn("not in the main thread: SIGHUP does not reload", event="service.no_signals")
+
+    def _start_watchdog(self) -> None:
+        interval = find_watchdog_interval(os.environ, os.getpid())
+        if interval is not None:
+            self._beat(interval / 2)
+
+    def _beat(self, interval_s: float) -> None:
+        self._notifier.watchdog()
+        self._watchdog = self._reactor.callLater(interval_s, self._beat, interval_s)
+
+
+def make_service(config_path: str | None, port: int | None = None) -> service.IService:
+    """Return the gateway as a service for an application (``twistd``).
+
+    :param config_path: file in tyk.conf's shape; None takes everything from the environment.
+    :param port: overrides ``listen_port``.
+    """
+    return GatewayService(config_path, port)
+
+
+def run(config_path: str | None, port: int | None = None) -> int:
+    """Run the gateway in the foreground until SIGTERM or SIGINT.
+
+    :returns: exit status; 0 after an orderly shutdown.
+    :raises ConfigError: nothing could be started.
+    """
+    from twisted.internet import reactor
+
+    gateway = GatewayService(config_path, port, own_logging=True)
+    gateway.startService()
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "shutdown", gateway.stopService)
+    running.run()
+    return 0

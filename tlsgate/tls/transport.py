@@ -1,0 +1,136 @@
+"""TCP transports that send at once when nothing is queued; knows nothing of TLS or HTTP.
+
+Twisted queues each write and lets the next reactor turn send it, which costs two ``epoll_ctl`` calls and a turn per answer
+(``benchmarks/README.md``: about 130 us of a new connection). Here a write goes to the socket directly and only the rest is queued.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import main, tcp
+from twisted.python import failure
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore
+    from twisted.internet.protocol import ClientFactory, Factory
+
+__all__ = ["PromptPort", "adopt_prompt", "connect_prompt", "listen_prompt"]
+
+_RETRY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
+
+
+def _write_promptly(transport: Any, data: bytes) -> None:
+    """Send ``data`` now as far as the socket takes it, queue the rest."""
+    if not transport.connected or transport._writeDisconnected or not data:
+        return
+    if not transport._tempDataBuffer and not transport.dataBuffer and not transport.disconnecting:
+        try:
+            sent = transport.socket.send(data)
+        except OSError as error:
+            if error.errno not in _RETRY:
+                # Let the reactor report the loss from its own turn, as it does for a failed queued write.
+                transport._tempDataBuffer.append(data)
+                transport._tempDataLen += len(data)
+                transport.startWriting()
+                return
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport._tempDataBuffer.append(data)
+    transport._tempDataLen += len(data)
+    transport._maybePauseProducer()
+    transport.startWriting()
+
+
+class _PromptServer(tcp.Server):
+    """An accepted connection."""
+
+    def write(self, data: bytes) -> None:
+        _write_promptly(self, data)
+
+    def queued(self) -> int:
+        """Return how many bytes wait for the socket."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def loseConnection(self) -> None:
+        if self.connected and not self.disconnecting and not self._tempDataBuffer and not self.dataBuffer and self.producer is None:
+            # Nothing to flush: close within this turn instead of waiting for the socket to become writable.
+            self.disconnecting = 1
+            self.stopReading()
+            self.stopWriting()
+            later: Any = self.reactor
+            later.callLater(0, self._close_now)
+            return
+        super().loseConnection()
+
+    def _close_now(self) -> None:
+        if self.connected:
+            self.connectionLost(failure.Failure(main.CONNECTION_DONE))
+
+
+class _PromptClient(tcp.Client):
+    """A connection that we opened."""
+
+    def write(self, data: bytes) -> None:
+        _write_promptly(self, data)
+
+    def queued(self) -> int:
+        """Return how many bytes wait for the socket."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+
+class _PromptConnector(tcp.Connector):
+    def _makeTransport(self) -> tcp.Client:
+        return _PromptClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+class PromptPort(tcp.Port):
+    """A listening port whose connections write promptly and have Nagle's algorithm off."""
+
+    transport = _PromptServer
+
+    def createInternetSocket(self) -> socket.socket:
+        created: socket.socket = super().createInternetSocket()
+        # Accepted sockets inherit it (Linux), which saves a system call per connection.
+        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return created
+
+
+def listen_prompt(reactor: IReactorCore, port: int, factory: Factory, *, backlog: int, interface: str) -> PromptPort:
+    """Listen on a TCP port.
+
+    :param port: 0 takes any free one.
+    :param interface: textual address, empty for all IPv4 addresses.
+    :raises twisted.internet.error.CannotListenError: when the port cannot be had.
+    """
+    listening = PromptPort(port, factory, backlog, interface, reactor)
+    listening.startListening()
+    return listening
+
+
+def connect_prompt(reactor: IReactorCore, host: str, port: int, factory: ClientFactory, *, timeout_s: float) -> Any:
+    """Open a TCP connection whose transport writes promptly.
+
+    :param host: name or textual address.
+    :returns: the connector.
+    """
+    connector = _PromptConnector(host, port, factory, timeout_s, None, reactor)
+    connector.connect()
+    return connector
+
+
+def adopt_prompt(reactor: Any, descriptor: int, factory: Factory) -> PromptPort:
+    """Listen on a socket that a service manager bound.
+
+    :param descriptor: of a bound, listening TCP socket; duplicated.
+    """
+    adopted = socket.socket(fileno=descriptor)
+    family = adopted.family
+    adopted.detach()
+    listening: PromptPort = PromptPort._fromListeningDescriptor(reactor, descriptor, family, factory)
+    listening.startListening()
+    return listening
