@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -90,6 +91,7 @@ def install_peers(names: tuple[str, ...]) -> list[str]:
             command = [sys.executable, "-m", "pip", "install", "-q", kind.pypi]
             if subprocess.run(command, check=False).returncode:
                 problems.append(f"pip install {kind.pypi} failed")
+    importlib.invalidate_caches()
     return problems
 
 

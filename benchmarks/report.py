@@ -140,7 +140,7 @@ def render_table(figures: Figures) -> str:
             ]
         )
     lines += ["", *(f"problem: {problem}" for problem in figures.problems)]
-    lines.append(f"{figures.seconds:.0f} s; lowest of {figures.settings.get('rounds')} rounds, p99: median (lowest to highest in brackets)")
+    lines.append(f"{figures.seconds:.0f} s; lowest of {figures.settings.get('rounds')} rounds, p99: median (lowest..highest in brackets)")
     return "\n".join(lines)
 
 
@@ -153,7 +153,8 @@ def _cell(spread: Spread | None) -> str:
         return "-"
     if spread.low == spread.high:
         return _number(spread.figure)
-    return f"{_number(spread.figure)} ({_number(spread.low)}-{_number(spread.high)})"
+    low = "" if spread.low == spread.figure else _number(spread.low)
+    return f"{_number(spread.figure)} ({low}..{_number(spread.high)})"
 
 
 def _number(value: float) -> str:

@@ -130,7 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the proxies are stopped and the folder removed
     problems = [] if options.no_install else peers.install_peers(names)
     versions = {name: version for name in names if (version := peers.find_version(name)) is not None}
-    site, upstream = make_site()
+    try:
+        site, upstream = make_site()
+    except RuntimeError as error:
+        sys.stderr.write(f"{'; '.join([*problems, str(error)])}\n")
+        return 1
     try:
         run = _Run(rows.Bench(site, upstream, rows.QUICK if options.quick else rows.FULL), tuple(versions))
         run.problems.extend(problems + [f"{name}: is not installed" for name in names if name not in versions])

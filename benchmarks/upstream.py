@@ -75,6 +75,7 @@ def make_site() -> tuple[Site, Upstream]:
     """Make the run's folder (in memory where there is room), its keys and the upstream; pin this process beside the upstream.
 
     :returns: the site and the running upstream.
+    :raises RuntimeError: the upstream does not start.
     """
     cores = sorted(os.sched_getaffinity(0))
     proxy_core, load_core = cores[0], cores[-1]
@@ -86,7 +87,11 @@ def make_site() -> tuple[Site, Upstream]:
     shared = Path("/dev/shm")
     base = shared if shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > _ROOM_BYTES else None
     folder = Path(tempfile.mkdtemp(prefix="tlsgate-bench-", dir=base))
-    upstream = Upstream(folder, load_core)
+    try:
+        upstream = Upstream(folder, load_core)
+    except RuntimeError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Site(folder, write_material(folder), proxy_core, load_core, upstream.port), upstream
 
 

@@ -52,7 +52,7 @@ class EchoSite(Site):
     noisy = False
 
     def __init__(self) -> None:
-        super().__init__(EchoResource(), parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        super().__init__(EchoResource(), parsePOSTFormSubmission=False)
 
     def log(self, request: http.Request) -> None:
         """Say nothing; the gateway's own log is what the demonstration is about."""

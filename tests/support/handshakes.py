@@ -6,6 +6,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from tests.support.certs import Issued
@@ -20,8 +21,8 @@ __all__ = [
     "TLS13",
     "VERSIONS",
     "Dialogue",
-    "StepClock",
     "StandardClient",
+    "StepClock",
     "bundle_of",
     "client_context",
     "real_now",
@@ -103,8 +104,6 @@ def client_context(
         context.use_certificate(issued.certificate)
         context.use_privatekey(issued.key)
         for der in issued.chain if chain is None else chain:
-            from cryptography import x509
-
             context.add_extra_chain_cert(x509.load_der_x509_certificate(der))
     if alpn:
         context.set_alpn_protos(list(alpn))

@@ -1,6 +1,7 @@
 """The checked tree of tyk.conf to frozen records: defaults, ranges, and the rules that join several fields.
 
-Knows what the fields mean; must not know files or the environment. Source: reference, section 1.3; mTLS reference, section 3; decisions 1 and 4.
+Knows what the fields mean; must not know files or the environment. Source: reference, section 1.3; mTLS reference, section 3; decisions 1
+and 4.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
 def build_versions(section: Section, low: str, high: str, *, default: tuple[int, int] = (_LOWEST, _HIGHEST)) -> tuple[int, int]:
     """Return lowest and highest TLS version as wire numbers, 0 or absent meaning the default.
 
-    Source: mTLS reference, section 3 (which pairs stop the start); decisions 1.11: TLS 1.2 is the floor, 769 and 770 are raised with a warning.
+    Source: mTLS reference, section 3 (which pairs stop the start); decisions 1.11: TLS 1.2 is the floor, 769 and 770 are raised with a
+    warning.
     """
     lowest, highest = section.integer(low), section.integer(high)
     for name, value in ((low, lowest), (high, highest)):
@@ -106,7 +108,7 @@ def build_suites(section: Section, name: str) -> tuple[str, ...]:
         try:
             made.append(parse_suite(text))
         except ValueError as error:
-            section.problems.error(f"{section.where(name)}[{index}]", str(error), value=text)
+            section.error_at(name, index, str(error))
     return tuple(made)
 
 
@@ -117,7 +119,7 @@ def build_references(section: Section, name: str) -> tuple[str, ...]:
         if text.strip():
             made.append(text.strip())
         else:
-            section.problems.warning(f"{section.where(name)}[{index}]", "an empty certificate reference")
+            section.warning_at(name, index, "an empty certificate reference")
     return tuple(made)
 
 
@@ -253,9 +255,7 @@ def _build_own(section: Section) -> OwnSettings:
         try:
             networks.append(parse_network(text))
         except ValueError:
-            section.problems.error(
-                f"{section.where('trusted_proxies')}[{index}]", "must be an address or a network such as 10.0.0.0/8", value=text
-            )
+            section.error_at("trusted_proxies", index, "must be an address or a network such as 10.0.0.0/8")
     return OwnSettings(
         development=section.flag("development"),
         api_definitions=tuple(definitions),

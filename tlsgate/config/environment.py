@@ -7,7 +7,6 @@ Source: Tyk documentation, "Environment variables"; reference, section 1.2.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,11 +27,12 @@ from tlsgate.config.schema import (
     MapOf,
     ObjectOf,
     Schema,
+    check_value,
     is_secret,
 )
-from tlsgate.config.trees import Tree, copy_tree
+from tlsgate.config.trees import Tree, copy_tree, parse_json
 
-__all__ = ["OMIT_FILE", "PREFIX", "apply_environment", "omits_file", "variable_of"]
+__all__ = ["OMIT_FILE", "PREFIX", "apply_environment", "omits_file", "origins_of", "variable_of"]
 
 PREFIX = "TYK_GW_"
 OMIT_FILE = "TYK_GW_OMITCONFIGFILE"
@@ -103,8 +103,8 @@ def variable_of(path: tuple[str, ...]) -> str:
 def apply_environment(tree: Tree, environ: Mapping[str, str], problems: Problems) -> Tree:
     """Return a copy of a tree with the values that the environment gives.
 
-    A variable that is set but empty overrides as well. Unknown variables are warnings, values that do not parse are errors: a setting for security that
-    silently falls away is worse than a gateway that does not start.
+    A variable that is set but empty overrides as well. Unknown variables are warnings, values that do not parse are errors: a setting for
+    security that silently falls away is worse than a gateway that does not start.
 
     :param tree: the file's tree; stays as it is.
     :param problems: takes problems under the variable's name.
@@ -124,8 +124,19 @@ def apply_environment(tree: Tree, environ: Mapping[str, str], problems: Problems
         except ValueError as error:
             problems.error(name, f"{error} is needed for {'.'.join(target.path)}", value=set_here[name], secret=is_secret(target.schema))
             continue
-        _put(made, target.path, value)
+        _put(made, target.path, None if value is None else check_value(value, target.schema, problems, name))
     return made
+
+
+def origins_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return how problems name the fields that the environment overrides: ``listen_port (from TYK_GW_LISTENPORT)``."""
+    found = {}
+    for name in environ:
+        target = _TARGETS.get(name)
+        if target is not None:
+            path = ".".join(target.path)
+            found[path] = f"{path} (from {name})"
+    return found
 
 
 def _targets(schema: ObjectOf, path: tuple[str, ...] = ()) -> dict[str, _Target]:
@@ -170,10 +181,7 @@ def _parse(text: str, schema: Schema) -> Any:
         return [_parse_leaf(part, schema.item) for part in text.split(",")] if text.strip() else []
     if isinstance(schema, MapOf) and isinstance(schema.item, Leaf) and schema.item.kind is not ANY.kind:
         return _parse_pairs(text, schema.item)
-    try:
-        return json.loads(text) if text.strip() else None
-    except (ValueError, RecursionError):
-        raise ValueError("JSON text") from None
+    return _parse_json(text)
 
 
 def _parse_pairs(text: str, item: Leaf) -> Tree:
@@ -207,9 +215,15 @@ def _parse_leaf(text: str, schema: Leaf) -> Any:
             raise ValueError("a duration such as 10s") from None
     if kind is DURATION.kind:
         return text
+    return _parse_json(text)
+
+
+def _parse_json(text: str) -> object:
+    if not text.strip():
+        return None
     try:
-        return json.loads(text) if text.strip() else None
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         raise ValueError("JSON text") from None
 
 

@@ -123,7 +123,7 @@ def _build_rule(status: str, section: Section) -> ErrorOverride:
         try:
             compile_pattern(pattern)
         except ValueError as error:
-            match.error("message_pattern", str(error))
+            match.error("message_pattern", match.reason(error, "message_pattern"))
     code = response.integer("status_code") or response.integer("code")
     if code and not 200 <= code <= 599:
         response.error("status_code", "must be a status between 200 and 599")

@@ -1,7 +1,7 @@
 """Every field of tyk.conf that is known, with its type, and the settings of our own below ``tlsgate``.
 
-Knows names and types; must not know defaults or meanings. A field of Tyk that has no effect here yet is listed all the same: a tyk.conf that works
-there must not draw warnings here. Source: Tyk documentation, "Gateway configuration options".
+Knows names and types; must not know defaults or meanings. A field of Tyk that has no effect here yet is listed all the same: a tyk.conf
+that works there must not draw warnings here. Source: Tyk documentation, "Gateway configuration options".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tlsgate.config.build import build_config
-from tlsgate.config.environment import apply_environment, omits_file
+from tlsgate.config.environment import apply_environment, omits_file, origins_of
 from tlsgate.config.known import CONFIG
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
@@ -54,11 +54,11 @@ def parse_config(tree: Tree, file: str, environ: Mapping[str, str]) -> LoadedCon
     :param tree: as written; stays as it is.
     :param file: for problems.
     """
-    problems = Problems(file)
+    problems = Problems(file, origins_of(environ))
     overrides = Problems(ENVIRONMENT)
     written = apply_environment(tree, environ, overrides)
-    resolved = _resolve(written, environ, problems)
-    config = build_config(check(resolved, CONFIG, problems), file, written)
+    section = check(_resolve(written, environ, problems), CONFIG, problems)
+    config = build_config(section, file, written)
     return LoadedConfig(config, overrides.all() + problems.all())
 
 
@@ -68,21 +68,24 @@ def build_stores(config: GatewayConfig, environ: Mapping[str, str]) -> Reference
 
 
 def _resolve(tree: Tree, environ: Mapping[str, str], problems: Problems) -> Tree:
+    """Return the tree with its references replaced; one that cannot be resolved is an error, since a secret may be behind it."""
+
     def report(path: str, message: str, text: str) -> None:
         problems.error(path, f"the reference cannot be resolved: {message}", value=text)
 
     # entries under secrets may be references themselves, to anything but secrets
-    first = check({name: value for name, value in tree.items() if name.casefold() in ("secrets", "kv")}, CONFIG, Problems(""))
-    base_path = first.section("kv").section("file").text("base_path")
+    sources = check({name: value for name, value in tree.items() if name.casefold() in ("secrets", "kv")}, CONFIG, Problems(""))
+    base_path = sources.section("kv").section("file").text("base_path")
     inner = ReferenceStores(environ, {}, base_path)
-    secrets = {name: str(inner.resolve_tree(value, lambda *_: None)) for name, value in first.pairs("secrets")}
-    # inline definitions are resolved when they are loaded: they keep their references for the round trip
-    kept = {name: value for name, value in tree.items() if name.casefold() == "tlsgate" and isinstance(value, dict)}
-    rest = {
-        name: {key: item for key, item in tree[name].items() if key.casefold() != "api_definitions"} if name in kept else tree[name]
-        for name in tree
-    }
-    resolved: Tree = ReferenceStores(environ, secrets, base_path).resolve_tree(rest, report)
-    for name, own in kept.items():
-        resolved[name].update({key: item for key, item in own.items() if key.casefold() == "api_definitions"})
-    return resolved
+    secrets = {name: str(inner.resolve_tree(value, lambda *_: None)) for name, value in sources.pairs("secrets")}
+    stores = ReferenceStores(environ, secrets, base_path)
+    made: Tree = {}
+    for name, value in tree.items():
+        # inline definitions are resolved when they are loaded: they keep their references for the round trip
+        inline: Tree = {}
+        if name.casefold() == "tlsgate" and isinstance(value, dict):
+            inline = {key: item for key, item in value.items() if key.casefold() == "api_definitions"}
+            value = {key: item for key, item in value.items() if key not in inline}
+        resolved = stores.resolve_tree(value, report, name)
+        made[name] = {**resolved, **inline} if inline else resolved
+    return made

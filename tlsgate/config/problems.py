@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tlsgate.errors import Problem
 
-__all__ = ["Problems", "Resolved", "show_value"]
+__all__ = ["Problems", "Resolved", "join_path", "reason_of", "show_value"]
 
 _MAX_SHOWN = 60
 _MAX_PROBLEMS = 500  # a list with 100,000 bad entries must not become 100,000 log lines
@@ -52,6 +52,17 @@ def show_value(value: object, *, secret: bool = False) -> str:
     if isinstance(value, Mapping):
         return "an object"
     return type(value).__name__
+
+
+def join_path(path: str, name: str) -> str:
+    """Return the path of a member; a name that a reference led to is shown as the reference."""
+    shown = name.reference if isinstance(name, Resolved) else name
+    return f"{path}.{shown}" if path else shown
+
+
+def reason_of(error: ValueError, value: object) -> str:
+    """Return what an error says about a value, unless the words could quote a value that is not to be shown."""
+    return "it is not well-formed" if isinstance(value, Resolved) else str(error)
 
 
 class Problems:

@@ -1,7 +1,7 @@
 """A small schema for trees of JSON: which members there are and of what type; checks a tree and reads the checked one.
 
-Knows types and spelling of names; must not know what a value means. Member names are matched as Tyk matches them, without regard to case; ``null``
-stands for an absent member; a wrong type is named, the value dropped, and the file thereby unusable (decisions 4.2).
+Knows types and spelling of names; must not know what a value means. Member names are matched as Tyk matches them, without regard to case;
+``null`` stands for an absent member; a wrong type is named, the value dropped, and the file thereby unusable (decisions 4.2).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from tlsgate.config.problems import Problems
+from tlsgate.config.problems import Problems, join_path, reason_of
 from tlsgate.config.trees import Tree
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "Schema",
     "Section",
     "check",
+    "check_value",
+    "is_secret",
     "list_of",
     "map_of",
     "object_of",
@@ -199,11 +201,11 @@ class Section:
         assert isinstance(schema, MapOf) and isinstance(schema.item, ObjectOf), name
         where = self.where(name)
         for key, item in self.tree.get(name, {}).items():
-            yield key, Section(item, schema.item, f"{where}.{key}", self.problems)
+            yield key, Section(item, schema.item, join_path(where, key), self.problems)
 
     def where(self, name: str) -> str:
         """Return the path of a member."""
-        return f"{self.path}.{name}" if self.path else name
+        return join_path(self.path, name)
 
     def error(self, name: str, message: str, remedy: str = "") -> None:
         """Note that a member makes the whole unusable, with its value unless that is a secret."""
@@ -212,6 +214,26 @@ class Section:
     def warning(self, name: str, message: str, remedy: str = "") -> None:
         """Note something about a member, with its value unless that is a secret."""
         self.problems.warning(self.where(name), message, remedy, value=self.tree.get(name), secret=self._is_secret(name))
+
+    def error_at(self, name: str, key: int | str, message: str, remedy: str = "") -> None:
+        """Note that an item of a list or map makes the whole unusable."""
+        path, value = self._item(name, key)
+        self.problems.error(path, message, remedy, value=value, secret=self._is_secret(name))
+
+    def warning_at(self, name: str, key: int | str, message: str, remedy: str = "") -> None:
+        """Note something about an item of a list or map."""
+        path, value = self._item(name, key)
+        self.problems.warning(path, message, remedy, value=value, secret=self._is_secret(name))
+
+    def reason(self, error: ValueError, name: str, key: int | str | None = None) -> str:
+        """Return what an error says about a member, or an item of it, as far as that may be shown."""
+        value = self.tree.get(name) if key is None else self._item(name, key)[1]
+        return reason_of(error, value)
+
+    def _item(self, name: str, key: int | str) -> tuple[str, object]:
+        container: Any = self.tree.get(name, {})
+        value = container[key] if isinstance(key, int) else container.get(key)
+        return (f"{self.where(name)}[{key}]" if isinstance(key, int) else join_path(self.where(name), key)), value
 
     def _is_secret(self, name: str) -> bool:
         return is_secret(self.schema.members.get(name, SECRET))
@@ -238,7 +260,7 @@ def _check_object(tree: Tree, schema: ObjectOf, problems: Problems, path: str) -
             known = members[name]
         if name in made:
             problems.error(
-                _join(path, written), "the same member is given twice, in different spelling", "names do not depend on case: keep one"
+                join_path(path, written), "the same member is given twice, in different spelling", "names do not depend on case: keep one"
             )
             continue
         if value is None:
@@ -247,16 +269,16 @@ def _check_object(tree: Tree, schema: ObjectOf, problems: Problems, path: str) -
             if _fits(value, known.kind):
                 made[name] = value
             else:
-                _wrong(value, known, problems, _join(path, written))
+                _wrong(value, known, problems, join_path(path, written))
         else:
-            checked = _check_value(value, known, problems, _join(path, written))
+            checked = check_value(value, known, problems, join_path(path, written))
             if checked is not None:
                 made[name] = checked
     return made
 
 
-def _check_value(value: object, schema: Schema, problems: Problems, path: str) -> Any:
-    """Return the value as it should be, or None after noting why it cannot be."""
+def check_value(value: object, schema: Schema, problems: Problems, path: str) -> Any:
+    """Return a single value in canonical form, or None after noting why it does not fit."""
     if isinstance(schema, Leaf):
         if _fits(value, schema.kind):
             return value
@@ -267,8 +289,7 @@ def _check_value(value: object, schema: Schema, problems: Problems, path: str) -
         if schema.item is TEXT and all(type(item) is str for item in value):
             return value
         items = [
-            _zero(schema.item) if item is None else _check_value(item, schema.item, problems, f"{path}[{n}]")
-            for n, item in enumerate(value)
+            _zero(schema.item) if item is None else check_value(item, schema.item, problems, f"{path}[{n}]") for n, item in enumerate(value)
         ]
         return [item for item in items if item is not None]
     if not isinstance(value, dict):
@@ -276,7 +297,7 @@ def _check_value(value: object, schema: Schema, problems: Problems, path: str) -
     if isinstance(schema, ObjectOf):
         return _check_object(value, schema, problems, path)
     checked = {
-        key: _zero(schema.item) if item is None else _check_value(item, schema.item, problems, f"{path}.{key}")
+        key: _zero(schema.item) if item is None else check_value(item, schema.item, problems, join_path(path, key))
         for key, item in value.items()
     }
     return {key: item for key, item in checked.items() if item is not None}
@@ -339,15 +360,11 @@ def _unknown(name: str, schema: ObjectOf, problems: Problems, path: str) -> None
         return
     close = difflib.get_close_matches(name.casefold(), schema.folded, n=1, cutoff=0.75)
     remedy = f"did you mean {schema.folded[close[0]]}?" if close else ""
-    where = _join(path, name if name.isprintable() and len(name) <= 80 else ascii(name[:80]))
+    where = join_path(path, name if name.isprintable() and len(name) <= 80 else ascii(name[:80]))
     if schema.strict:
         problems.error(where, "there is no such setting", remedy)
     else:
         problems.warning(where, "unknown field, kept but without effect", remedy)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def _range(low: float, high: float) -> str:

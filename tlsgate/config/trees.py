@@ -1,7 +1,7 @@
 """Text of a configuration file to a plain tree: JSON, and YAML by extension, read strictly and within bounds.
 
-Knows the two syntaxes; must not know any field. Stricter than the usual readers where leniency hides mistakes: a member given twice, numbers that
-no computer number holds, half a surrogate pair, several documents, YAML tags, and aliases that multiply.
+Knows the two syntaxes; must not know any field. Stricter than the usual readers where leniency hides mistakes: a member given twice,
+numbers that no computer number holds, half a surrogate pair, several documents, YAML tags, and aliases that multiply.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 
 from tlsgate.errors import ConfigError, Problem
 
-__all__ = ["Tree", "copy_tree", "is_yaml", "load_tree", "parse_tree"]
+__all__ = ["Tree", "copy_tree", "is_yaml", "load_tree", "parse_json", "parse_tree"]
 
 Tree = dict[str, Any]
 """An object of JSON: members as written."""
@@ -52,8 +52,10 @@ def load_tree(path: str, *, regular: bool = False) -> Tree:
     :raises ConfigError: unreadable, too big, or as of :func:`parse_tree`.
     """
     try:
-        with open(path, "rb") as file:
-            if regular and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        # without O_NONBLOCK opening a pipe waits for its writer, perhaps for ever
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0))
+        with open(descriptor, "rb") as file:
+            if regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 _fail(path, "not a regular file")
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -96,6 +98,19 @@ def parse_tree(data: bytes, name: str) -> Tree:
         _examine(value)
     except _Unusable as error:
         _fail(name, str(error))
+    return value
+
+
+def parse_json(text: str) -> object:
+    """Return the value of a JSON text, read as strictly as a file.
+
+    :raises ValueError: not well-formed, or beyond the bounds.
+    """
+    try:
+        value = _parse_json(text)
+        _examine(value)
+    except (RecursionError, _Unusable) as error:
+        raise ValueError(str(error)) from None
     return value
 
 
@@ -163,6 +178,8 @@ def _constant(text: str) -> float:
 
 def _examine(value: object) -> None:
     """Refuse what nests too deep or holds half of a surrogate pair; iterative, because the depth is not known yet."""
+    if isinstance(value, str):
+        _examine_text(value)
     level: list[object] = [value]
     depth = 0
     while level:

@@ -1,6 +1,7 @@
 """A Classic API definition to the model: normalised, validated, complete or refused.
 
-Knows what the fields mean; must not know files, nor how the gateway does anything. Source: reference, sections 2.3 and 4; decisions 1.12, 3.8, 4.1.
+Knows what the fields mean; must not know files, nor how the gateway does anything. Source: reference, sections 2.3 and 4; decisions 1.12,
+3.8, 4.1.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         source=problems.file,
         is_oas=is_oas,
         raw=raw,
-        active=section.flag("active"),
+        active=section.flag("active", True),
         internal=section.flag("internal"),
         expiration=build_expiry(section, "expiration"),
         protocol=protocol,
@@ -181,7 +182,7 @@ def _domain(section: Section, config: GatewayConfig) -> str:
     try:
         return normalise_domain(domain)
     except ValueError as error:
-        section.error("domain", str(error))
+        section.error("domain", section.reason(error, "domain"))
         return ""
 
 
@@ -203,11 +204,11 @@ def _build_proxy(section: Section, own: Section, protocol: str, config: GatewayC
         try:
             listen_path = normalise_listen_path(section.text("listen_path"))
         except ValueError as error:
-            section.error("listen_path", str(error))
+            section.error("listen_path", section.reason(error, "listen_path"))
     targets = tuple(_targets(section, protocol)) if section.flag("enable_load_balancing") else ()
-    target = section.text("target_url")
-    if target or not targets:
-        target = _target(section, "target_url", target, protocol if is_raw else "", is_raw)
+    target = ""
+    if section.text("target_url") or not targets:
+        target = _target(section, "target_url", None, protocol if is_raw else "", is_raw)
     return ProxySettings(
         listen_path=listen_path,
         target_url=target,
@@ -220,16 +221,22 @@ def _build_proxy(section: Section, own: Section, protocol: str, config: GatewayC
 
 
 def _targets(section: Section, protocol: str) -> list[str]:
-    texts = section.texts("target_list")
-    if not texts:
+    count = len(section.texts("target_list"))
+    if not count:
         section.error("target_list", "all load balancing targets have weight 0, at least one target must have weight > 0")
     is_raw = protocol in RAW_PROTOCOLS
-    return [_target(section, f"target_list[{index}]", text, protocol or "http", is_raw) for index, text in enumerate(texts)]
+    return [_target(section, "target_list", index, protocol or "http", is_raw) for index in range(count)]
 
 
-def _target(section: Section, name: str, text: str, default_scheme: str, is_raw: bool) -> str:
+def _target(section: Section, name: str, index: int | None, default_scheme: str, is_raw: bool) -> str:
+    """Return the checked address of a member, or of an item of it; empty after an error."""
+    text = section.text(name) if index is None else section.texts(name)[index]
+
     def refuse(message: str, remedy: str = "") -> str:
-        section.problems.error(section.where(name), message, remedy, value=text)
+        if index is None:
+            section.error(name, message, remedy)
+        else:
+            section.error_at(name, index, message, remedy)
         return ""
 
     if not text.strip():
@@ -237,7 +244,7 @@ def _target(section: Section, name: str, text: str, default_scheme: str, is_raw:
     try:
         url = normalise_target(text, default_scheme=default_scheme)
     except ValueError as error:
-        return refuse(f"cannot be used as an address: {error}")
+        return refuse(f"cannot be used as an address: {section.reason(error, name, index)}")
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme == "tyk":
@@ -247,7 +254,7 @@ def _target(section: Section, name: str, text: str, default_scheme: str, is_raw:
     if is_raw != (scheme in RAW_PROTOCOLS):
         return refuse("a raw service needs a target with tcp:// or tls://" if is_raw else "tcp:// and tls:// are for raw services only")
     if "@" in rest.partition("/")[0]:
-        section.problems.warning(section.where(name), "user name and password in the address are not used", value=text)
+        section.warning(name, "user name and password in the address are not used")
     return url
 
 
@@ -263,13 +270,27 @@ def _build_transport(section: Section, own: Section, config: GatewayConfig) -> T
         min_version=lowest,
         max_version=highest,
         force_common_name_check=section.flag("ssl_force_common_name_check"),
-        proxy_url=section.text("proxy_url"),
+        proxy_url=_proxy_url(section),
         ca_certificates=build_references(own, "upstream_ca") or config.own.upstream_ca,
     )
 
 
+def _proxy_url(section: Section) -> str:
+    url = section.text("proxy_url")
+    if not url:
+        return ""
+    try:
+        normalise_target(url)
+    except ValueError as error:
+        section.error("proxy_url", section.reason(error, "proxy_url"))
+        return ""
+    if not url.lower().startswith(("http://", "https://")):
+        section.error("proxy_url", "must be a proxy with http:// or https://")
+    return url
+
+
 def _build_addresses(section: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return (allowed, blocked) as enforced: a filled list counts when its own switch is on or the section is not disabled (reference 4.2)."""
+    """Return (allowed, blocked) as enforced: a filled list counts when its switch is on or the section is not disabled (reference 4.2)."""
     disabled = section.flag("ip_access_control_disabled")
     made = []
     for name, switch in (("allowed_ips", "enable_ip_whitelisting"), ("blacklisted_ips", "enable_ip_blacklisting")):
@@ -279,8 +300,8 @@ def _build_addresses(section: Section) -> tuple[tuple[str, ...], tuple[str, ...]
             try:
                 networks.append(parse_network(text))
             except ValueError:
-                note = section.problems.error if enforced else section.problems.warning
-                note(f"{section.where(name)}[{index}]", "invalid IP/CIDR", value=text)
+                note = section.error_at if enforced else section.warning_at
+                note(name, index, "invalid IP/CIDR", "write 10.0.0.1 or 10.0.0.0/8")
         made.append(tuple(networks) if enforced else ())
     if section.flag("enable_ip_whitelisting") and not section.texts("allowed_ips"):
         section.warning("allowed_ips", "the list is empty, so that it lets everybody in")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tlsgate.config.build import DEFAULT_APP_PATH
 from tlsgate.config.load import build_stores
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.trees import Tree, load_tree
@@ -22,7 +23,6 @@ __all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "refuse_
 
 _EXTENSIONS = (".json", ".yaml", ".yml")
 _COMPANIONS = ("-oas", "-mcp")
-_DEFAULT_FOLDERS = ("apps/", "apps")
 
 
 class LoadedDefinitions(NamedTuple):
@@ -43,13 +43,11 @@ def load_definitions(config: GatewayConfig, environ: Mapping[str, str]) -> Loade
     context = Context(config, build_stores(config, environ))
     problems: list[Problem] = []
     apis: list[ApiDefinition] = []
-    trees = _load_folder(config.app_path, problems)
-    for name, tree in trees.items():
-        stem = _stem(name)
-        companion = _companion_of(name, trees)
-        if companion is not None:
+    folder = _load_folder(config.app_path, problems)
+    for name in folder.trees:
+        if folder.is_companion(name):
             continue
-        api, found = _parse_file(name, tree, trees, context._replace(default_id=_default_id(stem)), config.app_path)
+        api, found = _parse_file(name, folder, context._replace(default_id=_default_id(name)))
         problems += found
         if api is not None:
             apis.append(api)
@@ -73,8 +71,8 @@ def parse_definition(tree: Tree, source: str, context: Context) -> tuple[ApiDefi
 def refuse_collisions(apis: Sequence[ApiDefinition], config: GatewayConfig) -> tuple[tuple[ApiDefinition, ...], list[Problem]]:
     """Return the APIs that may live together, in the order of their ids, and a problem for each of the others.
 
-    The first by id keeps an id, a place (host, port and listen path), and the kind of a port (plain, TLS, raw). Inactive and internal APIs take no
-    place. Differs from Tyk, which renames all of those that collide.
+    The first by id keeps an id, a place (host, port and listen path), and the kind of a port (plain, TLS, raw). Inactive and internal
+    APIs take no place. Differs from Tyk, which renames all of those that collide.
     """
     kept: dict[str, ApiDefinition] = {}
     places: dict[tuple[object, ...], str] = {}
@@ -130,46 +128,64 @@ def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
     return "https" if secure else "http"
 
 
-def _load_folder(folder: str, problems: list[Problem]) -> dict[str, Tree]:
-    """Return the trees of a folder's files by name, in order of the names."""
+class _Folder(NamedTuple):
+    """The files of ``app_path``."""
+
+    path: str
+    stems: frozenset[str]
+    """Names without extension, of unreadable files too."""
+    trees: dict[str, Tree]
+    """Of those that could be read, by name, in order of the names."""
+
+    def is_companion(self, name: str) -> bool:
+        """Tell whether a file is the document of another one: ``X-oas.json`` beside ``X.json``, however bad that one is."""
+        stem = _stem(name)
+        for ending in _COMPANIONS:
+            if stem.endswith(ending) and stem.removesuffix(ending) in self.stems:
+                return any(self.trees[name].get(member) for member in ("openapi", "swagger"))
+        return False
+
+    def source_of(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+
+def _load_folder(path: str, problems: list[Problem]) -> _Folder:
     try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(_EXTENSIONS) and not name.startswith("."))
+        names = sorted(name for name in os.listdir(path) if name.lower().endswith(_EXTENSIONS) and not name.startswith("."))
     except OSError as error:
-        if not (isinstance(error, FileNotFoundError) and folder in _DEFAULT_FOLDERS):
+        if not (isinstance(error, FileNotFoundError) and path == DEFAULT_APP_PATH):
             reason = error.strerror or type(error).__name__
-            problems.append(Problem(folder, "", "", f"app_path cannot be read: {reason}", "check the path and the permissions"))
-        return {}
-    trees: dict[str, Tree] = {}
+            problems.append(Problem(path, "", "", f"app_path cannot be read: {reason}", "check the path and the permissions"))
+        names = []
+    folder = _Folder(path, frozenset(map(_stem, names)), {})
     for name in names:
         try:
-            trees[name] = load_tree(os.path.join(folder, name), regular=True)
+            folder.trees[name] = load_tree(folder.source_of(name), regular=True)
         except ConfigError as error:
             problems += error.problems
-    return trees
+    return folder
 
 
-def _parse_file(
-    name: str, tree: Tree, trees: Mapping[str, Tree], context: Context, folder: str
-) -> tuple[ApiDefinition | None, list[Problem]]:
-    source = os.path.join(folder, name)
+def _parse_file(name: str, folder: _Folder, context: Context) -> tuple[ApiDefinition | None, list[Problem]]:
+    tree, source = folder.trees[name], folder.source_of(name)
     api, problems = parse_definition(tree, source, context)
     if is_oas_document(tree) or tree.get("is_oas") is not True:
         return api, problems
-    stem = _stem(name)
-    other = next((other for other in trees if _stem(other) == f"{stem}-oas"), None)
+    document = f"{_stem(name)}-oas"
+    other = next((other for other in folder.trees if _stem(other) == document), None)
     if other is None:
         return None, [
             *problems,
-            Problem(source, "is_oas", "true", f"{stem}-oas.json is missing or unreadable", "put the OAS document next to it"),
+            Problem(source, "is_oas", "true", f"{document}.json is missing or unreadable", "put the document next to it"),
         ]
-    document, found = parse_definition(trees[other], os.path.join(folder, other), context)
-    if api is None or document is None:
+    described, found = parse_definition(folder.trees[other], folder.source_of(other), context)
+    if api is None or described is None:
         return None, problems + found
-    differing = _differences(api, document)
+    differing = _differences(api, described)
     if differing:
         message = f"this file and {other} disagree about {', '.join(differing)}; the API is refused"
         return None, [*problems, *found, Problem(source, "", "", message, "write both from the same source")]
-    return document, problems + found
+    return described, problems + found
 
 
 def _differences(one: ApiDefinition, other: ApiDefinition) -> list[str]:
@@ -190,21 +206,11 @@ def _differences(one: ApiDefinition, other: ApiDefinition) -> list[str]:
     return [name for name, (first, second) in pairs.items() if first != second]
 
 
-def _companion_of(name: str, trees: Mapping[str, Tree]) -> str | None:
-    """Return the file that a document belongs to (``X.json`` for ``X-oas.json``)."""
-    stem = _stem(name)
-    for ending in _COMPANIONS:
-        if stem.endswith(ending) and any(trees[name].get(member) for member in ("openapi", "swagger")):
-            base = stem.removesuffix(ending)
-            return next((other for other in trees if _stem(other) == base), None)
-    return None
-
-
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _default_id(stem: str) -> str:
+def _default_id(name: str) -> str:
     """Return an id made from a file's name."""
-    base = stem.removesuffix("-oas")
-    return "".join(character if character.isalnum() and character.isascii() or character in "-_." else "-" for character in base)
+    base = _stem(name).removesuffix("-oas")
+    return "".join(character if (character.isalnum() and character.isascii()) or character in "-_." else "-" for character in base)

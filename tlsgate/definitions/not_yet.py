@@ -1,8 +1,8 @@
 """What a definition may ask for and this version does not do: said by name, and refused where doing without it could let somebody in.
 
-Knows fields and what each of them stands for; must not know how anything is done. A field is **refused** when it would turn requests away, or would
-answer them in another place: an API never answers more openly than its definition says (decisions 3.8). Everything else is a warning, kept for the
-round trip.
+Knows fields and what each of them stands for; must not know how anything is done. A field is **refused** when it would turn requests
+away, or would answer them in another place: an API never answers more openly than its definition says (decisions 3.8). Everything else is
+a warning, kept for the round trip.
 """
 
 from __future__ import annotations

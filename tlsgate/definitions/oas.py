@@ -1,7 +1,7 @@
 """A Tyk OAS document to the model, by way of the Classic form: both forms of one API lead to equal models.
 
-Knows which member of the extension is which Classic field; must not know what the field does. Each Classic field remembers the member that it came
-from, so that problems name places in the document. Source: reference, section 15; mTLS reference, section 12.
+Knows which member of the extension is which Classic field; must not know what the field does. Each Classic field remembers the member
+that it came from, so that problems name places in the document. Source: reference, section 15; mTLS reference, section 12.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tlsgate.config.trees import Tree
 from tlsgate.definitions.classic import Context, build_api
 from tlsgate.definitions.oas_auth import map_authentication
 from tlsgate.definitions.oas_fields import EXTENSION, EXTENSION_NAME
-from tlsgate.definitions.oas_operations import map_operations
 from tlsgate.definitions.oas_mapping import Mapping
+from tlsgate.definitions.oas_operations import map_operations
 from tlsgate.errors import Problem
 from tlsgate.model.api import ApiDefinition
 

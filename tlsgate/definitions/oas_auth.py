@@ -18,7 +18,8 @@ _JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseFi
 def map_authentication(server: Section, document: Tree, made: Mapping, config: GatewayConfig) -> None:
     """Map the section; a document without it is keyless, which is said loudly unless client certificates protect it.
 
-    A section that is switched off is keyless on purpose, whatever schemes it still lists. The seed's form of static mTLS has no section at all.
+    A section that is switched off is keyless on purpose, whatever schemes it still lists. The seed's form of static mTLS has no section
+    at all.
     """
     section = server.section("authentication")
     made.put("use_keyless", not section.flag("enabled"), section.where("enabled"))

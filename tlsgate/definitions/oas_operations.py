@@ -1,7 +1,7 @@
 """``middleware.operations`` of a document to entries of Classic path lists; must not know what an entry does.
 
-Operations name no path: their ids lead to path and method through the document's ``paths``. An id that leads nowhere would be a rule without effect,
-and is an error (Tyk drops it silently). Source: reference, section 15.4.
+Operations name no path: their ids lead to path and method through the document's ``paths``. An id that leads nowhere would be a rule
+without effect, and is an error (Tyk drops it silently). Source: reference, section 15.4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One version of a Classic definition to its settings: path lists, mocks, headers, sizes, time limits.
 
-Knows entries and how they are normalised; must not know in which order they are applied. Source: reference, sections 4.4, 4.5, 7, 11 and 12.4.
+Knows entries and how they are normalised; must not know in which order they are applied. Source: reference, sections 4.4, 4.5, 7, 11 and
+12.4.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from tlsgate.config.durations import parse_duration
+from tlsgate.config.problems import join_path
 from tlsgate.config.schema import Section
 from tlsgate.config.values import parse_expiry
 from tlsgate.model.api import HeaderOperations, HeaderRule, MockRule, PathReply, PathRule, SizeRule, TimeoutRule, VersionSettings
@@ -37,8 +39,8 @@ class Matching(NamedTuple):
 def build_version(data: Section, matching: Matching) -> VersionSettings:
     """Return the settings of the one version of an API that has no versions.
 
-    Differs from Tyk: a missing ``version_data``, or one that is empty, is one version without rules (Tyk: 403 for every request); the version is found
-    by its key, not by its ``name``.
+    Differs from Tyk: a missing ``version_data``, or one that is empty, is one version without rules (Tyk: 403 for every request); the
+    version is found by its key, not by its ``name``.
 
     :param data: ``version_data``; real versioning has been refused before.
     """
@@ -74,7 +76,7 @@ def build_header_operations(section: Section, add: str, remove: str) -> HeaderOp
     check_headers(section, add)
     for index, name in enumerate(section.texts(remove)):
         if not _TOKEN.match(name):
-            section.problems.error(f"{section.where(remove)}[{index}]", "must be a header name", value=name)
+            section.error_at(remove, index, "must be a header name")
     return HeaderOperations(remove=section.texts(remove), add=section.pairs(add))
 
 
@@ -82,9 +84,9 @@ def check_headers(section: Section, name: str) -> None:
     """Note header names and values that can never be sent."""
     for key, value in section.pairs(name):
         if not _TOKEN.match(key):
-            section.problems.error(f"{section.where(name)}.{key}", "must be a header name")
+            section.problems.error(join_path(section.where(name), key), "must be a header name")
         elif _CONTROL.search(value) or value != value.strip():
-            section.problems.error(f"{section.where(name)}.{key}", "a header value has no line breaks, nor blanks around it")
+            section.problems.error(join_path(section.where(name), key), "a header value has no line breaks, nor blanks around it")
 
 
 def _build(name: str, version: Section, matching: Matching) -> VersionSettings:
@@ -136,7 +138,9 @@ def _enabled(extended: Section, kind: str, matching: Matching) -> Iterator[Secti
     for entry in _entries(extended, kind):
         if entry.flag("disabled"):
             continue
-        _check_path(entry.text("path"), entry.where("path"), entry, matching)
+        fault = _path_fault(entry.text("path"), matching)
+        if fault is not None:
+            entry.error("path", f"cannot be used as a pattern: {entry.reason(fault, 'path')}", "write /.* for every path")
         yield entry
 
 
@@ -144,20 +148,22 @@ def _each(extended: Section, kind: str, matching: Matching, build: Callable[[Sec
     return tuple([made for entry in _enabled(extended, kind, matching) if (made := build(entry)) is not None])
 
 
-def _check_path(path: str, where: str, section: Section, matching: Matching) -> None:
-    """Note a path that is no pattern; an empty one would match every request."""
+def _path_fault(path: str, matching: Matching) -> ValueError | None:
+    """Return what is wrong with the path of a rule; an empty one would match every request."""
     if not path:
-        section.problems.error(where, "the path is empty, it would match every request", "write /.* if that is meant")
-        return
+        return ValueError("the path is empty, it would match every request")
     try:
         build_path_matcher(path, prefix=matching.prefix, suffix=matching.suffix, ignore_case=False, listen_path=matching.listen_path)
     except ValueError as error:
-        section.problems.error(where, f"cannot be used as a pattern: {error}", value=path)
+        return error
+    return None
 
 
 def _plain_rules(section: Section, kind: str, matching: Matching) -> Iterator[PathRule]:
     for index, path in enumerate(section.texts(kind)):
-        _check_path(path, f"{section.where(kind)}[{index}]", section, matching)
+        fault = _path_fault(path, matching)
+        if fault is not None:
+            section.error_at(kind, index, f"cannot be used as a pattern: {section.reason(fault, kind, index)}", "write /.* for every path")
         yield PathRule(path=path)
 
 

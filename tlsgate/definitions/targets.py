@@ -26,8 +26,8 @@ _REFERENCE = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")
 def normalise_listen_path(text: str) -> str:
     """Return a listen path in normal form.
 
-    A slash goes in front, dot segments and repeated slashes are resolved, a slash at the end stays; literal text gets the canonical spelling in
-    which request paths are compared.
+    A slash goes in front, dot segments and repeated slashes are resolved, a slash at the end stays; literal text gets the canonical
+    spelling in which request paths are compared.
 
     :param text: as written; may hold ``{name}`` and ``{name:regex}``.
     :raises ValueError: empty, with blanks or control characters, an unresolved reference, a bad template.

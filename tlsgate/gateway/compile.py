@@ -15,7 +15,6 @@ from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
-from tlsgate.gateway.mounted import MountedLeaf
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
 from tlsgate.proxy.pool import Destination
@@ -139,6 +138,8 @@ def compile_raw(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
 def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     mounted = api.settings.get("resource")
     if mounted:
+        from tlsgate.gateway.mounted import MountedLeaf
+
         return MountedLeaf(_load_resource(api, str(mounted)), workshop.reactor, workshop.config)
     config = workshop.config
     limits = config.own.limits

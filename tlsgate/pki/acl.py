@@ -55,6 +55,7 @@ class AllowList:
         authorities: Sequence[Certificate],
         names: tuple[bytes, ...],
         require_client_usage: bool,
+        trust_unmarked: bool = False,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.pins = pins
@@ -65,7 +66,7 @@ class AllowList:
         self.require_client_usage = require_client_usage
         self.warnings = warnings
         """What an operator should know of the list; bounded."""
-        self._trust = TrustAnchors(authorities)
+        self._trust = TrustAnchors(authorities, unmarked=trust_unmarked)
         # Only successes, so that strangers cannot push clients out; by leaf and chain, so that a client's luck never depends
         # on what another one sent before.
         self._paths: dict[tuple[str, bytes], Path] = {}
@@ -134,13 +135,14 @@ class AllowList:
         return Verdict(None, f"issued under listed CA {hashlib.sha256(path.anchor.der).hexdigest()}", path.until)
 
 
-def build_allow_list(bundles: Sequence[PemBundle | None], *, require_client_usage: bool = True) -> AllowList:
+def build_allow_list(bundles: Sequence[PemBundle | None], *, require_client_usage: bool = True, trust_unmarked: bool = False) -> AllowList:
     """Build a list from resolved references; 100,000 leaves in about 2 s.
 
     :param bundles: one for each reference; None grants nothing. The first certificate of a bundle is meant, the rest of a chain
         is not trusted. A CA counts as anchor only with CA:TRUE and keyCertSign, so that a self-signed client certificate made by
         plain ``openssl req -x509`` does not open the door to whatever its key signs.
     :param require_client_usage: whether leaves need EKU clientAuth, anyExtendedKeyUsage or no EKU.
+    :param trust_unmarked: the operator says that listed certificates with CA:TRUE and no keyUsage are CAs.
     :returns: the list, perhaps empty.
     Source: mTLS reference sections 4 and 5, BETTER lines; decisions 1.8.
     """
@@ -163,23 +165,25 @@ def build_allow_list(bundles: Sequence[PemBundle | None], *, require_client_usag
             continue
         pins.add(hashlib.sha256(der).hexdigest())
         roles = read_roles(opened)
-        if roles.is_ca and der not in authorities:
+        is_ca = roles.is_ca or (trust_unmarked and roles.unmarked_ca)
+        if not is_ca:
+            _warn_of_roles(roles, require_client_usage, number, warnings)
+        elif der not in authorities:
             certificate = read_certificate(der)
-            fault = authority_fault(certificate, client_usage=require_client_usage)
+            fault = authority_fault(certificate, client_usage=require_client_usage, unmarked=trust_unmarked)
             if fault:
                 warnings.add(number, f"is no usable CA: {fault}")
             else:
                 authorities[der] = certificate
-        elif not roles.is_ca:
-            _warn_of_roles(roles, require_client_usage, number, warnings)
-        if len(bundle.certificates) > 1 and roles.is_ca:
+        if len(bundle.certificates) > 1 and is_ca:
             warnings.add(number, "holds more certificates after a CA; only the first one counts, list each CA on its own")
-        names[slices.subject if roles.is_ca or slices.issuer == slices.subject else slices.issuer] = None
+        names[slices.subject if is_ca or slices.issuer == slices.subject else slices.issuer] = None
     return AllowList(
         pins=frozenset(pins),
         authorities=tuple(authorities.values()),
         names=tuple(names),
         require_client_usage=require_client_usage,
+        trust_unmarked=trust_unmarked,
         warnings=warnings.collected(),
     )
 

@@ -43,11 +43,13 @@ class TrustAnchors:
     """Certificates of CAs that are believed without proof.
 
     :param anchors: usable as authorities (:func:`authority_fault` is empty); the others' fault would stop each path anyway.
+    :param unmarked: an anchor may be CA:TRUE without keyUsage.
     """
 
-    __slots__ = ("_by_name", "_ders", "_slack")
+    __slots__ = ("_by_name", "_ders", "_slack", "_unmarked")
 
-    def __init__(self, anchors: Iterable[Certificate]) -> None:
+    def __init__(self, anchors: Iterable[Certificate], *, unmarked: bool = False) -> None:
+        self._unmarked = unmarked
         self._by_name: dict[bytes, list[Certificate]] = {}
         self._ders: set[bytes] = set()
         for anchor in anchors:
@@ -66,7 +68,7 @@ class TrustAnchors:
         :returns: the first path that verifies, or the fault that came nearest to one.
         Source: RFC 5280 section 6.1, RFC 4158.
         """
-        return _Search(self._by_name, self._ders, self._slack, chain, now, client_usage).run(leaf)
+        return _Search(self._by_name, self._ders, self._slack, self._unmarked, chain, now, client_usage).run(leaf)
 
     def issued(self, certificate: Certificate) -> bool:
         """Tell whether an anchor directly signed a certificate; says nothing of validity or purpose."""
@@ -75,14 +77,15 @@ class TrustAnchors:
         return any(signed_by(certificate, anchor) for anchor in self._by_name.get(certificate.issuer, ()))
 
 
-def authority_fault(certificate: Certificate, *, client_usage: bool = True) -> str:
+def authority_fault(certificate: Certificate, *, client_usage: bool = True, unmarked: bool = False) -> str:
     """Tell why a certificate can never act as an issuer, whatever the time.
 
     :param certificate: an anchor or a member of a chain.
     :param client_usage: whether an EKU of it must allow client authentication.
+    :param unmarked: CA:TRUE without keyUsage will do.
     :returns: the reason, empty when it can.
     """
-    if not certificate.roles.is_ca:
+    if not (certificate.roles.is_ca or (unmarked and certificate.roles.unmarked_ca)):
         return "issuer is not a CA (CA:TRUE with keyCertSign)"
     if certificate.weak_key:
         return f"issuer has a weak key ({certificate.weak_key})"
@@ -105,13 +108,34 @@ def signed_by(certificate: Certificate, issuer: Certificate) -> bool:
 class _Search:
     """One depth-first search with a budget."""
 
-    __slots__ = ("_anchor_ders", "_anchors", "_chain", "_checked", "_fault", "_later", "_now", "_rank", "_signatures", "_steps", "_usage")
+    __slots__ = (
+        "_anchor_ders",
+        "_anchors",
+        "_chain",
+        "_checked",
+        "_fault",
+        "_later",
+        "_now",
+        "_rank",
+        "_signatures",
+        "_steps",
+        "_unmarked",
+        "_usage",
+    )
 
     def __init__(
-        self, anchors: dict[bytes, list[Certificate]], anchor_ders: set[bytes], slack: int, chain: Sequence[bytes], now: float, usage: bool
+        self,
+        anchors: dict[bytes, list[Certificate]],
+        anchor_ders: set[bytes],
+        slack: int,
+        unmarked: bool,
+        chain: Sequence[bytes],
+        now: float,
+        usage: bool,
     ) -> None:
         self._anchors = anchors
         self._anchor_ders = anchor_ders
+        self._unmarked = unmarked
         self._now = now
         self._usage = usage
         self._signatures = MAX_SIGNATURES + slack
@@ -156,7 +180,7 @@ class _Search:
         """Extend a path, leaf first, whose signatures are all verified; return it with its anchor, or None."""
         child = path[-1]
         for anchor in _likely_first(self._anchors.get(child.issuer, ()), child):
-            if self._issues(anchor, path):
+            if self._issues(anchor, path, self._unmarked):
                 whole = (*path, anchor)
                 violation = _name_violation(whole)
                 if violation is None:
@@ -168,18 +192,18 @@ class _Search:
             if issuer.weak_signature:
                 self._note(f"intermediate is too weak: {issuer.weak_signature}", 2)
                 continue
-            if self._issues(issuer, path):
+            if self._issues(issuer, path, False):
                 found = self._climb((*path, issuer))
                 if found is not None:
                     return found
         return None
 
-    def _issues(self, issuer: Certificate, path: tuple[Certificate, ...]) -> bool:
+    def _issues(self, issuer: Certificate, path: tuple[Certificate, ...], unmarked: bool) -> bool:
         if self._steps <= 0 or self._signatures <= 0:
             self._note("too many candidate issuers", 4)
             return False
         self._steps -= 1
-        fault = authority_fault(issuer, client_usage=self._usage) or self._length_fault(issuer, path)
+        fault = authority_fault(issuer, client_usage=self._usage, unmarked=unmarked) or self._length_fault(issuer, path)
         if not fault:
             time_fault = self._time_fault(issuer)
             fault = f"issuer is {time_fault}" if time_fault else ""

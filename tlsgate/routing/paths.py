@@ -297,6 +297,13 @@ def _canonical(text: str) -> bytes:
         return canonicalise(raw.replace(b"%", b"%25"))
 
 
+def _literal(text: str) -> tuple[bytes, bytes]:
+    """Return (text in canonical form, expression for exactly it)."""
+    plain = _canonical(text)
+    piece = plain if all(chr(byte) in _LITERAL for byte in plain) else re2.escape(plain)
+    return plain, b"(?:" + piece + b")" if len(plain) > 1 else piece
+
+
 def _translate(path: str) -> tuple[bytes | None, bytes]:
     """Return (the literal bytes if the path is plain text, the expression)."""
     literal: list[bytes] | None = []
@@ -314,9 +321,10 @@ def _translate(path: str) -> tuple[bytes | None, bytes]:
             piece = path[index : index + step].encode()
         elif character == "\\":
             step = 2
+            escaped = path[index + 1 : index + 2]
             piece = path[index : index + 2].encode()
-            if len(piece) == 2 and not piece[1:].isalnum():
-                plain = piece[1:]
+            if escaped and not (escaped.isascii() and escaped.isalnum()):
+                plain, piece = _literal(escaped)
         elif path.startswith("/*", index) and path[index + 2 : index + 3] in ("", "/"):
             step = 2
             piece = b"/[^/]+" if index + 2 < len(path) else b"/.*"
@@ -327,18 +335,15 @@ def _translate(path: str) -> tuple[bytes | None, bytes]:
             else:
                 found = _PLACEHOLDER.match(path, index)
                 piece = b"([^/]+)"
-            if found is None:  # a brace that opens nothing
-                plain = piece = b"%7B"
-            step = len(found[0]) if found is not None else 1
+            if found is None:
+                raise ValueError("a brace that opens nothing, or braces within braces; write \\{ for the character")
+            step = len(found[0])
         elif character in _SYNTAX:
             piece = character.encode()
         else:
             escape = _ESCAPE.match(path, index)
             step = 3 if escape is not None else 1
-            plain = _canonical(path[index : index + step])
-            piece = plain if all(chr(byte) in _LITERAL for byte in plain) else re2.escape(plain)
-            if len(plain) > 1:
-                piece = b"(?:" + piece + b")"
+            plain, piece = _literal(path[index : index + step])
         expression.append(piece)
         if plain is None:
             literal = None

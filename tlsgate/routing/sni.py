@@ -60,6 +60,22 @@ class _Policies:
         self._lists: dict[str, AllowListRef] = {}
         self._known: dict[TlsPolicy, TlsPolicy] = {}
         self.members: dict[str, tuple[AllowListRef, ...]] = {}
+        self._combinations: dict[tuple[int, tuple[int, ...]], TlsPolicy] = {}
+        self._lasting: tuple[dict[TlsPolicy, TlsPolicy], dict[str, tuple[AllowListRef, ...]]] = ({}, {})
+
+    def seal(self) -> None:
+        """Remember what was made on load: everything made later is forgotten when it becomes too much."""
+        self._lasting = (dict(self._known), dict(self.members))
+
+    def combine(self, port: int, matching: tuple[int, ...], apis: Sequence[ApiDefinition], scope: str) -> TlsPolicy:
+        """Return the policy of domain patterns that match one name together; which do is not known before a name comes."""
+        policy = self._combinations.get((port, matching))
+        if policy is None:
+            if len(self._combinations) >= _MAX_COMBINATIONS:
+                self._combinations.clear()
+                self._known, self.members = dict(self._lasting[0]), dict(self._lasting[1])
+            policy = self._combinations[(port, matching)] = self.of(apis, scope)
+        return policy
 
     def of(self, apis: Iterable[ApiDefinition], scope: str, at_most: ClientAuth = ClientAuth.REQUIRE) -> TlsPolicy:
         """Return the policy of a set of APIs: rule 2 of decisions 1."""
@@ -113,7 +129,6 @@ class _PortPolicies:
         self._pattern_apis = [tuple(by_domain[domain]) for domain in self._pattern_domains]
         self._patterns = DomainIndex(self._pattern_domains)
         self._anywhere = tuple(by_domain.get("", ()))
-        self._combinations: dict[tuple[int, ...], TlsPolicy] = {}
         self._is_raw = any(api.is_raw for api in apis)
         self._has_control = not self._is_raw and control_port(config) == number
         self._control_host = _host(config.control.hostname) if self._has_control else ""
@@ -164,14 +179,8 @@ class _PortPolicies:
         return not own or not all(api.use_mutual_tls for api in own)
 
     def _combination(self, matching: tuple[int, ...]) -> TlsPolicy:
-        policy = self._combinations.get(matching)
-        if policy is None:
-            apis = [api for number in matching for api in self._pattern_apis[number]]
-            policy = self._policies.of(apis, self._scope(self._pattern_apis[matching[0]]))
-            if len(self._combinations) >= _MAX_COMBINATIONS:
-                self._combinations.clear()
-            self._combinations[matching] = policy
-        return policy
+        apis = [api for number in matching for api in self._pattern_apis[number]]
+        return self._policies.combine(self.number, matching, apis, self._scope(self._pattern_apis[matching[0]]))
 
     def _own_apis(self, host: str) -> tuple[ApiDefinition, ...]:
         own = self._names.get(host)
@@ -298,7 +307,9 @@ def build_policy_table(
         if api.active and not api.internal and api.protocol != "tcp":
             by_port.setdefault(effective_port(api, config), []).append(api)
     policies = _Policies(config, allow_list_of)
-    return PolicyTable({port: _PortPolicies(port, of, config, policies, control_list) for port, of in by_port.items()}, policies)
+    ports = {port: _PortPolicies(port, of, config, policies, control_list) for port, of in by_port.items()}
+    policies.seal()
+    return PolicyTable(ports, policies)
 
 
 def _union_key(members: Sequence[AllowListRef]) -> str:

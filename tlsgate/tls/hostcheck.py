@@ -38,8 +38,10 @@ def find_name_fault(certificate: x509.Certificate, host: str) -> str | None:
     if names is None:
         return "certificate has no subject alternative name (the common name does not count)"
     try:
-        service: ServiceID = IPAddress_ID(host) if is_ip_literal(host) else DNS_ID(host)
+        service: ServiceID | None = IPAddress_ID(host) if is_ip_literal(host) else DNS_ID(host)
     except ValueError:
+        service = None
+    if service is None or host.startswith("."):
         return f"{host!r} cannot be the name of a certificate"
     for pattern in _patterns(names):
         try:

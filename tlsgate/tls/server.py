@@ -200,6 +200,9 @@ class TlsServer(TlsStream):
         """Note the reason once."""
         if not self._failed:
             self._failed = True
+            state = self._ssl.get_app_data() if self._ssl is not None else None
+            if state is not None and state.refusal:
+                reason = state.refusal
             self._uncount(reason)
 
     def build_application(self) -> Application:

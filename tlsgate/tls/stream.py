@@ -127,7 +127,7 @@ class TlsStream:
         if ssl is None or self._shut or not data:
             return
         try:
-            ssl.send(data)
+            ssl.sendall(data)
         except SSL.Error as exception:
             self._fail(exception)
             return

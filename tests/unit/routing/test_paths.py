@@ -100,7 +100,10 @@ def test_a_full_path_is_found_at_its_start_only() -> None:
         ('/a"b', ["/a%22b"], ["/ab"]),
         ("/[]x]y", ["/xy", "/]y".replace("]", "x")], ["/zy"]),
         ("/[a\\]]y", ["/ay"], ["/by"]),
-        ("/x{", ["/x%7B"], ["/x"]),
+        (r"/x\{", ["/x%7B", "/x{"], ["/x"]),
+        (r"/x\ä?", ["/x%C3%A4", "/x"], ["/xa"]),
+        ("/x}", ["/x%7D"], ["/x"]),
+        (r"/\d+", ["/12"], ["/x"]),
     ],
 )
 def test_placeholders_wildcards_and_expressions(path: str, matching: list[str], other: list[str]) -> None:
@@ -127,7 +130,7 @@ def test_ignore_case(path: str) -> None:
     assert hits(rule("/test" + path, ignore_case=True), "/test" + below)
 
 
-@pytest.mark.parametrize("path", ["/(", "/a(?=b)", r"/(a)\1", "/[b-a]", "/a{1001}"])
+@pytest.mark.parametrize("path", ["/(", "/a(?=b)", r"/(a)\1", "/[b-a]", "/a{1001}", "/a{", "/{id:[0-9]{3}}", "/a\\", "/[a", "/(?<=a)"])
 def test_a_path_that_is_no_linear_expression_is_refused(path: str) -> None:
     """Configured expressions are compiled on load and run in linear time."""
     with pytest.raises(ValueError, match="."):
