@@ -143,7 +143,7 @@ class InheritedSocket(NamedTuple):
 
 
 def load_inherited_sockets(environ: Mapping[str, str], pid: int) -> tuple[InheritedSocket, ...]:
-    """Read which sockets were handed over, and keep them from leaking into child processes.
+    """Read which sockets were handed over, make them non-blocking, and keep them from leaking into child processes.
 
     :param environ: environment (``LISTEN_PID``, ``LISTEN_FDS``, ``LISTEN_FDNAMES``).
     :param pid: this process; sockets meant for another one are left alone.
@@ -178,6 +178,8 @@ def load_inherited_sockets(environ: Mapping[str, str], pid: int) -> tuple[Inheri
 
 def _describe(fd: int, name: str) -> InheritedSocket:
     os.set_inheritable(fd, False)
+    # systemd hands blocking sockets over unless NonBlocking= is set; the reactor would stop in the second accept().
+    os.set_blocking(fd, False)
     borrowed = socket.socket(fileno=fd)
     try:
         if borrowed.type != socket.SOCK_STREAM or not borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

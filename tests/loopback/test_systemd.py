@@ -60,11 +60,14 @@ def test_an_inherited_socket_is_used(tmp_path: Path) -> None:
     folder = make_sample_folder(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        # A shell sets LISTEN_PID to the process id that the gateway will have, and moves the socket to descriptor 3.
-        script = f'export LISTEN_PID=$$; exec "$@" 3<&{listening.fileno()}'
+        # What systemd does between fork and exec: the socket becomes descriptor 3, LISTEN_PID the id of the gateway's process.
+        launcher = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.argv[2], sys.argv[2:])"
+        )
         gateway_command = python_module("tlsgate", "run", "--config", "conf/tlsgate.json", "--port", str(port))
+        command = [sys.executable, "-c", launcher, str(listening.fileno()), *gateway_command]
         environ = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "gateway"}
-        with running(["sh", "-c", script, "sh", *gateway_command], folder, environ, pass_fds=[listening.fileno()]) as gateway:
+        with running(command, folder, environ, pass_fds=[listening.fileno()]) as gateway:
             assert gateway.wait_for_port() == port
             with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

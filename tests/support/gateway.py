@@ -311,7 +311,8 @@ class Client:
     :param identity: client certificate with key; its chain is sent too.
     :param extra_chain: further DER certificates sent after the leaf.
     :param version: 771 or 772 pins the protocol version, None leaves it open.
-    :param session: resumed when given.
+    :param session: resumed when given; it must come from a connection over the same ``context``.
+    :param context: ready-made; then ``identity`` belongs to this connection alone (without its chain), and version and ALPN are the context's.
     :param ca: PEM of the CA to verify the server by; None verifies nothing.
     :raises HandshakeRefused: also when the refusal comes right after a TLS 1.3 handshake (``settle``).
     """
@@ -330,6 +331,7 @@ class Client:
         alpn: Sequence[bytes] = (b"http/1.1",),
         settle: bool = True,
         context_hook: Callable[[SSL.Context], None] | None = None,
+        context: SSL.Context | None = None,
     ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -338,20 +340,25 @@ class Client:
         self._buffer = b""
         if not tls:
             return
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        if version is not None:
-            context.set_min_proto_version(version)
-            context.set_max_proto_version(version)
-        if alpn:
-            context.set_alpn_protos(list(alpn))
-        if identity is not None:
-            context.use_certificate(identity.certificate)
-            context.use_privatekey(identity.key)
-            for der in (*identity.chain, *extra_chain):
-                context.add_extra_chain_cert(x509.load_der_x509_certificate(der))
-        if context_hook is not None:
-            context_hook(context)
+        ready = context is not None
+        if context is None:
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            if version is not None:
+                context.set_min_proto_version(version)
+                context.set_max_proto_version(version)
+            if alpn:
+                context.set_alpn_protos(list(alpn))
+            if identity is not None:
+                context.use_certificate(identity.certificate)
+                context.use_privatekey(identity.key)
+                for der in (*identity.chain, *extra_chain):
+                    context.add_extra_chain_cert(x509.load_der_x509_certificate(der))
+            if context_hook is not None:
+                context_hook(context)
         self.ssl = SSL.Connection(context, None)
+        if ready and identity is not None:
+            self.ssl.use_certificate(identity.certificate)
+            self.ssl.use_privatekey(identity.key)
         self.ssl.set_connect_state()
         if sni is not None:
             self.ssl.set_tlsext_host_name(sni.encode())

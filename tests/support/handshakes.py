@@ -192,7 +192,7 @@ class StandardClient:
         there = SSL.Connection(server, None)
         there.set_accept_state()
         there.set_app_data(HandshakeState())
-        done = [False, False]
+        done, alive = [False, False], True
         for _ in range(20):
             if not done[0]:
                 try:
@@ -209,14 +209,15 @@ class StandardClient:
                 except SSL.WantReadError:
                     pass
                 except SSL.Error:
-                    done[1] = True
+                    done[1], alive = True, False
             try:
                 incoming.write(there.bio_read(1 << 20))
             except SSL.WantReadError:
                 pass
             if all(done):
                 break
-        there.send(b"x")
-        incoming.write(there.bio_read(1 << 20))
+        if alive:
+            there.send(b"x")
+            incoming.write(there.bio_read(1 << 20))
         assert client.read(1) == b"x"
         return client, there

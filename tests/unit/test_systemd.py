@@ -130,6 +130,7 @@ def test_inherited_sockets_are_described(monkeypatch: pytest.MonkeyPatch) -> Non
         (found,) = inherit(monkeypatch, listening.fileno())
         assert found == InheritedSocket(listening.fileno(), "gateway", socket.AF_INET, "127.0.0.1", port)
         assert not listening.get_inheritable()
+        assert not os.get_blocking(listening.fileno())
         assert listening.getsockname()[1] == port  # still open
     assert found.serves("127.0.0.1", port)
     assert not found.serves("127.0.0.1", port + 1)

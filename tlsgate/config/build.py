@@ -25,7 +25,7 @@ from tlsgate.config.model import (
     SecuritySettings,
     StorageSettings,
 )
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 
@@ -128,8 +128,10 @@ def _build_control(section: Section, development: bool) -> ControlSettings:
     if development:
         if not section.has("secret"):
             secret = PUBLISHED_SECRET
-        if not secret or secret == PUBLISHED_SECRET:
-            section.warning("secret", "development mode: the control API is open to whoever knows the published secret, or to everybody")
+        if not secret:
+            section.warning("secret", "development mode: without a secret the control API refuses every call")
+        elif secret == PUBLISHED_SECRET:
+            section.warning("secret", "development mode: the control API is open to whoever knows the published secret")
     elif not secret and section.has("secret"):
         section.error("secret", "an empty secret would open the control API to everybody", "set a long random text")
     elif not secret:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tlsgate.config.durations import parse_duration
+from tlsgate.config.json_text import parse_json
 from tlsgate.config.known import CONFIG
 from tlsgate.config.problems import Problems
 from tlsgate.config.schema import (
@@ -30,7 +31,8 @@ from tlsgate.config.schema import (
     check_value,
     is_secret,
 )
-from tlsgate.config.trees import Tree, copy_tree, parse_json
+from tlsgate.config.trees import Tree
+from tlsgate.config.yaml_text import copy_value
 
 __all__ = ["OMIT_FILE", "PREFIX", "apply_environment", "omits_file", "origins_of", "variable_of"]
 
@@ -112,7 +114,7 @@ def apply_environment(tree: Tree, environ: Mapping[str, str], problems: Problems
     set_here = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in _IGNORED}
     if not set_here:
         return tree
-    made: Tree = copy_tree(tree)
+    made: Tree = copy_value(tree)
     for name in sorted(set_here):
         target = _TARGETS.get(name)
         if target is None:

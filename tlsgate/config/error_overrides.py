@@ -10,7 +10,8 @@ from typing import Any
 
 from tlsgate.config.known import ERROR_OVERRIDES
 from tlsgate.config.problems import Problems
-from tlsgate.config.schema import ListOf, ObjectOf, Section
+from tlsgate.config.schema import ListOf, ObjectOf
+from tlsgate.config.section import Section
 from tlsgate.config.values import compile_pattern
 from tlsgate.model.api import ErrorOverride
 

@@ -14,7 +14,7 @@ from tlsgate.config.known import CONFIG
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
 from tlsgate.config.references import ReferenceStores
-from tlsgate.config.schema import check
+from tlsgate.config.section import check
 from tlsgate.config.trees import Tree, load_tree
 from tlsgate.errors import Problem
 

@@ -13,11 +13,12 @@ from tlsgate.config.error_overrides import build_error_overrides
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
 from tlsgate.config.references import ReferenceStores
-from tlsgate.config.schema import TEXT_MAP, TEXTS, Section, check, object_of
+from tlsgate.config.schema import TEXT_MAP, TEXTS, object_of
+from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_network
 from tlsgate.definitions.classic_fields import CLASSIC
-from tlsgate.definitions.not_yet import report_not_yet
+from tlsgate.definitions.not_yet import report_not_yet, report_raw
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
 from tlsgate.definitions.targets import normalise_domain, normalise_listen_path, normalise_target
 from tlsgate.errors import Problem
@@ -121,7 +122,18 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         require_client_usage=usage,
         settings=section.free("x-tlsgate"),
     )
+    if is_raw:
+        report_raw(section, api)
+    elif api.use_mutual_tls and not _is_secure(api, context.config):
+        section.warning(
+            "use_mutual_tls_auth", "the API's port speaks plain HTTP: every request is refused", "use TLS (use_ssl, or protocol https)"
+        )
     return None if problems.failed else api
+
+
+def _is_secure(api: ApiDefinition, config: GatewayConfig) -> bool:
+    """Tell whether the API's listener speaks TLS; on the gateway's own port its protocol has no say (decisions 1.12)."""
+    return api.protocol == "https" if api.listen_port and api.protocol else config.http.use_ssl
 
 
 def _api_id(section: Section, default: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
+from tlsgate.model.api import ApiDefinition, VersionSettings
 
-__all__ = ["AUTH_METHODS", "AuthMethod", "find_auth_methods", "report_not_yet"]
+__all__ = ["AUTH_METHODS", "AuthMethod", "find_auth_methods", "report_not_yet", "report_raw"]
 
 
 class AuthMethod(NamedTuple):
@@ -128,6 +129,12 @@ _KEPT_PATHS = (
 )
 
 
+_CLOSING_RULES = {
+    name: getattr(VersionSettings(), name)
+    for name in ("expires", "ignored", "white_list", "black_list", "internal", "mocks", "size_limit_bytes", "size_rules")
+}
+
+
 def find_auth_methods(section: Section) -> list[AuthMethod]:
     """Return the methods that a definition switches on."""
     return [method for method in AUTH_METHODS if _set(*_walk(section, method.field))]
@@ -155,6 +162,25 @@ def report_not_yet(section: Section, *, is_raw: bool) -> None:
         )
     for _, version in data.named("versions"):
         _report_version(version)
+
+
+def report_raw(section: Section, api: ApiDefinition) -> None:
+    """Note what a raw service cannot do: refused where it would turn somebody away, else a warning.
+
+    :param section: the definition, checked.
+    :param api: what was built from it.
+    """
+    if api.protocol == "tcp" and api.use_mutual_tls:
+        section.error("use_mutual_tls_auth", "tcp has no TLS, so that nobody can be asked for a certificate; the API is refused", "use tls")
+    for name, value in (("allowed_ips", api.allowed_addresses), ("blacklisted_ips", api.blocked_addresses), ("expiration", api.expiration)):
+        if value not in ((), None):
+            section.error(name, "not active yet for raw services; the API is refused")
+    if api.version.refusal or any(getattr(api.version, name) != default for name, default in _CLOSING_RULES.items()):
+        section.error("version_data", "a raw service carries bytes and has no paths: its rules cannot be kept; the API is refused")
+    if api.cors is not None:
+        section.warning("CORS", "without effect on a raw service")
+    if api.version.request_headers or api.version.response_headers or api.response_header_injector:
+        section.warning("version_data", "header transforms are without effect on a raw service")
 
 
 def _report_version(version: Section) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from tlsgate.config.durations import parse_duration
 from tlsgate.config.problems import Problems
-from tlsgate.config.schema import Section, check
+from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.classic import Context, build_api
 from tlsgate.definitions.oas_auth import map_authentication

@@ -6,7 +6,7 @@ Source: reference, sections 15.1 and 15.3.
 from __future__ import annotations
 
 from tlsgate.config.model import GatewayConfig
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.oas_mapping import Mapping
 

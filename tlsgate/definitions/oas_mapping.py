@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
 from tlsgate.config.trees import Tree
 
 __all__ = ["Mapping"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsgate.config.durations import parse_duration
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.oas_mapping import Mapping
 

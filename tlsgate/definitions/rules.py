@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from tlsgate.config.durations import parse_duration
 from tlsgate.config.problems import join_path
-from tlsgate.config.schema import Section
+from tlsgate.config.section import Section
 from tlsgate.config.values import parse_expiry
 from tlsgate.model.api import HeaderOperations, HeaderRule, MockRule, PathReply, PathRule, SizeRule, TimeoutRule, VersionSettings
 from tlsgate.routing.paths import build_path_matcher
@@ -21,6 +21,7 @@ from tlsgate.routing.paths import build_path_matcher
 __all__ = ["Matching", "build_expiry", "build_header_operations", "build_version", "check_headers"]
 
 DEFAULT_NAMES = ("Default", "default", "")
+_NAME = "Default"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LISTS = ("ignored", "white_list", "black_list")
@@ -47,19 +48,22 @@ def build_version(data: Section, matching: Matching) -> VersionSettings:
     versions = dict(data.named("versions"))
     if not versions:
         if data.flag("not_versioned"):
-            data.warning("versions", "there is no default version: every request is refused", "add a version with the name Default")
-            return VersionSettings(name="Default", refusal="version.no_default")
-        return VersionSettings(name="Default")
+            return _refusing(data, "there is no default version", "version.no_default")
+        return VersionSettings(name=_NAME)
     names = [name for name in DEFAULT_NAMES if name in versions]
     if len(names) > 1:
-        data.warning("versions", "more than one default version: every request is refused", "keep one of them")
-        return VersionSettings(name="Default", refusal="version.ambiguous_default")
+        return _refusing(data, "there is more than one default version", "version.ambiguous_default")
     if not names and len(versions) == 1:
         names = list(versions)
     if not names:
-        data.warning("versions", "there is no default version: every request is refused", "add a version with the name Default")
-        return VersionSettings(name="Default", refusal="version.no_default")
-    return _build(names[0] if names[0] not in DEFAULT_NAMES else "Default", versions[names[0]], matching)
+        return _refusing(data, "there is no default version", "version.no_default")
+    return _build(names[0] if names[0] not in DEFAULT_NAMES else _NAME, versions[names[0]], matching)
+
+
+def _refusing(data: Section, reason: str, refusal: str) -> VersionSettings:
+    """Return settings that refuse every request; expired as well, so that whoever overlooks the first still opens nothing."""
+    data.warning("versions", f"{reason}: every request is refused", "keep one version, with the name Default")
+    return VersionSettings(name=_NAME, refusal=refusal, expires=0.0)
 
 
 def build_expiry(section: Section, name: str) -> float | None:

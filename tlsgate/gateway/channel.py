@@ -108,9 +108,44 @@ class _Head:
 class HttpChannel:
     """Runs over a TCP transport or a ``tls.stream.TlsStream``."""
 
-    transport: Any = None
+    __slots__ = (
+        "_advancing",
+        "_begun",
+        "_body_paused_at",
+        "_body_started",
+        "_broken",
+        "_chunked",
+        "_closing",
+        "_count",
+        "_head",
+        "_head_bytes",
+        "_held",
+        "_in_head",
+        "_left_over",
+        "_lingered",
+        "_lost",
+        "_no_body",
+        "_parser",
+        "_parsing",
+        "_pausers",
+        "_producer",
+        "_queue",
+        "_read_closed",
+        "_request",
+        "_tail",
+        "_unnoticed",
+        "_until_close",
+        "_upgraded",
+        "_write_mark",
+        "armed_at",
+        "connection",
+        "deadline",
+        "site",
+        "transport",
+    )
 
     def __init__(self, site: HttpSite, connection: Connection) -> None:
+        self.transport: Any = None
         self.site = site
         self.connection = connection
         self.deadline = _NEVER
@@ -676,6 +711,8 @@ class HttpChannel:
         self.unregister_producer()
         self._request = None
         body = request.body
+        if body.ended and not self._queue:
+            self._parsing = None
         if body.ended:
             if not request.keep_alive:
                 self._close()

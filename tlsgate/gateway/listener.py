@@ -82,7 +82,7 @@ class Listener(Factory):
 
     def describe(self) -> str:
         """Return the start-up line (decisions 4.5)."""
-        address = self.spec.address or "0.0.0.0"  # noqa: S104 - names what is bound, binds nothing
+        address = self.spec.address or (self.port.interface if self.port is not None else "") or "0.0.0.0"  # noqa: S104 - names what is bound
         tls = "yes" if self.spec.tls else "no"
         return f"listening role={self.spec.role} address={address} port={self.port_number} tls={tls}"
 

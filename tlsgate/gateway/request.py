@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.interfaces import IConsumer
+from twisted.web import server
+from twisted.web.iweb import IRequest
+from zope.interface import classImplements, implementedBy, implementer
+
+from tlsgate.gateway.web_request import WebRequestMixin
 from tlsgate.model.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -15,15 +21,17 @@ if TYPE_CHECKING:
 
     from tlsgate.gateway.body import BodyStream
     from tlsgate.gateway.channel import HttpChannel
+    from tlsgate.gateway.web_request import WebState
     from tlsgate.model.exchange import Connection, HeaderList
 
 __all__ = ["GateRequest"]
 
 
-class GateRequest(Exchange):
+@implementer(IRequest, IConsumer)
+class GateRequest(WebRequestMixin, Exchange):
     """A request on its channel."""
 
-    __slots__ = ("channel", "on_end", "work")
+    __slots__ = ("channel", "on_end", "web", "work")
 
     body: BodyStream
 
@@ -34,6 +42,8 @@ class GateRequest(Exchange):
         self.channel = channel
         self.work: Deferred[None] | None = None
         """The pipeline's coroutine while it runs."""
+        self.web: WebState | None = None
+        """What Twisted Web resources see, built when one is asked."""
         self.on_end: Any = None
         """Called once with the request when an upgraded stream ends."""
 
@@ -48,3 +58,7 @@ class GateRequest(Exchange):
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end(self)
+
+
+# Adapters that are registered for Twisted's own class (Klein's, Nevow's) find this one, too.
+classImplements(GateRequest, implementedBy(server.Request))

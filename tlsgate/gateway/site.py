@@ -17,6 +17,7 @@ from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.peer import PeerMemory
 from tlsgate.tls.server import Choice
+from tlsgate.wire.forwarding import build_address_set, client_address
 from tlsgate.wire.framing import FramingLimits
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Site:
         self.head_timeout_s = min(limits.head_timeout_s, config.http.read_timeout_s)
         self.close_connections = config.close_connections
         self.underscore_headers = config.own.underscore_headers
+        self._trusted = build_address_set(config.own.trusted_proxies)
+        self._xff_depth = config.http.xff_depth
         self.max_body_bytes = config.http.max_request_body_size
         self.handshake_timeout_s = limits.handshake_timeout_s
         self.close_timeout_s = limits.close_timeout_s
@@ -93,6 +96,8 @@ class Site:
     def handle(self, request: GateRequest) -> None:
         """Serve a request through the resource tree."""
         self.counters["requests"] += 1
+        if self._trusted:
+            request.client_address = client_address(request.index, request.connection.peer_address, self._xff_depth, self._trusted)
         self.root.getChildWithDefault(b"", request).render(request)
 
     def date(self) -> bytes:

@@ -144,7 +144,8 @@ class VersionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``global_enforce_timeout``; 0 is none."""
     timeout_rules: tuple[TimeoutRule, ...] = ()
     refusal: str = ""
-    """Catalogue id with which every request is refused (``version.no_default``, ``version.ambiguous_default``); empty is none."""
+    """Catalogue id with which every request is refused (``version.no_default``, ``version.ambiguous_default``); empty is none.
+    ``expires`` is 0.0 then as well."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):

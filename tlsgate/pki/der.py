@@ -64,7 +64,7 @@ def read_slices(der: bytes) -> CertificateSlices:
 
 
 def open_certificate(der: bytes) -> x509.Certificate:
-    """Load a certificate with its extensions decoded, without warnings of the library, whatever is odd about it.
+    """Load a certificate with its extensions decoded, without an exception for what the library only warns about.
 
     :param der: one certificate.
     :returns: the certificate; reading ``extensions`` of it cannot fail any more.
@@ -83,9 +83,12 @@ def check_structure(der: bytes) -> None:
 
 def _load(der: bytes, extensions: bool) -> x509.Certificate:
     if not _may_warn(der):
-        return _decode(der, extensions)
-    # The library warns about serials below 1 and about text of certificate policies: both are the peer's to choose, so a
-    # warning here is noise in the log, or an exception where warnings are errors. Not thread-safe, hence only where needed.
+        try:
+            return _decode(der, extensions)
+        except Warning:  # rarer cases, where warnings are errors
+            pass
+    # The library warns about serials below 1 (also inside authorityKeyIdentifier) and about text of certificate policies: all are
+    # the peer's to choose, so a warning is noise in the log, or an exception. Not thread-safe, hence only where needed.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _decode(der, extensions)

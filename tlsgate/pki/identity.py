@@ -102,7 +102,7 @@ def _bounded(leaf: bytes, chain: Sequence[bytes], max_chain: int) -> tuple[bytes
 def _subject(leaf: Certificate) -> str:
     try:
         return format_name(leaf.opened.subject)
-    except ValueError:  # names of types or encodings that the library does not know
+    except (ValueError, TypeError):  # names of types or encodings that the library does not know
         return "(unreadable name)"
 
 

@@ -35,7 +35,7 @@ def find_violation(constraints: x509.NameConstraints, certificate: Certificate) 
     excluded = list(constraints.excluded_subtrees or ())
     try:
         names = list(_names(certificate))
-    except ValueError:
+    except (ValueError, TypeError):  # the library raises both on odd subjects
         return "a name of the certificate cannot be read"
     if len(names) * (len(permitted) + len(excluded)) > MAX_COMPARISONS:
         return "too many names and name constraints"

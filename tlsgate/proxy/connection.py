@@ -62,9 +62,45 @@ class UpstreamConnection:
     :param pool: told when the connection is free (``released``) or gone (``lost``).
     """
 
-    transport: Any = None
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_body_chunked",
+        "_body_done",
+        "_clean_end",
+        "_deadlines",
+        "_expires",
+        "_got_bytes",
+        "_head_bytes",
+        "_head_done",
+        "_head_limit",
+        "_head_ready",
+        "_head_request",
+        "_headers",
+        "_idle_timeout_s",
+        "_keep_alive",
+        "_left_over",
+        "_message_done",
+        "_parser",
+        "_pool",
+        "_registered",
+        "_sink",
+        "_timeout_text",
+        "_until_close",
+        "_upgraded",
+        "_waiting",
+        "address",
+        "armed_at",
+        "deadline",
+        "key",
+        "lost",
+        "transport",
+        "used",
+    )
 
     def __init__(self, pool: Any, deadlines: Deadlines) -> None:
+        self.transport: Any = None
+        self._left_over = b""
         self._pool = pool
         self._deadlines = deadlines
         self.deadline = _NEVER
@@ -73,7 +109,6 @@ class UpstreamConnection:
         self.address = ""
         self.used = 0
         """Requests sent so far."""
-        self.idle_since = 0.0
         self._parser: Any = httptools.HttpResponseParser(self)
         self._waiting: Deferred[UpstreamAnswer] | None = None
         self._answer: UpstreamAnswer | None = None
@@ -89,7 +124,6 @@ class UpstreamConnection:
         self._keep_alive = False
         self._until_close = False
         self._message_done = False
-        self._answer_bytes = 0
         self._got_bytes = False
         self._upgraded: Any = None
         self._clean_end = False
@@ -187,8 +221,6 @@ class UpstreamConnection:
         self._waiting = None
         left, self._left_over = self._left_over, b""
         return left
-
-    _left_over = b""
 
     def close(self) -> None:
         """End the connection now."""

@@ -74,6 +74,20 @@ class Edge(Protocol):
 class TlsServer(TlsStream):
     """One accepted connection on a TLS listener."""
 
+    __slots__ = (
+        "_choice",
+        "_counted",
+        "_discarded",
+        "_edge",
+        "_facts",
+        "_failed",
+        "_name",
+        "_reader",
+        "armed_at",
+        "deadline",
+        "peer_connection",
+    )
+
     def __init__(self, edge: Edge, connection: Connection) -> None:
         super().__init__()
         self._edge = edge

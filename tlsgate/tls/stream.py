@@ -55,10 +55,23 @@ class TlsStream:
     Subclasses set ``self._ssl`` (before or after the first bytes) and implement the three hooks at the end.
     """
 
-    connected = False
-    transport: Any = None
+    __slots__ = (
+        "_corked",
+        "_lost",
+        "_more_plain",
+        "_open",
+        "_peer_closed",
+        "_read_paused",
+        "_shut",
+        "_ssl",
+        "application",
+        "connected",
+        "transport",
+    )
 
     def __init__(self) -> None:
+        self.transport: Any = None
+        self.connected = False
         self._ssl: SSL.Connection | None = None
         self.application: Application | None = None
         self._open = False

@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main, tcp
+from twisted.internet.error import CannotListenError
 from twisted.python import failure
 
 if TYPE_CHECKING:
@@ -104,9 +105,17 @@ def listen_prompt(reactor: IReactorCore, port: int, factory: Factory, *, backlog
     """Listen on a TCP port.
 
     :param port: 0 takes any free one.
-    :param interface: textual address, empty for all IPv4 addresses.
+    :param interface: textual address; empty for all, IPv6 and IPv4, or IPv4 only where the host has no IPv6.
     :raises twisted.internet.error.CannotListenError: when the port cannot be had.
     """
+    if not interface and socket.has_ipv6:
+        listening = PromptPort(port, factory, backlog, "::", reactor)
+        try:
+            listening.startListening()
+            return listening
+        except CannotListenError as problem:
+            if problem.socketError.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
     listening = PromptPort(port, factory, backlog, interface, reactor)
     listening.startListening()
     return listening

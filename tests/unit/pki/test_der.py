@@ -16,8 +16,6 @@ from tlsgate.pki.der import check_structure, open_certificate, read_slices
 ROOT = make_authority("Root")
 LEAF = ROOT.issue("leaf", serial=0x1234)
 
-VISIBLE_POLICY = bytes.fromhex("300f0603551d2004083006300406022a03")
-
 
 def test_slices_are_the_bytes_of_the_certificate() -> None:
     """RFC 5280 4.1: names and key as encoded."""
@@ -88,6 +86,17 @@ def test_policy_text_of_the_wrong_type_opens_without_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_certificate(der)
+
+
+def test_odd_serial_in_a_key_identifier_opens_without_warning() -> None:
+    """authorityKeyIdentifier may name its issuer by name and serial, here 0."""
+    name = der_element(0xA1, der_element(0xA4, ROOT.certificate.subject.public_bytes()))
+    identifier = der_element(0x30, name + b"\x82\x01\x00")
+    extension = der_element(0x30, bytes.fromhex("0603551d23") + der_element(0x04, identifier))
+    der = resign(LEAF.der, swap_element(7, der_element(0xA3, der_element(0x30, extension))), ROOT.key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_certificate(der).issuer == ROOT.certificate.subject
 
 
 def test_broken_extension_is_told_apart_from_broken_structure() -> None:

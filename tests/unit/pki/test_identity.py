@@ -140,10 +140,10 @@ def test_long_names_are_cut() -> None:
     assert len(format_name(distinguished_name("\n" * 64), 20)) == 20
 
 
-def test_unreadable_subject_is_still_a_certificate() -> None:
-    """Broken UTF-8 in a name is the log's loss only."""
-    attribute = der_element(0x30, bytes.fromhex("0603550403") + der_element(0x0C, b"\xff\xfe"))
-    subject = der_element(0x30, der_element(0x31, attribute))
+@pytest.mark.parametrize("value", [der_element(0x0C, b"\xff\xfe"), der_element(0x03, b"\x00\x01"), b"\x05\x00"])
+def test_unreadable_subject_is_still_a_certificate(value: bytes) -> None:
+    """Broken UTF-8 or a value of another type in a name is the log's loss only."""
+    subject = der_element(0x30, der_element(0x31, der_element(0x30, bytes.fromhex("0603550403") + value)))
     peer = build_identity(resign(ROOT.issue().der, swap_element(5, subject), ROOT.key), ())
     assert (peer.readable, peer.subject) == (True, "(unreadable name)")
 

@@ -247,10 +247,10 @@ def test_every_name_counts() -> None:
     assert "a.evil.test" in (find_violation(_permit(x509.DNSName("example.test")), leaf) or "")
 
 
-def test_names_that_cannot_be_read_are_refused() -> None:
-    """A subject with broken UTF-8."""
-    attribute = der_element(0x30, bytes.fromhex("0603550403") + der_element(0x0C, b"\xff\xfe"))
-    subject = der_element(0x30, der_element(0x31, attribute))
+@pytest.mark.parametrize("value", [der_element(0x0C, b"\xff\xfe"), der_element(0x03, b"\x00\x01")])
+def test_names_that_cannot_be_read_are_refused(value: bytes) -> None:
+    """A subject with broken UTF-8, or with a value of another type."""
+    subject = der_element(0x30, der_element(0x31, der_element(0x30, bytes.fromhex("0603550403") + value)))
     leaf = read_certificate(resign(ROOT.issue().der, swap_element(5, subject), ROOT.key))
     assert "cannot be read" in (find_violation(_permit(x509.DNSName("test")), leaf) or "")
 
