@@ -236,8 +236,10 @@ class GatewayService(service.Service):
                 self._listeners.pop(stale).stop()
             listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
             self._listeners[spec] = listener
-            sys.stdout.write(listener.describe() + "\n")
-        sys.stdout.flush()
+            # twistd puts its log in the place of standard output: the line is for whoever started the process.
+            output = sys.__stdout__ or sys.stdout
+            output.write(listener.describe() + "\n")
+            output.flush()
 
     def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
         for spec in [spec for spec in self._listeners if spec not in specs]:
@@ -280,7 +282,7 @@ class GatewayService(service.Service):
     def _start_watchdog(self) -> None:
         interval = find_watchdog_interval(os.environ, os.getpid())
         if interval is not None:
-            self._beat(interval / 2)
+            self._beat(interval)
 
     def _beat(self, interval_s: float) -> None:
         self._notifier.watchdog()

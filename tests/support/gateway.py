@@ -50,7 +50,9 @@ def classic(api_id: str, upstream: int | str, listen_path: str = "/", **fields: 
     return {"api_id": api_id, "name": api_id, "active": True, "use_keyless": True, "proxy": proxy, "version_data": version, **fields}
 
 
-def oas(api_id: str, upstream: int | str, listen_path: str = "/", *, server: dict[str, Any] | None = None, **extension: Any) -> dict[str, Any]:
+def oas(
+    api_id: str, upstream: int | str, listen_path: str = "/", *, server: dict[str, Any] | None = None, **extension: Any
+) -> dict[str, Any]:
     """Return a Tyk OAS definition: keyless, stripped, active.
 
     :param server: merged into ``server``.
@@ -154,10 +156,14 @@ class Gateway:
     def port_of(self, role: str, number: int = 0) -> int:
         """Return a listener's port by role (``gateway``, ``control``, ``api``)."""
         with self._condition:
-            assert self._condition.wait_for(lambda: len([entry for entry in self.listeners if entry["role"] == role]) > number, 10), self.tail()
+            assert self._condition.wait_for(lambda: len([entry for entry in self.listeners if entry["role"] == role]) > number, 10), (
+                self.tail()
+            )
         return int([entry for entry in self.listeners if entry["role"] == role][number]["port"])
 
-    def wait_event(self, name: str, timeout_s: float = 10.0, *, after: int = 0, match: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
+    def wait_event(
+        self, name: str, timeout_s: float = 10.0, *, after: int = 0, match: Callable[[dict[str, Any]], bool] | None = None
+    ) -> dict[str, Any]:
         """Return the first event of a name at or after position ``after`` of ``events``; fails with the log when none comes."""
 
         def find() -> dict[str, Any] | None:
@@ -531,7 +537,9 @@ class Client:
             body += self.read_exactly(size)
             assert self.read_exactly(2) == b"\r\n"
 
-    def request(self, method: str = "GET", target: str = "/", *, host: str = "localhost", headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Response:
+    def request(
+        self, method: str = "GET", target: str = "/", *, host: str = "localhost", headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> Response:
         """Send one request and read its answer."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
         if body or method in ("POST", "PUT", "PATCH"):

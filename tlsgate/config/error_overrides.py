@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tlsgate.config.known import ERROR_OVERRIDES
+from tlsgate.config.known_parts import ERROR_OVERRIDES
 from tlsgate.config.problems import Problems
 from tlsgate.config.schema import ListOf, ObjectOf
 from tlsgate.config.section import Section

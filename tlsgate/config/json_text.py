@@ -50,7 +50,7 @@ def parse_number(text: str) -> float:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Tree:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Every field of tyk.conf that is known, with its type, and the settings of our own below ``tlsgate``.
+"""Every field of tyk.conf that is known, with its type.
 
 Knows names and types; must not know defaults or meanings. A field of Tyk that has no effect here yet is listed all the same: a tyk.conf
 that works there must not draw warnings here. Source: Tyk documentation, "Gateway configuration options".
@@ -6,9 +6,17 @@ that works there must not draw warnings here. Source: Tyk documentation, "Gatewa
 
 from __future__ import annotations
 
-import msgspec
-
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits
+from tlsgate.config.known_parts import (
+    ERROR_OVERRIDES,
+    EVENT_HANDLERS,
+    HTTP_SERVER,
+    OWN,
+    SECURITY,
+    SERVICE,
+    SERVICE_PROXY,
+    STORAGE,
+    TELEMETRY,
+)
 from tlsgate.config.schema import (
     ANY,
     FLAG,
@@ -22,173 +30,12 @@ from tlsgate.config.schema import (
     TEXT_MAP,
     TEXTS,
     ListOf,
-    MapOf,
-    ObjectOf,
-    Schema,
     list_of,
     map_of,
     object_of,
 )
 
-__all__ = ["CONFIG", "ERROR_OVERRIDES"]
-
-
-def _settings_of(record: type[msgspec.Struct]) -> ObjectOf:
-    """Return the schema of settings that have the names and types of a record's fields."""
-    kinds: dict[object, Schema] = {bool: FLAG, int: INTEGER, float: NUMBER, str: TEXT}
-    fields = msgspec.structs.fields(record)
-    return object_of({field.encode_name: kinds.get(field.type, TEXTS) for field in fields}, strict=True)
-
-
-ERROR_OVERRIDES = MapOf(
-    list_of(
-        {
-            "match": object_of({"flag": TEXT, "message_pattern": TEXT, "body_field": TEXT, "body_value": TEXT}),
-            "response": object_of(
-                {"status_code": INTEGER, "code": INTEGER, "body": TEXT, "message": TEXT, "template": TEXT, "headers": TEXT_MAP}
-            ),
-        }
-    )
-)
-"""``error_overrides`` of the configuration and of definitions: lists of rules by status."""
-
-_EVENT_HANDLERS = object_of({"events": MapOf(ListOf(ANY))})
-
-_STORAGE: dict[str, Schema] = {
-    "type": TEXT,
-    "host": TEXT,
-    "port": INTEGER,
-    "hosts": TEXT_MAP,
-    "addrs": TEXTS,
-    "master_name": TEXT,
-    "sentinel_password": SECRET,
-    "username": TEXT,
-    "password": SECRET,
-    "database": INTEGER,
-    "optimisation_max_idle": INTEGER,
-    "optimisation_max_active": INTEGER,
-    "timeout": INTEGER,
-    "enable_cluster": FLAG,
-    "use_ssl": FLAG,
-    "ssl_insecure_skip_verify": FLAG,
-    "ca_file": TEXT,
-    "cert_file": TEXT,
-    "key_file": TEXT,
-    "tls_min_version": TEXT,
-    "tls_max_version": TEXT,
-}
-
-_CLIENT_TLS = object_of(
-    {
-        "enabled": FLAG,
-        "cert_file": TEXT,
-        "key_file": TEXT,
-        "ca_file": TEXT,
-        "cert_id": TEXT,
-        "ca_cert_ids": TEXTS,
-        "insecure_skip_verify": FLAG,
-        "tls_min_version": TEXT,
-        "tls_max_version": TEXT,
-    }
-)
-_SERVICE_PROXY = object_of({"enabled": FLAG, "http_proxy": TEXT, "https_proxy": TEXT, "bypass_proxy": TEXT})
-_SERVICE = object_of({"enabled": FLAG, "proxy": _SERVICE_PROXY, "mtls": _CLIENT_TLS})
-
-_TELEMETRY_TLS = object_of(
-    {
-        "enable": FLAG,
-        "insecure_skip_verify": FLAG,
-        "ca_file": TEXT,
-        "cert_file": TEXT,
-        "key_file": TEXT,
-        "max_version": TEXT,
-        "min_version": TEXT,
-    }
-)
-_TELEMETRY: dict[str, Schema] = {
-    "enabled": FLAG,
-    "exporter": TEXT,
-    "endpoint": TEXT,
-    "headers": SECRETS,
-    "connection_timeout": INTEGER,
-    "resource_name": TEXT,
-    "resource": TEXT,
-    "span_processor_type": TEXT,
-    "span_batch_config": FREE,
-    "context_propagation": TEXT,
-    "custom_trace_header": TEXT,
-    "tls": _TELEMETRY_TLS,
-    "sampling": object_of({"type": TEXT, "rate": NUMBER, "parent_based": FLAG}),
-    "traces": FREE,
-    "metrics": FREE,
-    "logs": FREE,
-}
-
-_SECURITY = object_of(
-    {
-        "private_certificate_encoding_secret": SECRET,
-        "control_api_use_mutual_tls": FLAG,
-        "pinned_public_keys": TEXT_MAP,
-        "allow_unsafe_dynamic_mtls_token": FLAG,
-        "certificates": object_of({"apis": TEXTS, "upstream": TEXT_MAP, "control_api": TEXTS, "dashboard_api": TEXTS, "mdcb_api": TEXTS}),
-        "certificate_expiry_monitor": object_of(
-            {
-                "warning_threshold_days": INTEGER,
-                "check_cooldown_seconds": INTEGER,
-                "event_cooldown_seconds": INTEGER,
-                "max_concurrent_checks": INTEGER,
-            }
-        ),
-    }
-)
-
-_HTTP_SERVER = object_of(
-    {
-        "override_defaults": FLAG,
-        "read_timeout": INTEGER,
-        "write_timeout": INTEGER,
-        "use_ssl": FLAG,
-        "use_ssl_le": FLAG,
-        "enable_http2": FLAG,
-        "enable_strict_routes": FLAG,
-        "enable_path_prefix_matching": FLAG,
-        "enable_path_suffix_matching": FLAG,
-        "ssl_insecure_skip_verify": FLAG,
-        "enable_websockets": FLAG,
-        "certificates": list_of({"domain_name": TEXT, "cert_file": TEXT, "key_file": TEXT}),
-        "ssl_certificates": TEXTS,
-        "server_name": TEXT,
-        "min_version": INTEGER,
-        "max_version": INTEGER,
-        "skip_client_ca_announcement": FLAG,
-        "flush_interval": INTEGER,
-        "skip_url_cleaning": FLAG,
-        "skip_target_path_escaping": FLAG,
-        "ssl_ciphers": TEXTS,
-        "max_request_body_size": INTEGER,
-        "max_response_body_size": INTEGER,
-        "xff_depth": INTEGER,
-    }
-)
-
-_OWN = object_of(
-    {
-        "development": FLAG,
-        "api_definitions": ListOf(FREE),
-        "trusted_proxies": TEXTS,
-        "underscore_headers": TEXT,
-        "keep_client_certificate_headers": FLAG,
-        "alias_routes": FLAG,
-        "upstream_ca": TEXTS,
-        "limits": _settings_of(ConnectionLimits),
-        "log": _settings_of(AccessLogSettings),
-        "certificate_folders": TEXTS,
-        "upstream_error_status": INTEGER,
-        "client_certificates": object_of({"require_client_usage": FLAG}, strict=True),
-        "require_explicit_authentication": FLAG,
-    },
-    strict=True,
-)
+__all__ = ["CONFIG"]
 
 CONFIG = object_of(
     {
@@ -201,8 +48,8 @@ CONFIG = object_of(
         "secret": SECRET,
         "node_secret": SECRET,
         "pid_file_location": TEXT,
-        "http_server_options": _HTTP_SERVER,
-        "security": _SECURITY,
+        "http_server_options": HTTP_SERVER,
+        "security": SECURITY,
         "disable_ports_whitelist": FLAG,
         "ports_whitelist": map_of({"ranges": list_of({"from": INTEGER, "to": INTEGER}), "ports": ListOf(INTEGER)}),
         "enable_custom_domains": FLAG,
@@ -274,6 +121,7 @@ CONFIG = object_of(
         ),
         "disable_dashboard_zeroconf": FLAG,
         "management_node": FLAG,
+        "cloud": FLAG,
         "reload_wait_time": INTEGER,
         "reload_interval": INTEGER,
         "suppress_redis_signal_reload": FLAG,
@@ -300,14 +148,15 @@ CONFIG = object_of(
                 "synchroniser_enabled": FLAG,
                 "dns_monitor": FREE,
                 "load_keys_by_hash": FLAG,
+                "sync_used_certs_only": FLAG,
             }
         ),
         # store, keys, sessions
-        "storage": object_of({**_STORAGE, "path": TEXT}),
-        "cache_storage": object_of(_STORAGE),
+        "storage": object_of({**STORAGE, "path": TEXT}),
+        "cache_storage": object_of(STORAGE),
         "enable_separate_cache_store": FLAG,
         "enable_separate_analytics_store": FLAG,
-        "analytics_storage": object_of(_STORAGE),
+        "analytics_storage": object_of(STORAGE),
         "hash_keys": FLAG,
         "hash_key_function": TEXT,
         "hash_key_function_fallback": TEXTS,
@@ -392,7 +241,10 @@ CONFIG = object_of(
         "ssl_force_common_name_check": FLAG,
         "dns_cache": object_of({"enabled": FLAG, "ttl": INTEGER, "multiple_ips_handle_strategy": TEXT}),
         "external_services": object_of(
-            dict.fromkeys(("global", "oauth", "storage", "webhooks", "health", "discovery", "analytics"), _SERVICE)
+            {
+                "proxy": SERVICE_PROXY,
+                **dict.fromkeys(("global", "oauth", "storage", "webhooks", "health", "discovery", "analytics"), SERVICE),
+            }
         ),
         "uptime_tests": object_of(
             {
@@ -415,6 +267,7 @@ CONFIG = object_of(
         "bundle_base_url": TEXT,
         "bundle_insecure_skip_verify": FLAG,
         "skip_verify_bundle_signature": FLAG,
+        "skip_verify_existing_plugin_bundle": FLAG,
         "enable_jsvm": FLAG,
         "jsvm_timeout": INTEGER,
         "disable_virtual_path_blobs": FLAG,
@@ -459,6 +312,10 @@ CONFIG = object_of(
                 "storage_expiration_time": INTEGER,
                 "enable_multiple_analytics_keys": FLAG,
                 "purge_delay": NUMBER,
+                "csv_dir": TEXT,
+                "mongo_url": SECRET,
+                "mongo_db_name": TEXT,
+                "mongo_collection": TEXT,
                 "purge_interval": NUMBER,
                 "serializer_type": TEXT,
             }
@@ -467,7 +324,7 @@ CONFIG = object_of(
         "log_format": TEXT,
         "access_logs": object_of({"enabled": FLAG, "template": TEXTS}),
         "tracing": object_of({"name": TEXT, "enabled": FLAG, "options": FREE}),
-        "opentelemetry": object_of(_TELEMETRY),
+        "opentelemetry": object_of(TELEMETRY),
         "newrelic": object_of({"app_name": TEXT, "license_key": SECRET, "enable_distributed_tracing": FLAG}),
         "enable_http_profiler": FLAG,
         "use_redis_log": FLAG,
@@ -484,12 +341,12 @@ CONFIG = object_of(
         "syslog_network_addr": TEXT,
         "statsd_connection_string": TEXT,
         "statsd_prefix": TEXT,
-        "event_handlers": _EVENT_HANDLERS,
+        "event_handlers": EVENT_HANDLERS,
         "event_trigers_defunct": ANY,
         "event_triggers_defunct": ANY,
         "portal": FREE,
         "edge": FREE,
-        "tlsgate": _OWN,
+        "tlsgate": OWN,
     }
 )
 """``tyk.conf``."""

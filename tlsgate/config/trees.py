@@ -85,7 +85,7 @@ def _fail(name: str, message: str, remedy: str = "") -> NoReturn:
 
 
 def _json_reason(error: json.JSONDecodeError) -> str:
-    return error.msg[0].lower() + error.msg[1:]
+    return (error.msg[0].lower() + error.msg[1:]).removesuffix(" at")
 
 
 def _yaml_reason(error: yaml.MarkedYAMLError) -> str:

@@ -1,7 +1,7 @@
 """YAML text to values of the same kinds as JSON; knows nothing of files or fields.
 
-Events become values on a stack of our own: nothing recurses, no tag ever constructs an object, aliases are copied and counted. Plain scalars follow the
-core schema of YAML 1.2: ``yes``, ``on`` and dates stay text.
+Events become values on a stack of our own: nothing recurses, no tag ever constructs an object, aliases are copied and counted. Plain
+scalars follow the core schema of YAML 1.2: ``yes``, ``on`` and dates stay text.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tlsgate.config.build import build_references, build_suites, build_versions, split_pins
+from tlsgate.config.build import build_references, split_pins
 from tlsgate.config.error_overrides import build_error_overrides
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
@@ -19,14 +19,14 @@ from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_network
 from tlsgate.definitions.classic_fields import CLASSIC
 from tlsgate.definitions.not_yet import report_not_yet, report_raw
+from tlsgate.definitions.proxying import build_proxy
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
-from tlsgate.definitions.targets import normalise_domain, normalise_listen_path, normalise_target
+from tlsgate.definitions.targets import RAW_PROTOCOLS, normalise_domain
 from tlsgate.errors import Problem
-from tlsgate.model.api import ApiDefinition, CorsSettings, HeaderOperations, ProxySettings, TransportSettings
+from tlsgate.model.api import ApiDefinition, CorsSettings, HeaderOperations
 
 __all__ = ["Context", "build_api", "dump_classic", "parse_classic"]
 
-RAW_PROTOCOLS = ("tcp", "tls")
 PROTOCOLS = ("", "http", "https", "h2c", "tcp", "tls")
 _MAX_PORT = 65535
 _MAX_ID = 200
@@ -80,7 +80,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
     is_raw = protocol in RAW_PROTOCOLS
     report_not_yet(section, is_raw=is_raw)
     own = section.section("x-tlsgate")
-    proxy = _build_proxy(section.section("proxy"), own, protocol, context.config)
+    proxy = build_proxy(section.section("proxy"), own, protocol, context.config)
     allowed, blocked = _build_addresses(section)
     http = context.config.http
     matching = Matching(http.enable_path_prefix_matching, http.enable_path_suffix_matching, proxy.listen_path)
@@ -207,98 +207,6 @@ def _client_certificates(section: Section, config: GatewayConfig) -> tuple[str, 
     if references:
         section.warning("client_certificates", "without effect: use_mutual_tls_auth is off")
     return references
-
-
-def _build_proxy(section: Section, own: Section, protocol: str, config: GatewayConfig) -> ProxySettings:
-    is_raw = protocol in RAW_PROTOCOLS
-    listen_path = "/"
-    if not is_raw:
-        try:
-            listen_path = normalise_listen_path(section.text("listen_path"))
-        except ValueError as error:
-            section.error("listen_path", section.reason(error, "listen_path"))
-    targets = tuple(_targets(section, protocol)) if section.flag("enable_load_balancing") else ()
-    target = ""
-    if section.text("target_url") or not targets:
-        target = _target(section, "target_url", None, protocol if is_raw else "", is_raw)
-    return ProxySettings(
-        listen_path=listen_path,
-        target_url=target,
-        strip_listen_path=section.flag("strip_listen_path"),
-        disable_strip_slash=section.flag("disable_strip_slash"),
-        preserve_host_header=section.flag("preserve_host_header"),
-        targets=targets,
-        transport=_build_transport(section.section("transport"), own, config),
-    )
-
-
-def _targets(section: Section, protocol: str) -> list[str]:
-    count = len(section.texts("target_list"))
-    if not count:
-        section.error("target_list", "all load balancing targets have weight 0, at least one target must have weight > 0")
-    is_raw = protocol in RAW_PROTOCOLS
-    return [_target(section, "target_list", index, protocol or "http", is_raw) for index in range(count)]
-
-
-def _target(section: Section, name: str, index: int | None, default_scheme: str, is_raw: bool) -> str:
-    """Return the checked address of a member, or of an item of it; empty after an error."""
-    text = section.text(name) if index is None else section.texts(name)[index]
-
-    def refuse(message: str, remedy: str = "") -> str:
-        if index is None:
-            section.error(name, message, remedy)
-        else:
-            section.error_at(name, index, message, remedy)
-        return ""
-
-    if not text.strip():
-        return refuse("can't be empty", "name the upstream: https://host:port/")
-    try:
-        url = normalise_target(text, default_scheme=default_scheme)
-    except ValueError as error:
-        return refuse(f"cannot be used as an address: {section.reason(error, name, index)}")
-    scheme, _, rest = url.partition("://")
-    scheme = scheme.lower()
-    if scheme == "tyk":
-        return refuse("not active yet: calls of other APIs (tyk://); the API is refused")
-    if scheme == "h2c":
-        return refuse("not active yet: HTTP/2 towards upstreams (h2c://); the API is refused")
-    if is_raw != (scheme in RAW_PROTOCOLS):
-        return refuse("a raw service needs a target with tcp:// or tls://" if is_raw else "tcp:// and tls:// are for raw services only")
-    if "@" in rest.partition("/")[0]:
-        section.warning(name, "user name and password in the address are not used")
-    return url
-
-
-def _build_transport(section: Section, own: Section, config: GatewayConfig) -> TransportSettings:
-    lowest, highest = build_versions(section, "ssl_min_version", "ssl_max_version", default=(0, 0))
-    if section.flag("ssl_insecure_skip_verify"):
-        section.warning(
-            "ssl_insecure_skip_verify", "the certificate of the upstream is not verified", "name its CA under x-tlsgate.upstream_ca"
-        )
-    return TransportSettings(
-        insecure_skip_verify=section.flag("ssl_insecure_skip_verify"),
-        ciphers=build_suites(section, "ssl_ciphers"),
-        min_version=lowest,
-        max_version=highest,
-        force_common_name_check=section.flag("ssl_force_common_name_check"),
-        proxy_url=_proxy_url(section),
-        ca_certificates=build_references(own, "upstream_ca") or config.own.upstream_ca,
-    )
-
-
-def _proxy_url(section: Section) -> str:
-    url = section.text("proxy_url")
-    if not url:
-        return ""
-    try:
-        normalise_target(url)
-    except ValueError as error:
-        section.error("proxy_url", section.reason(error, "proxy_url"))
-        return ""
-    if not url.lower().startswith(("http://", "https://")):
-        section.error("proxy_url", "must be a proxy with http:// or https://")
-    return url
 
 
 def _build_addresses(section: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -62,7 +62,17 @@ def _enabled_member(section: Section, name: str) -> bool:
 
 def _rate(section: Section, name: str) -> bool:
     limit = section.section(name)
-    return not limit.flag("disabled") and limit.number("rate", low=-1e12) > 0
+    return not limit.flag("disabled") and bool(limit.tree.get("rate", 0) > 0)
+
+
+def _limits(section: Section, name: str) -> bool:
+    """Tell whether an entry limits anything: without rate or period it does not, in Tyk neither."""
+    entries = [entry for entry in section.tree.get(name, ()) if not entry.get("disabled")]
+    return any(entry.get("rate", 0) and entry.get("per", 0) > 0 for entry in entries)
+
+
+def _uptime_tests(section: Section, name: str) -> bool:
+    return not section.flag("disabled") and _set(section, name)
 
 
 def _rewrites_to_loop(section: Section, name: str) -> bool:
@@ -92,7 +102,7 @@ _REFUSED = (
 _KEPT = (
     _Entry("proxy.service_discovery.use_discovery_service", "service discovery", _set),
     _Entry("proxy.check_host_against_uptime_tests", "uptime tests", _set),
-    _Entry("uptime_tests.check_list", "uptime tests", _set),
+    _Entry("uptime_tests.check_list", "uptime tests", _uptime_tests),
     _Entry("request_signing.is_enabled", "signing of upstream requests", _set),
     _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
     _Entry("cache_options.enable_cache", "the response cache", _set),
@@ -107,7 +117,7 @@ _KEPT = (
 
 _REFUSED_PATHS = (
     _Entry("circuit_breakers", "circuit breakers", _enabled_entries),
-    _Entry("rate_limit", "rate limits of paths", _enabled_entries),
+    _Entry("rate_limit", "rate limits of paths", _limits),
     _Entry("validate_json", "validation of request bodies", _enabled_entries),
     _Entry("virtual", "virtual endpoints", _enabled_entries),
     _Entry("go_plugin", "plugins of paths", _enabled_entries),

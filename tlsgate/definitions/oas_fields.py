@@ -5,7 +5,7 @@ Source: Tyk documentation, "Tyk OAS API definition"; reference, section 15.
 
 from __future__ import annotations
 
-from tlsgate.config.known import ERROR_OVERRIDES
+from tlsgate.config.known_parts import ERROR_OVERRIDES
 from tlsgate.config.schema import (
     ANY,
     FLAG,

@@ -225,7 +225,7 @@ def _size(entry: Section) -> SizeRule | None:
 
 
 def _timeout(entry: Section) -> TimeoutRule | None:
-    limit = _seconds(entry, "duration", "invalid timeout value") or entry.number("timeout", high=1e9)
+    limit = _seconds(entry, "duration", "invalid timeout value") or _seconds(entry, "timeout", "invalid timeout value")
     if not limit:
         entry.warning("timeout", "no time is given, the entry has no effect")
         return None

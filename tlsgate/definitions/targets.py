@@ -16,8 +16,10 @@ from tlsgate.routing.domains import compile_domain, is_pattern
 from tlsgate.routing.paths import parse_listen_path as compile_listen_path
 from tlsgate.wire.target import canonicalise
 
-__all__ = ["normalise_domain", "normalise_listen_path", "normalise_target"]
+__all__ = ["RAW_PROTOCOLS", "normalise_domain", "normalise_listen_path", "normalise_target"]
 
+RAW_PROTOCOLS = ("tcp", "tls")
+"""Protocols of services that carry bytes."""
 SCHEMES = ("http", "https", "ws", "wss", "h2c", "tcp", "tls", "tyk")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REFERENCE = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")

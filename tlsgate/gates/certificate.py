@@ -72,9 +72,11 @@ def build_host_check(api: ApiDefinition, policies: PolicyTable) -> Gate | None:
 
     def check_host(exchange: Exchange) -> None:
         tls = exchange.connection.tls
-        if tls is None or tls.server_name is None or tls.server_name == exchange.host:
+        host = exchange.host
+        # HTTP/1.0 without a Host names no other host: the certificate gate decides alone.
+        if tls is None or tls.server_name is None or tls.server_name == host or not host:
             return
-        if misdirected(exchange.connection.listener_port, tls.policy, exchange.host):
+        if misdirected(exchange.connection.listener_port, tls.policy, host):
             raise Refusal("wire.misdirected", f"connection made for {tls.server_name}")
 
     return check_host

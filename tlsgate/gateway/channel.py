@@ -405,7 +405,7 @@ class HttpChannel:
                 return b""
         if parsing.complete:
             self.deadline = _NEVER
-        elif not self._pausers:
+        elif not self._pausers and self._request is not None:
             self._body_progress(body)
         return data[size:]
 
@@ -608,6 +608,7 @@ class HttpChannel:
         if self._lost or request is not self._request:
             return
         request.detail = request.detail or reason
+        self.unregister_producer()
         self._request = None
         self._closing = True
         self.site.deadlines.set(self, self.site.limits.close_timeout_s)

@@ -136,11 +136,6 @@ def compile_raw(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
 
 
 def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
-    mounted = api.settings.get("resource")
-    if mounted:
-        from tlsgate.gateway.mounted import MountedLeaf
-
-        return MountedLeaf(_load_resource(api, str(mounted)), workshop.reactor, workshop.config)
     config = workshop.config
     limits = config.own.limits
     version = api.version
@@ -149,6 +144,21 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     for rule in version.request_header_rules:
         protected.update(name.lower().encode("latin-1") for name, _ in rule.operations.add)
         remove_xff = remove_xff or (rule.path in ("", "/*") and any(name.lower() == "x-forwarded-for" for name in rule.operations.remove))
+    mounted = api.settings.get("resource")
+    if mounted:
+        from tlsgate.gateway.mounted import MountedLeaf
+
+        return MountedLeaf(
+            _load_resource(api, str(mounted)),
+            workshop.reactor,
+            config,
+            request_headers=build_request_headers_step(api, config),
+            response_headers=build_response_headers_step(api, config),
+            timeout_of=build_timeout_of(api, config),
+            protected=frozenset(protected),
+            remove_xff=remove_xff,
+            extra_response_headers=_expiry_header(api),
+        )
     return Forwarder(
         _build_plan(api, workshop, api.protocol if api.protocol in ("http", "https") else "http"),
         workshop.pool,

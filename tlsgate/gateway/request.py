@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tlsgate.gateway.body import BodyStream
     from tlsgate.gateway.channel import HttpChannel
-    from tlsgate.gateway.web_request import WebState
+    from tlsgate.gateway.web_state import WebState
     from tlsgate.model.exchange import Connection, HeaderList
 
 __all__ = ["GateRequest"]
@@ -61,4 +61,4 @@ class GateRequest(WebRequestMixin, Exchange):
 
 
 # Adapters that are registered for Twisted's own class (Klein's, Nevow's) find this one, too.
-classImplements(GateRequest, implementedBy(server.Request))
+classImplements(GateRequest, implementedBy(server.Request))  # type: ignore[misc]

@@ -305,8 +305,10 @@ class WebOutput:
 
     def _length_of(self, head: AnswerHead, size: int) -> int | None:
         """Return the length for the head: without a body that of the body that a GET would have had, if known (RFC 9110 8.6)."""
+        if head.status == 304:
+            return None
         if head.declared is not None or not self._bodiless:
-            return head.declared if head.status != 304 else None
+            return head.declared
         return size or None
 
     def _fail_unexpected(self, what: str, problem: Exception) -> None:

@@ -1,8 +1,7 @@
 """The part of a request that Twisted Web resources see (``IRequest`` and what ``twisted.web.server.Request`` has beside it).
 
-Knows Twisted Web's conventions; nothing of routing, pipelines or bodies on the wire. All state is in one object, built when a mounted
-resource is used: a proxied request has None in its place and never pays. Headers, as a resource reads them, are those that an upstream
-would get: hop-by-hop fields, identity headers and control headers of the client are gone.
+Knows Twisted Web's conventions; nothing of routing, pipelines or bodies on the wire. All state is in one object (``gateway.web_state``),
+built when a mounted resource is used: a proxied request has None in its place and never pays.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from math import ceil
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar, cast, overload
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, cast, overload
+from urllib.parse import quote_from_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import Logger
@@ -26,9 +25,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET, supportedMethods
 
 from tlsgate.errors import Refusal
-from tlsgate.gateway.web_output import AnswerHead, WebOutput
+from tlsgate.gateway.web_state import Mount, NoMount, WebState
 from tlsgate.model.exchange import Exchange
-from tlsgate.wire.forwarding import build_request_headers, filter_response_headers, validate_headers
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -36,144 +34,11 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from tlsgate.gateway.channel import HttpChannel
-    from tlsgate.model.exchange import HeaderList
 
-__all__ = ["Mount", "WebRequestMixin", "WebState"]
+__all__ = ["WebRequestMixin"]
 
 _log = Logger()
 _T = TypeVar("_T")
-
-_FORM_BYTES = 1024 * 1024
-_FORM_FIELDS = 1000
-_FORM_TYPE = b"application/x-www-form-urlencoded"
-_LENGTH_DIGITS = 18
-
-
-class Mount(Protocol):
-    """What a request asks of the place where its resource is mounted (``gateway.mounted``); resources see it as ``request.site``."""
-
-    @property
-    def reactor(self) -> Any:
-        """Provides ``callLater``; None outside of a mount."""
-        ...
-
-    def build_request_headers(self, request: Any) -> HeaderList:
-        """Return the headers that the resource reads, without body framing."""
-        ...
-
-    def shape_answer(self, request: Any, headers: HeaderList) -> HeaderList:
-        """Return the headers that the client gets, without body framing."""
-        ...
-
-
-class _NoMount:
-    """Stands in where a resource is rendered without a mount."""
-
-    reactor = None
-
-    def build_request_headers(self, request: Exchange) -> HeaderList:
-        host = request.index.get(b"host", b"")
-        peer = request.connection.peer_address
-        return build_request_headers(
-            request, host=host, peer=peer, protected=frozenset(), keep_client_certificate_headers=False, remove_xff=False
-        )
-
-    def shape_answer(self, request: Exchange, headers: HeaderList) -> HeaderList:
-        return headers
-
-
-class WebState:
-    """What a resource reads and sets of one request, beyond the exchange."""
-
-    def __init__(self, request: WebRequestMixin, mount: Mount, content: BinaryIO, content_length: int | None) -> None:
-        self.request = request
-        self.mount = mount
-        self.content = content
-        self.output = WebOutput(request, mount.reactor, self.build_head)
-        self.request_headers = headers = Headers()
-        for name, value in mount.build_request_headers(request):
-            if value or name != b"Host":
-                headers.addRawHeader(name, value)
-        if content_length is not None:
-            headers.setRawHeaders(b"Content-Length", [b"%d" % content_length])
-        self.prepath, self.postpath = _split_path(request.matched, request.canonical)
-        self.sitepath = list(self.prepath)
-        self.args: dict[bytes, list[bytes]] | None = None
-        self.received_cookies: dict[bytes, bytes] | None = None
-        self.host_address: IAddress = request.channel.transport.getHost()
-        self.force_tls = False
-        self.root_url: bytes | None = None
-        self.components: dict[str, Any] = {}
-        # The answer.
-        self.code = http.OK
-        self.code_message: bytes = http.RESPONSES[http.OK]
-        self.response_headers = Headers()
-        self.cookies: list[bytes] = []
-        self.etag: bytes | None = None
-        self.last_modified: int | None = None
-        self.default_content_type: bytes | None = b"text/html"
-        self.encoder: Any = None
-
-    def build_head(self, size: int | None) -> AnswerHead:
-        """Return the head of the answer.
-
-        :param size: of the whole body in bytes, None when it is not known.
-        :raises Refusal: what the resource set cannot be sent.
-        :raises WireError: a header holds a byte that no header may have.
-        """
-        status = self.code
-        if not 200 <= status <= 599:
-            raise Refusal("internal", f"a mounted resource set status {status}")
-        response = self.response_headers
-        declared = _parse_declared(response.getRawHeaders(b"content-length", ()))
-        if self.last_modified is not None and not response.hasHeader(b"last-modified"):
-            response.setRawHeaders(b"last-modified", [http.datetimeToString(self.last_modified)])
-        if self.etag is not None:
-            response.setRawHeaders(b"etag", [self.etag])
-        body_size = size if declared is None and not self.output.is_head else declared
-        if (
-            self.default_content_type is not None
-            and status not in (204, 304)
-            and body_size != 0
-            and not response.hasHeader(b"content-type")
-        ):
-            response.setRawHeaders(b"content-type", [self.default_content_type])
-        lines = [(name, value) for name, values in response.getAllRawHeaders() for value in values]
-        lines += [(b"Set-Cookie", cookie) for cookie in self.cookies]
-        headers = self.mount.shape_answer(self.request, filter_response_headers(lines))
-        validate_headers(headers)
-        if self.encoder is not None:
-            declared = None
-        return AnswerHead(status, headers, declared)
-
-    def read_args(self) -> dict[bytes, list[bytes]]:
-        """Return the arguments of the query and of a urlencoded POST body; a field of the body replaces one of the query.
-
-        :raises Refusal: a form that is too large to be parsed at once.
-        """
-        request = self.request
-        args: dict[bytes, list[bytes]] = http.parse_qs(request.query, 1) if request.query else {}
-        kind = (self.request_headers.getRawHeaders(b"content-type") or [b""])[0]
-        if request.method == b"POST" and kind.partition(b";")[0].strip().lower() == _FORM_TYPE:
-            content = self.content
-            position = content.tell()
-            content.seek(0)
-            form = content.read(_FORM_BYTES + 1)
-            content.seek(position)
-            if len(form) > _FORM_BYTES or form.count(b"&") + form.count(b";") >= _FORM_FIELDS:
-                raise Refusal("size.too_large", f"a form has more than {_FORM_BYTES} bytes or {_FORM_FIELDS} fields")
-            args.update(http.parse_qs(form, 1))
-        return args
-
-    def read_cookies(self) -> dict[bytes, bytes]:
-        """Return the cookies that the client sent."""
-        cookies: dict[bytes, bytes] = {}
-        for line in self.request_headers.getRawHeaders(b"cookie", ()):
-            for pair in line.split(b";"):
-                name, equals, value = pair.lstrip().partition(b"=")
-                if equals:
-                    cookies[name] = value
-        return cookies
 
 
 class _Kept(Generic[_T]):
@@ -234,7 +99,7 @@ class WebRequestMixin(Exchange, Componentized):
         :param content: the whole request body.
         :param content_length: its size in bytes, None for a request without one.
         """
-        web = self.web = WebState(self, mount or _NoMount(), content or BytesIO(), content_length)
+        web = self.web = WebState(self, mount or NoMount(), content or BytesIO(), content_length)
         return web
 
     # The request.
@@ -355,7 +220,8 @@ class WebRequestMixin(Exchange, Componentized):
 
     def URLPath(self) -> URLPath:
         """Return the URL of the resource."""
-        return URLPath.fromBytes(self.prePathURL())
+        path: URLPath = URLPath.fromBytes(self.prePathURL())
+        return path
 
     def prePathURL(self) -> bytes:
         """Return the absolute URL of the most nested resource reached so far."""
@@ -575,31 +441,6 @@ class WebRequestMixin(Exchange, Componentized):
             authority = f"{f'[{host}]' if ':' in host else host}:{getattr(address, 'port', 0)}".encode("ascii")
         path = "/".join(quote_from_bytes(segment, safe="") for segment in segments)
         return b"%b://%b/%b" % (b"https" if self.isSecure() else b"http", authority, path.encode("ascii"))
-
-
-def _split_path(matched: bytes, canonical: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Return the decoded segments of the listen path and of what lies below it.
-
-    Reading the canonical path gives the same as reading the path as sent: it keeps every encoded slash.
-    """
-    below = canonical[len(matched) :]
-    prepath = [unquote_to_bytes(segment) for segment in matched.split(b"/") if segment]
-    if not below and not matched.endswith(b"/"):
-        return prepath, [] if matched else [b""]
-    return prepath, [unquote_to_bytes(segment) for segment in below.removeprefix(b"" if matched.endswith(b"/") else b"/").split(b"/")]
-
-
-def _parse_declared(values: Any) -> int | None:
-    """Return the length that a resource declared.
-
-    :raises Refusal: it is no number, or there are two.
-    """
-    if not values:
-        return None
-    text = values[0].strip(b" \t")
-    if len(set(values)) > 1 or not text.isdigit() or len(text) > _LENGTH_DIGITS:
-        raise Refusal("internal", "a mounted resource set an unusable Content-Length")
-    return int(text)
 
 
 def _cookie_part(value: bytes | str) -> bytes:

@@ -13,13 +13,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from tlsgate.errors import PkiError
 
-__all__ = ["CertificateSlices", "check_structure", "open_certificate", "read_slices"]
+__all__ = ["CertificateSlices", "check_structure", "open_certificate", "read_slices", "split_elements"]
 
 _SEQUENCE = 0x30
 _INTEGER = 0x02
 _VERSION = 0xA0
 _V3 = b"\xa0\x03\x02\x01\x02\x02"
 _DECODING = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
+_X520_OID = b"\x06\x03\x55\x04"
 _POLICIES_OID = b"\x06\x03\x55\x1d\x20"
 
 
@@ -81,14 +82,33 @@ def check_structure(der: bytes) -> None:
     _load(der, False)
 
 
+def split_elements(data: bytes) -> list[bytes]:
+    """Split bytes into the DER elements that follow each other, of whatever tag.
+
+    :param data: elements and nothing else; empty gives none.
+    :returns: each whole element.
+    :raises ValueError: the last one is cut short, or a length is malformed.
+    """
+    elements: list[bytes] = []
+    at = 0
+    while at < len(data):
+        try:
+            end = _content(data, at, len(data), data[at])[1]
+        except PkiError as error:
+            raise ValueError(str(error)) from error
+        elements.append(data[at:end])
+        at = end
+    return elements
+
+
 def _load(der: bytes, extensions: bool) -> x509.Certificate:
     if not _may_warn(der):
         try:
             return _decode(der, extensions)
         except Warning:  # rarer cases, where warnings are errors
             pass
-    # The library warns about serials below 1 (also inside authorityKeyIdentifier) and about text of certificate policies: all are
-    # the peer's to choose, so a warning is noise in the log, or an exception. Not thread-safe, hence only where needed.
+    # The library warns about serials below 1 (also inside authorityKeyIdentifier), text of certificate policies and lengths of
+    # names: all the peer's to choose, so a warning is noise in the log, or an exception. Not thread-safe, hence only where needed.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _decode(der, extensions)
@@ -108,7 +128,12 @@ def _may_warn(der: bytes) -> bool:
     # In all ordinary certificates: SEQUENCE (82 xx xx), SEQUENCE (82 xx xx), version 3, INTEGER length first-octet.
     if der[8:14] != _V3 or len(der) < 16 or der[15] & 0x80 or (der[14] == 1 and der[15] == 0):
         return True
-    return _POLICIES_OID in der
+    try:
+        _, _, _, spki = read_slices(der)
+    except PkiError:
+        return True
+    # Names inside extensions: the library warns about some lengths.
+    return _POLICIES_OID in der or der.find(_X520_OID, der.index(spki) + len(spki)) >= 0
 
 
 def _content(der: bytes, at: int, limit: int, tag: int) -> tuple[int, int]:

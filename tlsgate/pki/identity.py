@@ -9,16 +9,16 @@ from cryptography import x509
 
 from tlsgate.errors import PkiError
 from tlsgate.model.tls import PeerIdentity
-from tlsgate.pki.certificate import Certificate, read_certificate
+from tlsgate.pki.certificate import read_certificate
 from tlsgate.pki.der import read_slices
+from tlsgate.pki.distinguished import MAX_NAME, format_der_name
 
-__all__ = ["MAX_CHAIN", "MAX_CHAIN_BYTES", "build_identity", "format_name", "spki_sha256"]
+__all__ = ["MAX_CHAIN", "MAX_CHAIN_BYTES", "build_identity", "format_name", "format_subject", "spki_sha256"]
 
 MAX_CHAIN = 8
 """Certificates kept of what a peer sent after its leaf."""
 MAX_CHAIN_BYTES = 65536
 """DER bytes kept of them, all together."""
-_MAX_NAME = 512
 _MAX_SERIAL = 128
 _INFINITY = float("inf")
 
@@ -50,7 +50,7 @@ def build_identity(leaf_der: bytes, chain: Sequence[bytes], *, max_chain: int = 
     return PeerIdentity(
         der=leaf_der,
         fingerprint=fingerprint,
-        subject=_subject(leaf),
+        subject=format_der_name(leaf.subject),
         not_before=leaf.not_before,
         not_after=leaf.not_after,
         is_ca=leaf.roles.is_ca,
@@ -61,18 +61,28 @@ def build_identity(leaf_der: bytes, chain: Sequence[bytes], *, max_chain: int = 
     )
 
 
-def format_name(name: x509.Name, limit: int = _MAX_NAME) -> str:
+def format_name(name: x509.Name, limit: int = MAX_NAME) -> str:
     """Write a distinguished name for logs: RFC 4514, unprintable characters escaped, cut.
 
-    :param name: the name.
+    :param name: the name; for a peer's certificate :func:`format_subject` is safer, since the library may refuse to decode it.
     :param limit: characters.
     :returns: one line of printable text.
     Source: RFC 4514.
     """
-    text = name.rfc4514_string()
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text[:limit])
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return format_der_name(name.public_bytes(), limit)
+
+
+def format_subject(certificate_der: bytes, limit: int = MAX_NAME) -> str:
+    """Write the subject of a certificate for logs; never raises.
+
+    :param certificate_der: the certificate, or anything.
+    :param limit: characters.
+    :returns: one line of printable text.
+    """
+    try:
+        return format_der_name(read_slices(certificate_der).subject, limit)
+    except PkiError:
+        return "(unreadable certificate)"
 
 
 def spki_sha256(certificate_der: bytes) -> bytes:
@@ -97,13 +107,6 @@ def _bounded(leaf: bytes, chain: Sequence[bytes], max_chain: int) -> tuple[bytes
             break
         kept.append(der)
     return tuple(kept)
-
-
-def _subject(leaf: Certificate) -> str:
-    try:
-        return format_name(leaf.opened.subject)
-    except (ValueError, TypeError):  # names of types or encodings that the library does not know
-        return "(unreadable name)"
 
 
 def _serial(content: bytes) -> str:

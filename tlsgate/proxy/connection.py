@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerSink", "UpstreamAnswer", "UpstreamConnection"]
 
 _NEVER = float("inf")
+_HEAD_LIMIT = 65536
 
 
 class AnswerSink(Protocol):
@@ -73,7 +74,6 @@ class UpstreamConnection:
         "_got_bytes",
         "_head_bytes",
         "_head_done",
-        "_head_limit",
         "_head_ready",
         "_head_request",
         "_headers",
@@ -127,7 +127,6 @@ class UpstreamConnection:
         self._got_bytes = False
         self._upgraded: Any = None
         self._clean_end = False
-        self._head_limit = 65536
         self._head_bytes = 0
         self._timeout_text = "answer head"
         self._idle_timeout_s = 0.0
@@ -178,10 +177,10 @@ class UpstreamConnection:
             self._body_done = True
             self.transport.write(head)
         else:
-            self._body = body
-            self._body_done = False
             if first:
                 head += b"%x\r\n%b\r\n" % (len(first), first) if chunked else first
+            self._body = body
+            self._body_done = False
             self.transport.write(head)
             self.transport.registerProducer(self, True)
             self._registered = True
@@ -245,11 +244,6 @@ class UpstreamConnection:
             self.close()
             return
         self._got_bytes = True
-        if not self._head_done:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._head_limit and self._answer is None and len(data) < self._head_bytes:
-                self._failed(UpstreamError("upstream.failed", "UPE", "answer head too large"))
-                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -259,6 +253,11 @@ class UpstreamConnection:
                 self._failed(UpstreamError("upstream.failed", "UPE", f"malformed answer: {problem}"))
                 return
             self._keep_alive = False
+        if not self._head_done:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_LIMIT:
+                self._failed(UpstreamError("upstream.failed", "UPE", "answer head too large"))
+            return
         if self._head_ready:
             self._head_ready = False
             waiting, self._waiting = self._waiting, None

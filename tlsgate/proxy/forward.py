@@ -121,18 +121,12 @@ class Forwarder:
                 channel.respond(request, status, headers, first)
                 return
         if answer.complete:
-            if answer.length is not None and request.method == b"HEAD":
+            if request.method == b"HEAD" or answer.status in (204, 304):
                 channel.begin(request, answer.status, headers, answer.length)
-                channel.finish(request)
-            elif request.method == b"HEAD":
-                channel.begin(request, answer.status, headers, None)
                 channel.finish(request)
             elif answer.trailers:
                 channel.begin(request, answer.status, headers, None, first)
                 channel.finish(request, filter_trailers(answer.trailers))
-            elif answer.status == 304 and answer.length is not None:
-                channel.begin(request, 304, headers, answer.length)
-                channel.finish(request)
             else:
                 channel.respond(request, answer.status, headers, first)
             return

@@ -258,7 +258,7 @@ class ClientContextCache:
     """Contexts shared by identities that differ in host, port, name or pins only; bounded, oldest use out first.
 
     :param clock: for the contexts.
-    :param capacity: contexts kept; each holds its CAs, some 400 KiB for a distribution's bundle.
+    :param capacity: contexts kept.
     """
 
     def __init__(self, clock: Clock, *, capacity: int = 256) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tlsgate.errors import CatalogueEntry, Problem
+from tlsgate.errors import CatalogueEntry, Problem, WireError
 from tlsgate.model.api import ErrorOverride
 from tlsgate.routing.paths import compile_expression
 from tlsgate.transform.error_templates import Template, Templates
@@ -161,8 +161,6 @@ class _Verbatim(Template):
 
 
 def _check_header(name: bytes, value: bytes) -> None:
-    from tlsgate.errors import WireError
-
     try:
         validate_header(name, value)
     except WireError as error:

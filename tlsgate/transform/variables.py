@@ -20,7 +20,8 @@ Value = bytes | tuple[bytes | Callable[[Exchange], bytes], ...]
 """A constant, or parts in turn; see :func:`render`."""
 
 _VARIABLE = re.compile(
-    r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$(?:tyk_meta)\.([A-Za-z0-9_.-]+)|\$secret_(conf|env|vault|consul|file)\.([A-Za-z0-9_./-]+)"
+    r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$tyk_meta\.[A-Za-z0-9_.-]+|\$secret_(conf|env)\.([A-Za-z0-9_.-]+)"
+    r"|\$secret_(?:vault|consul|file)\.[A-Za-z0-9_./-]+"
 )
 _CONTROL = bytes((*range(0x20), 0x7F))
 _EMPTY = b""
@@ -30,7 +31,7 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
     """Return a configured value ready for use.
 
     Secrets are read now: ``$secret_conf.K`` from the configuration, ``$secret_env.K`` from ``TYK_SECRET_K`` or ``K``. What is missing,
-    or kept in a store that this version cannot read, is empty.
+    or kept in a store that this version cannot read (sessions, vault, consul), is empty.
 
     :param has_context: ``enable_context_vars``; False leaves ``$tyk_context.*`` empty.
     :returns: bytes for a constant.
@@ -41,7 +42,7 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
     for found in _VARIABLE.finditer(text):
         constant.append(text[position : found.start()].encode())
         position = found.end()
-        context, _meta, source, key = found.groups()
+        context, source, key = found.groups()
         if context is not None and has_context:
             parts += [b"".join(constant), _find_context(context)]
             constant = []

@@ -120,7 +120,11 @@ def test_preflights_are_told_apart() -> None:
 def test_an_allowed_preflight() -> None:
     """Reference 12.5: 204 with what was asked for."""
     cors = CorsSettings(
-        allowed_origins=("https://app.test",), allowed_methods=("PUT",), allowed_headers=("X-A", "X-B"), allow_credentials=True, max_age_s=60
+        allowed_origins=("https://app.test",),
+        allowed_methods=("PUT",),
+        allowed_headers=("X-A", "X-B"),
+        allow_credentials=True,
+        max_age_s=60,
     )
     assert preflight(cors, method="put", headers="x-a,  X-B") == (
         204,

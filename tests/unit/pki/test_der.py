@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.certs import der_element, der_parts, make_authority, make_self_signed, resign, swap_element, with_serial
 from tlsgate.errors import PkiError
-from tlsgate.pki.der import check_structure, open_certificate, read_slices
+from tlsgate.pki.der import check_structure, open_certificate, read_slices, split_elements
 
 ROOT = make_authority("Root")
 LEAF = ROOT.issue("leaf", serial=0x1234)
@@ -97,6 +97,40 @@ def test_odd_serial_in_a_key_identifier_opens_without_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_certificate(der).issuer == ROOT.certificate.subject
+
+
+def test_odd_name_in_an_extension_opens_without_warning() -> None:
+    """A subjectAltName directory name with a country of one letter."""
+    attribute = der_element(0x30, bytes.fromhex("0603550406") + der_element(0x0C, b"D"))
+    name = der_element(0x30, der_element(0x31, attribute))
+    names = der_element(0x30, der_element(0xA4, name))
+    extension = der_element(0x30, bytes.fromhex("0603551d11") + der_element(0x04, names))
+    der = resign(LEAF.der, swap_element(7, der_element(0xA3, der_element(0x30, extension))), ROOT.key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_certificate(der)
+
+
+def test_what_only_the_fallback_catches_opens_without_warning() -> None:
+    """The same with an attribute outside of 2.5.4, where the quick look finds nothing."""
+    kind = bytes.fromhex("060b2b0601040182373c020103")  # jurisdictionCountryName
+    name = der_element(0x30, der_element(0x31, der_element(0x30, kind + der_element(0x0C, b"D"))))
+    names = der_element(0x30, der_element(0xA4, name))
+    extension = der_element(0x30, bytes.fromhex("0603551d11") + der_element(0x04, names))
+    der = resign(LEAF.der, swap_element(7, der_element(0xA3, der_element(0x30, extension))), ROOT.key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_certificate(der)
+
+
+def test_elements_are_split() -> None:
+    """Any tags; nothing may be left over."""
+    parts = [der_element(0x05, b""), der_element(0x30, b"x" * 200), der_element(0xA1, b"y")]
+    assert split_elements(b"".join(parts)) == parts
+    assert split_elements(b"") == []
+    for broken in (b"\x05", b"\x05\x01", b"\x05\x00\x30", b"\x05\x80"):
+        with pytest.raises(ValueError, match="not a certificate"):
+            split_elements(broken)
 
 
 def test_broken_extension_is_told_apart_from_broken_structure() -> None:

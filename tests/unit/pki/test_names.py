@@ -255,6 +255,15 @@ def test_names_that_cannot_be_read_are_refused(value: bytes) -> None:
     assert "cannot be read" in (find_violation(_permit(x509.DNSName("test")), leaf) or "")
 
 
+def test_names_of_odd_length_are_compared_without_warning() -> None:
+    """A country of one letter."""
+    attribute = der_element(0x30, bytes.fromhex("0603550406") + der_element(0x0C, b"D"))
+    subject = der_element(0x30, der_element(0x31, attribute))
+    leaf = read_certificate(resign(ROOT.issue().der, swap_element(5, subject), ROOT.key))
+    assert find_violation(_permit(x509.DirectoryName(distinguished_name(organization_name="A"))), leaf)
+    assert find_violation(_permit(x509.DirectoryName(x509.Name([]))), leaf) is None
+
+
 @pytest.mark.parametrize("extra", [0, 1])
 def test_work_is_bounded(extra: int) -> None:
     """Names times constraints: at the limit and one above."""

@@ -1,4 +1,4 @@
-"""From (port, server name) to TLS policy. Source: decisions 1, rules 1 to 5, 9 and 12; mTLS reference, sections 4 and 6; field report B6."""
+"""From (port, server name) to TLS policy. Source: decisions 1.1 to 1.5, 1.9, 1.12; mTLS reference, sections 4 and 6; field report B6."""
 
 from __future__ import annotations
 
@@ -78,7 +78,11 @@ def test_rule_two(apis: list[ApiDefinition], expected: ClientAuth) -> None:
 def test_exact_before_pattern_before_anywhere() -> None:
     """Decisions 1.1: the most specific APIs alone decide; lists of patterns count."""
     policies = table(
-        static("exact", "a.pat.test"), static("one", "{n}.pat.test"), static("two", "{n:.*}.pat.test"), plain("three", "{m}.open.test"), plain("any")
+        static("exact", "a.pat.test"),
+        static("one", "{n}.pat.test"),
+        static("two", "{n:.*}.pat.test"),
+        plain("three", "{m}.open.test"),
+        plain("any"),
     )
     assert lists(policies, policies.find(PORT, "a.pat.test")) == ["list-exact"]
     assert lists(policies, policies.find(PORT, "b.pat.test")) == ["list-one", "list-two"]
@@ -342,7 +346,9 @@ _API = st.tuples(
     st.sampled_from(["static", "dynamic", "plain"]),
     st.sampled_from([0, 8081]),
 )
-_CONTROL = st.sampled_from([ControlSettings(), ControlSettings(port=9999), ControlSettings(hostname="a.test"), ControlSettings(hostname="c.test")])
+_CONTROL = st.sampled_from(
+    [ControlSettings(), ControlSettings(port=9999), ControlSettings(hostname="a.test"), ControlSettings(hostname="c.test")]
+)
 
 
 def build_apis(items: list[tuple[str, str, int]]) -> list[ApiDefinition]:
@@ -401,7 +407,9 @@ def test_any_permutation_gives_the_same_policies(items: list[tuple[str, str, int
 
 
 @given(st.lists(_API, max_size=6), st.sampled_from(_NAMES), _API)
-def test_an_api_on_another_port_changes_nothing_here(items: list[tuple[str, str, int]], name: str | None, extra: tuple[str, str, int]) -> None:
+def test_an_api_on_another_port_changes_nothing_here(
+    items: list[tuple[str, str, int]], name: str | None, extra: tuple[str, str, int]
+) -> None:
     """Field report B6."""
     apis = build_apis(items)
     more = build_apis([*items, (extra[0], extra[1], 8082)])

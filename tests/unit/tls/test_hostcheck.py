@@ -6,7 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from tests.support.certs import SERVER, distinguished_name, make_authority
+from tests.support.certs import SERVER, der_element, distinguished_name, make_authority, resign, swap_element
+from tlsgate.pki.der import open_certificate
 from tlsgate.tls.hostcheck import find_common_name, find_name_fault
 
 ROOT = make_authority()
@@ -112,3 +113,5 @@ def test_common_name_is_the_last_one() -> None:
     two = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "first"), x509.NameAttribute(NameOID.COMMON_NAME, "last")])
     assert find_common_name(ROOT.issue(two).certificate) == "last"
     assert find_common_name(ROOT.issue(distinguished_name(organization_name="x")).certificate) is None
+    odd = der_element(0x30, der_element(0x31, der_element(0x30, b"\x06\x03\x55\x04\x03" + der_element(0x0C, b"\xff\xfe"))))
+    assert find_common_name(open_certificate(resign(ROOT.issue().der, swap_element(5, odd), ROOT.key))) is None
