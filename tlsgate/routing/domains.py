@@ -14,6 +14,8 @@ from tlsgate.routing.paths import compile_expression, split_template
 
 __all__ = ["DomainIndex", "compile_domain", "is_pattern"]
 
+_LABEL = "[^.]+"
+
 
 def is_pattern(domain: str) -> bool:
     """Tell whether a domain holds templates."""
@@ -28,7 +30,7 @@ def compile_domain(domain: str) -> tuple[Any, str]:
 
     :raises ValueError: unbalanced braces or an expression that is not linear.
     """
-    parts = split_template(domain, "[^.]+")
+    parts = split_template(domain, _LABEL)
     parts[::2] = [part.lower() for part in parts[::2]]
     parts[-1] = parts[-1].removesuffix(".")
     source = b"".join(b"(?:" + part.encode() + b")" if index % 2 else re2.escape(part.encode()) for index, part in enumerate(parts))
@@ -38,16 +40,17 @@ def compile_domain(domain: str) -> tuple[Any, str]:
 class DomainIndex:
     """Domain patterns by number; immutable."""
 
-    __slots__ = ("_by_end", "_lengths", "_with_port")
+    __slots__ = ("_by_end", "_lengths")
 
     def __init__(self, domains: Iterable[str]) -> None:
         by_end: dict[str, list[tuple[int, Any, bool]]] = {}
-        self._with_port = False
         for number, domain in enumerate(domains):
             expression, end = compile_domain(domain)
+            parts = split_template(domain, _LABEL)
+            if parts[:2] == ["", _LABEL] and len(parts) == 3 and ":" not in end:
+                expression = None  # one label before literal text, the usual pattern: no expression needed
             # A colon in the literal text asks for the port as well (6.2).
-            has_port = any(":" in part for part in split_template(domain, "")[::2])
-            self._with_port = self._with_port or has_port
+            has_port = any(":" in part for part in parts[::2])
             by_end.setdefault("" if has_port else end, []).append((number, expression, has_port))
         self._by_end = {end: tuple(entries) for end, entries in by_end.items()}
         self._lengths = tuple(sorted({len(end) for end in self._by_end}))
@@ -70,7 +73,10 @@ class DomainIndex:
             if entries is None:
                 continue
             for number, expression, has_port in entries:
-                if expression.fullmatch((f"{host}:{port}" if has_port else host).encode()) is not None:
+                if expression is None:
+                    if length < size and host.find(".", 0, size - length) < 0:
+                        found.append(number)
+                elif expression.fullmatch((f"{host}:{port}" if has_port else host).encode()) is not None:
                     found.append(number)
         found.sort()
         return tuple(found)

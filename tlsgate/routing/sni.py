@@ -140,6 +140,7 @@ class _PortPolicies:
         at_most = ClientAuth.REQUEST if open_host else ClientAuth.REQUIRE
         of = self._policies.of
         self._exact = {name: of(own, self._scope(own)) for name, own in self._names.items()}
+        self._pattern_policies = [of(own, self._scope(own)) for own in self._pattern_apis]
         self._default = of(self._anywhere, self._scope(self._anywhere), at_most)
         # Rule 3: REQUIRE only if each API of the port is static mTLS.
         self._nowhere = of(apis, self._scope(self._anywhere), at_most)
@@ -179,8 +180,11 @@ class _PortPolicies:
         return not own or not all(api.use_mutual_tls for api in own)
 
     def _combination(self, matching: tuple[int, ...]) -> TlsPolicy:
+        first = self._pattern_policies[matching[0]]
+        if len(matching) == 1:
+            return first
         apis = [api for number in matching for api in self._pattern_apis[number]]
-        return self._policies.combine(self.number, matching, apis, self._scope(self._pattern_apis[matching[0]]))
+        return self._policies.combine(self.number, matching, apis, first.scope)
 
     def _own_apis(self, host: str) -> tuple[ApiDefinition, ...]:
         own = self._names.get(host)

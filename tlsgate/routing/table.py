@@ -79,10 +79,24 @@ class _Template(NamedTuple):
     api_id: str
 
 
+class _Node(NamedTuple):
+    """One key of a path table: a listen path, or the literal beginning of templates."""
+
+    key: bytes
+    is_open: bool
+    """Any continuation fits; False in strict mode for a listen path without a slash at its end."""
+    parent: int
+    """The next shorter key that is a prefix of this one; -1 for none."""
+    route: Route | None
+    reach: int
+    """Highest rank that this key or one on the way up can give; 0 where none of them has templates."""
+    templates: tuple[_Template, ...]
+
+
 class _PathTable:
     """The listen paths of one host on one port."""
 
-    __slots__ = ("_keys", "_open", "_parents", "_reach", "_routes", "_templates")
+    __slots__ = ("_keys", "_nodes")
 
     def __init__(self, entries: Sequence[RouteEntry], strict: bool) -> None:
         literals: dict[bytes, Route] = {}
@@ -99,54 +113,43 @@ class _PathTable:
                 path = parse_listen_path(f"/{entry.api_id}/".replace("{", "%7B").replace("}", "%7D"))
                 literals.setdefault(path.prefix, Route(entry.value, path.prefix, entry.api_id, True))
         self._keys = sorted({*literals, *templates})
-        self._routes = [literals.get(key) for key in self._keys]
-        self._open = [not strict or key.endswith(b"/") for key in self._keys]
-        self._parents = _link(self._keys)
-        self._templates: list[tuple[_Template, ...]] | None = None
-        self._reach: list[int] = []
-        if templates:
-            self._templates = [
-                tuple(sorted(templates.get(key, {}).values(), key=lambda item: (-item.rank, item.api_id))) for key in self._keys
-            ]
-            for index, key in enumerate(self._keys):
-                own = max((item.rank for item in self._templates[index]), default=0)
-                parent = self._parents[index]
-                self._reach.append(max(own, 2 * len(key) + 1, self._reach[parent] if parent >= 0 else 0))
+        self._nodes: list[_Node] = []
+        for key, parent in zip(self._keys, _link(self._keys), strict=True):
+            own = sorted(templates.get(key, {}).values(), key=lambda item: (-item.rank, item.api_id))
+            above = self._nodes[parent].reach if parent >= 0 else 0
+            reach = max(above, own[0].rank if own else 0, 2 * len(key) + 1) if own or above else 0
+            self._nodes.append(_Node(key, not strict or key.endswith(b"/"), parent, literals.get(key), reach, tuple(own)))
 
     def find(self, path: bytes) -> Route | None:
-        """Return the longest listen path that takes ``path``."""
-        if self._templates is not None:
-            found = self._find_ranked(path)
-            return None if found is None else found[1]
-        keys = self._keys
-        index = bisect_right(keys, path) - 1
+        """Return the listen path with the most literal text that takes ``path``."""
+        nodes = self._nodes
+        index = bisect_right(self._keys, path) - 1
         while index >= 0:
-            key = keys[index]
-            if path.startswith(key) and (self._open[index] or len(path) == len(key) or path[len(key)] == _SLASH):
-                return self._routes[index]
-            index = self._parents[index]
+            key, is_open, parent, route, reach, _ = nodes[index]
+            if reach:
+                found = self._find_ranked(path, index)
+                return None if found is None else found[1]
+            if path.startswith(key) and (is_open or len(path) == len(key) or path[len(key)] == _SLASH):
+                return route
+            index = parent
         return None
 
     def find_ranked(self, path: bytes) -> tuple[int, Route] | None:
-        """The same with its rank (twice the literal length, one more for a listen path without templates)."""
-        if self._templates is not None:
-            return self._find_ranked(path)
-        route = self.find(path)
-        return None if route is None else (2 * len(route.matched) + 1, route)
+        """The same with its rank: twice the literal length, one more for a listen path without templates."""
+        return self._find_ranked(path, bisect_right(self._keys, path) - 1)
 
-    def _find_ranked(self, path: bytes) -> tuple[int, Route] | None:
-        assert self._templates is not None
+    def _find_ranked(self, path: bytes, index: int) -> tuple[int, Route] | None:
         best: Route | None = None
         best_rank = -1
-        index = bisect_right(self._keys, path) - 1
-        while index >= 0 and self._reach[index] > best_rank:
-            key = self._keys[index]
+        while index >= 0:
+            key, is_open, parent, route, reach, templates = self._nodes[index]
+            if best is not None and reach <= best_rank:
+                break
             if path.startswith(key):
-                route = self._routes[index]
                 rank = 2 * len(key) + 1
-                if route is not None and rank > best_rank and (self._open[index] or len(path) == len(key) or path[len(key)] == _SLASH):
+                if route is not None and rank > best_rank and (is_open or len(path) == len(key) or path[len(key)] == _SLASH):
                     best, best_rank = route, rank
-                for template in self._templates[index]:
+                for template in templates:
                     if template.rank <= best_rank:
                         break
                     found = template.expression.match(path)
@@ -154,7 +157,7 @@ class _PathTable:
                         best = Route(template.value, path[: found.end()], template.api_id, False)
                         best_rank = template.rank
                         break
-            index = self._parents[index]
+            index = parent
         return None if best is None else (best_rank, best)
 
 

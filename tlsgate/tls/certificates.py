@@ -8,6 +8,7 @@ Source: Tyk documentation, "TLS and SSL"; mTLS reference, section 3; field repor
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -34,6 +35,7 @@ __all__ = [
     "ServerCertificate",
     "build_certificate_table",
     "build_server_certificate",
+    "use_certificates",
 ]
 
 _DAY_S = 86400.0
@@ -174,16 +176,7 @@ def build_server_certificate(bundle: PemBundle, *, domain_name: str = "", common
         raise PkiError("private key does not match the first certificate")
     leaf, *others = (open_certificate(der) for der in bundle.certificates)
     chain = _order_chain(leaf, others)
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    try:
-        context.set_cipher_list(b"ALL:@SECLEVEL=2")
-        context.use_certificate(leaf)
-        context.use_privatekey(key)
-        for issuer in chain:
-            context.add_extra_chain_cert(issuer)
-    except (SSL.Error, crypto.Error) as problem:
-        raise PkiError(f"OpenSSL refuses the certificate: {describe_error(problem)}") from problem
-    return ServerCertificate(
+    certificate = ServerCertificate(
         fingerprint=hashlib.sha256(bundle.certificates[0]).hexdigest(),
         certificate=leaf,
         chain=chain,
@@ -193,6 +186,41 @@ def build_server_certificate(bundle: PemBundle, *, domain_name: str = "", common
         not_after=leaf.not_valid_after_utc.timestamp(),
         key_type=_key_type(key),
     )
+    try:
+        trial = SSL.Context(SSL.TLS_SERVER_METHOD)
+        trial.set_cipher_list(b"ALL:@SECLEVEL=2")
+        _use_with_chain(trial, certificate)
+    except (SSL.Error, crypto.Error) as problem:
+        raise PkiError(f"OpenSSL refuses the certificate: {describe_error(problem)}") from problem
+    return certificate
+
+
+def use_certificates(context: SSL.Context, certificates: Sequence[ServerCertificate]) -> None:
+    """Give a context one certificate per key type, each with its own chain.
+
+    ``add_extra_chain_cert`` adds to one chain that all key types share; of pyOpenSSL's functions only the one that reads a file sets the
+    chain of a key type, so several chains go through a file in memory.
+
+    :raises SSL.Error: OpenSSL takes one of them not.
+    """
+    if len({certificate.chain for certificate in certificates}) > 1:
+        for certificate in certificates:
+            _use_with_chain(context, certificate)
+        return
+    for certificate in certificates:
+        context.use_certificate(certificate.certificate)
+        context.use_privatekey(certificate.key)
+    for issuer in certificates[0].chain:
+        context.add_extra_chain_cert(issuer)
+
+
+def _use_with_chain(context: SSL.Context, certificate: ServerCertificate) -> None:
+    """Load a leaf and its issuers through a file without a name: certificates are public, the key never goes this way."""
+    with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else os.fdopen(os.memfd_create("chain"), "wb") as file:
+        file.writelines(member.public_bytes(Encoding.PEM) for member in (certificate.certificate, *certificate.chain))
+        file.flush()
+        context.use_certificate_chain_file(f"/dev/fd/{file.fileno()}")
+    context.use_privatekey(certificate.key)
 
 
 def _order_chain(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:

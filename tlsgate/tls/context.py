@@ -7,13 +7,10 @@ belong to the context, so none of them can leak from one policy into another (de
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
@@ -21,6 +18,7 @@ from tlsgate.errors import PkiError
 from tlsgate.model.tls import ClientAuth, TlsPolicy
 from tlsgate.pki.identity import build_identity
 from tlsgate.tls.announce import ANNOUNCE_LIMIT_BYTES, announce_names, fits_announcement
+from tlsgate.tls.certificates import use_certificates
 from tlsgate.tls.ciphers import parse_ciphers
 from tlsgate.tls.reasons import describe_error
 from tlsgate.tls.verify import ClientList, RequireVerifier, accept_any, watch_path
@@ -55,7 +53,8 @@ class ContextSettings(NamedTuple):
     session_lifetime_s: int = 7200
     """How long tickets and session ids are good; identity and validity are judged per request all the same."""
     identify: Callable[[bytes, tuple[bytes, ...]], PeerIdentity] = build_identity
-    """Builds a peer's identity from leaf and path; a cache may stand in."""
+    """Builds a peer's identity from leaf and path; a cache may stand in. It is called before the peer has proved its key: what it keeps
+    must not become a fact about the leaf (its chain, say), or a stranger who sends somebody's certificate decides about it."""
 
 
 def build_server_context(
@@ -82,7 +81,7 @@ def build_server_context(
     context.set_options(_OPTIONS)
     try:
         apply_ciphers(context, policy.ciphers, policy.versions.lowest, policy.versions.highest)
-        _use_certificates(context, certificates)
+        use_certificates(context, certificates.certificates)
     except (SSL.Error, crypto.Error, ValueError) as problem:
         raise PkiError(f"no TLS context can be built: {describe_error(problem)}") from problem
     context.set_session_id(_session_id_context(policy, certificates))
@@ -98,6 +97,8 @@ def build_server_context(
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verifier)
     elif policy.client_auth is ClientAuth.REQUEST:
         context.set_verify(SSL.VERIFY_PEER, accept_any)
+        # Depth 0: OpenSSL checks at most one signature of what was sent. A stranger's hundred certificates would cost 10 ms otherwise.
+        context.set_verify_depth(0)
         # Sessions of clients that nobody judged yet are kept by the client (tickets), not by us: a cached one holds the whole chain
         # that was sent, up to 100 KiB, and OpenSSL keeps 20,480 of them.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -202,30 +203,3 @@ def _keep_name(connection: SSL.Connection) -> None:
 
 def _session_id_context(policy: TlsPolicy, certificates: CertificateSet) -> bytes:
     return hashlib.sha256(msgspec.json.encode(policy) + certificates.key.encode()).digest()
-
-
-def _use_certificates(context: SSL.Context, certificates: CertificateSet) -> None:
-    """Give OpenSSL one certificate per key type, each with its own chain."""
-    members = certificates.certificates
-    if len({member.chain for member in members}) <= 1:
-        for member in members:
-            context.use_certificate(member.certificate)
-            context.use_privatekey(member.key)
-        for issuer in members[0].chain:
-            context.add_extra_chain_cert(issuer)
-        return
-    # add_extra_chain_cert adds to one chain that all key types share; only reading a file sets the chain of one key type.
-    for member in members:
-        _use_chain_file(context, (member.certificate, *member.chain))
-        context.use_privatekey(member.key)
-
-
-def _use_chain_file(context: SSL.Context, chain: tuple[x509.Certificate, ...]) -> None:
-    """Load a leaf and its issuers through a file in memory (certificates are public; the key never goes this way)."""
-    descriptor = os.memfd_create("chain", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.writelines(certificate.public_bytes(Encoding.PEM) for certificate in chain)
-        context.use_certificate_chain_file(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
