@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import select
 import signal
 import socket
@@ -580,6 +581,7 @@ class Received(NamedTuple):
     raw_head: bytes
     connection: int
     """Number of the connection, from 0."""
+    trailers: tuple[tuple[str, str], ...] = ()
 
     def header(self, name: str) -> str | None:
         """Return the only value of a header, None when it is absent."""
@@ -591,12 +593,15 @@ class Received(NamedTuple):
 class StrictUpstream:
     """An HTTP/1.1 server on raw sockets that reads by the letter of RFC 9112 and records; ``violations`` lists what it could not accept.
 
+    ``cuts`` counts requests that ended before they were complete: they are neither requests nor violations.
+
     :param respond: gives the raw answer bytes for a request; the default is 200 with a JSON echo.
     """
 
     def __init__(self, respond: Callable[[Received], bytes] | None = None) -> None:
         self.requests: list[Received] = []
         self.violations: list[str] = []
+        self.cuts = 0
         self.connections = 0
         self._respond = respond or echo
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -643,6 +648,8 @@ class StrictUpstream:
                 connection.sendall(self._respond(received))
         except _Violation as violation:
             self.violations.append(str(violation))
+        except _Cut:
+            self.cuts += 1
         except OSError:
             pass
         finally:
@@ -656,19 +663,9 @@ class StrictUpstream:
             return None
         raw = [first]
         parts = _line(first).split(" ")
-        if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith(("/", "*")):
+        if len(parts) != 3 or parts[2] != "HTTP/1.1" or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
             raise _Violation(f"request line {first!r}")
-        headers: list[tuple[str, str]] = []
-        while True:
-            line = stream.readline()
-            raw.append(line)
-            text = _line(line)
-            if not text:
-                break
-            name, colon, value = text.partition(":")
-            if not colon or not name or any(not (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name):
-                raise _Violation(f"header line {line!r}")
-            headers.append((name, value.strip(" \t")))
+        headers = _fields(stream, raw)
         names = [name.lower() for name, _ in headers]
         values = {name.lower(): value for name, value in headers}
         if names.count("host") != 1:
@@ -676,34 +673,67 @@ class StrictUpstream:
         if names.count("content-length") + names.count("transfer-encoding") > 1:
             raise _Violation("several framing headers")
         body = b""
+        trailers: list[tuple[str, str]] = []
         if "content-length" in values:
-            if not values["content-length"].isascii() or not values["content-length"].isdigit():
+            if not _DIGITS.fullmatch(values["content-length"]):
                 raise _Violation("Content-Length")
-            body = stream.read(int(values["content-length"]))
+            body = _exactly(stream, int(values["content-length"]))
         elif "transfer-encoding" in values:
             if values["transfer-encoding"] != "chunked":
                 raise _Violation("Transfer-Encoding")
             while True:
                 line = _line(stream.readline())
-                try:
-                    size = int(line, 16)
-                except ValueError:
-                    raise _Violation(f"chunk line {line!r}") from None
+                if not _HEXADECIMAL.fullmatch(line):
+                    raise _Violation(f"chunk line {line!r}")
+                size = int(line, 16)
                 if size == 0:
-                    while _line(stream.readline()):
-                        pass
+                    trailers = _fields(stream, [])
                     break
-                body += stream.read(size)
-                if stream.read(2) != b"\r\n":
+                body += _exactly(stream, size)
+                if _exactly(stream, 2) != b"\r\n":
                     raise _Violation("chunk end")
-        return Received(parts[0], parts[1], headers, body, b"".join(raw), number)
+        return Received(parts[0], parts[1], headers, body, b"".join(raw), number, tuple(trailers))
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(r"(?:/[!-\"$-~]*|\*)")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,15}")
 
 
 class _Violation(Exception):
     """The gateway sent what a strict reader refuses."""
 
 
+class _Cut(Exception):
+    """The connection ended in the middle of a request."""
+
+
+def _exactly(stream: Any, size: int) -> bytes:
+    data: bytes = stream.read(size)
+    if len(data) < size:
+        raise _Cut
+    return data
+
+
+def _fields(stream: Any, raw: list[bytes]) -> list[tuple[str, str]]:
+    fields: list[tuple[str, str]] = []
+    while True:
+        line = stream.readline()
+        raw.append(line)
+        text = _line(line)
+        if not text:
+            return fields
+        name, colon, value = text.partition(":")
+        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise _Violation(f"header line {line!r}")
+        fields.append((name, value.strip(" \t")))
+
+
 def _line(raw: bytes) -> str:
+    if not raw.endswith(b"\n"):
+        raise _Cut
     if not raw.endswith(b"\r\n") or b"\r" in raw[:-2] or b"\0" in raw:
         raise _Violation(f"line {raw!r}")
     return raw[:-2].decode("latin-1")

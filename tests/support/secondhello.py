@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
-from tlslite.constants import ExtensionType
-from tlslite.extensions import SNIExtension
-from tlslite.handshakehelpers import HandshakeHelpers
-from tlslite.messages import ClientHello
-
 from tests.support.certs import Issued
 
-__all__ = ["SecondHelloClient", "set_name"]
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
+    from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+    from tlslite.constants import ExtensionType
+    from tlslite.errors import TLSError
+    from tlslite.extensions import SNIExtension
+    from tlslite.handshakehelpers import HandshakeHelpers
+    from tlslite.messages import ClientHello
+
+__all__ = ["SecondHelloClient", "TLSError", "set_name"]
 
 
 def set_name(name: str | None) -> Callable[[ClientHello], None]:
@@ -55,6 +59,7 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
         settings.minVersion = settings.maxVersion = (3, 4)
         settings.versions = [(3, 4)]
         settings.eccCurves = ["secp256r1", "x25519"]
+        settings.certificate_compression_send = settings.certificate_compression_receive = []
         settings.keyShares = [] if retry else ["secp256r1"]
         chain = key = None
         if identity is not None:
@@ -67,6 +72,12 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
         except BaseException:
             self.plain.close()
             raise
+
+    def __enter__(self) -> SecondHelloClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.plain.close()
 
     def _sendMsgs(self, msgs: Any) -> Any:
         for message in msgs:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tlsgate.config.problems import Resolved
 
-__all__ = ["ReferenceStores", "may_hold_references"]
+__all__ = ["ReferenceStores"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _MARKS = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")
@@ -24,11 +24,6 @@ _STORE = re.compile(r"kv://([A-Za-z0-9_-]+)/(.+)\Z", re.DOTALL)
 
 Report = Callable[[str, str, str], None]
 """Takes path, what is wrong, and the text as written."""
-
-
-def may_hold_references(text: str) -> bool:
-    """Tell whether a whole file could hold a reference at all: most do not, and need no second look."""
-    return _MARKS.search(text) is not None
 
 
 class ReferenceStores:

@@ -21,7 +21,6 @@ __all__ = [
     "parse_host",
     "parse_network",
     "parse_suite",
-    "unique",
 ]
 
 _EXPIRY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}\Z")
@@ -121,8 +120,3 @@ def compile_pattern(pattern: str) -> re2._Regexp:
         reason = error.args[0] if error.args else ""
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"not a regular expression of RE2 ({text})") from None
-
-
-def unique(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names without repetitions, in order."""
-    return tuple(dict.fromkeys(names))

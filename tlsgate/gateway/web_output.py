@@ -153,12 +153,12 @@ class WebOutput:
                 return
             else:
                 channel.respond(self.request, head.status, head.headers, data)
-        elif self._declared is not None and self.sent + len(data) != self._declared:
+        elif self._declared is not None and self.sent + len(data) != self._declared and not self._bodiless:
             self.fail(_broken_length(self._declared, self.sent + len(data)))
             return
         else:
             channel.finish(self.request, last=data)
-        self.sent += len(data)
+        self._count(data)
         self._end(None)
 
     def fail(self, refusal: Refusal) -> None:
@@ -262,12 +262,12 @@ class WebOutput:
             if head is None or not self._fits(len(data)):
                 return
             self._begun = True
-            self.sent = len(data)
+            self._count(data)
             channel.begin(self.request, head.status, head.headers, self._length_of(head, 0), data)
             # Even without a producer of the resource: a client that reads nothing at all is cut by the channel.
             self._register()
         elif self._fits(len(data)):
-            self.sent += len(data)
+            self._count(data)
             channel.chunk(self.request, data)
 
     def _fits(self, size: int) -> bool:
@@ -279,6 +279,10 @@ class WebOutput:
         elif self._paused and self.producer is None and self.request.channel.transport.queued() > _UNPACED_BYTES:
             self.fail(Refusal("internal", "the client reads too slowly for a mounted resource without a producer"))
         return not self.ended
+
+    def _count(self, data: bytes) -> None:
+        if not self._bodiless:
+            self.sent += len(data)
 
     def _take_held(self) -> bytes:
         self._flush_call = _cancel(self._flush_call)

@@ -33,6 +33,8 @@ def compile_domain(domain: str) -> tuple[Any, str]:
     parts = split_template(domain, _LABEL)
     parts[::2] = [part.lower() for part in parts[::2]]
     parts[-1] = parts[-1].removesuffix(".")
+    for part in parts[1::2]:
+        compile_expression(part)
     source = b"".join(b"(?:" + part.encode() + b")" if index % 2 else re2.escape(part.encode()) for index, part in enumerate(parts))
     return compile_expression(source, ignore_case=True), parts[-1]
 

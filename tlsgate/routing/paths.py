@@ -92,6 +92,7 @@ def build_path_matcher(path: str, *, prefix: bool, suffix: bool, ignore_case: bo
     :raises ValueError: the path is no expression that runs in linear time.
     """
     literal, expression = _translate(path)
+    compile_expression(expression)  # alone first: `a)|(?:b` must not become valid by the group around it
     bare = path.removeprefix("^")
     spelled = len(listen_path) > 1 and bare.startswith(listen_path) and bare[len(listen_path) :].strip("/$") != ""
     anchored = prefix and path.startswith("/")
@@ -103,7 +104,6 @@ def build_path_matcher(path: str, *, prefix: bool, suffix: bool, ignore_case: bo
     end = rb"\z" if suffix else b""
     source = (rb"\A" if anchored else b"") + group + end
     full_source = rb"\A" + group + end if spelled else None
-    compile_expression(source)
     return PathPattern(exact, exact_full, source, full_source, ignore_case)
 
 
@@ -204,6 +204,7 @@ def parse_listen_path(text: str) -> ListenPath:
         return ListenPath(literals[0], len(literals[0]), None)
     source = re2.escape(literals[0])
     for expression, literal in zip(parts[1::2], literals[1:], strict=True):
+        compile_expression(expression)
         source += b"(?:" + expression.encode() + b")" + re2.escape(literal)
     if compile_expression(source).groups:
         raise ValueError("an expression in a listen path holds a capture group; use (?:...)")

@@ -215,11 +215,11 @@ def use_certificates(context: SSL.Context, certificates: Sequence[ServerCertific
 
 
 def _use_with_chain(context: SSL.Context, certificate: ServerCertificate) -> None:
-    """Load a leaf and its issuers through a file without a name: certificates are public, the key never goes this way."""
-    with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else os.fdopen(os.memfd_create("chain"), "wb") as file:
+    """Load a leaf and its issuers through a file in memory: certificates are public, the key never goes this way."""
+    with os.fdopen(os.memfd_create("chain", os.MFD_CLOEXEC), "wb") as file:
         file.writelines(member.public_bytes(Encoding.PEM) for member in (certificate.certificate, *certificate.chain))
         file.flush()
-        context.use_certificate_chain_file(f"/dev/fd/{file.fileno()}")
+        context.use_certificate_chain_file(f"/proc/self/fd/{file.fileno()}")
     context.use_privatekey(certificate.key)
 
 

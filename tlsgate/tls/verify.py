@@ -146,8 +146,7 @@ class RequireVerifier:
         verdict = state.verdict
         if verdict is None:
             if error == _KEY_TOO_SMALL and depth == 0:
-                state.refusal = "client certificate with a key below security level 2"
-                return False
+                return self._refuse(state, certificate, "key is below security level 2")
             state.path[depth] = certificate
             if error in _PATH_ENDS:
                 state.top = max(depth, state.top)
@@ -156,7 +155,10 @@ class RequireVerifier:
                 if error == _NO_ERROR and depth == 0:
                     state.refusal = "path of the client certificate is incomplete"
                     return False
-                return self._usage_passes(state, certificate) if error == _WRONG_PURPOSE and depth == 0 else True
+                if error == _WRONG_PURPOSE and depth == 0 and self._allow_list.require_client_usage:
+                    # Here the alert can say so; with the rest of the path it would be unknown_ca.
+                    return self._refuse(state, certificate, "not for client authentication", unless_for_clients=True)
+                return True
             verdict = self._judge(state, error)
         if verdict.refusal is None:
             return True
@@ -188,12 +190,13 @@ class RequireVerifier:
             return _BAD_CERTIFICATE
         return _UNKNOWN_CA
 
-    def _usage_passes(self, state: HandshakeState, certificate: crypto.X509) -> bool:
-        """Refuse a leaf that is for servers only here, where the alert says so (``unsupported_certificate``)."""
+    def _refuse(self, state: HandshakeState, certificate: crypto.X509, rule: str, *, unless_for_clients: bool = False) -> bool:
+        """Note a refusal of the leaf and return False; True for one that is for clients all the same, where that matters."""
         identity = self._identify(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), ())
-        if identity.client_usage or not identity.readable or not self._allow_list.require_client_usage:
+        if unless_for_clients and (identity.client_usage or not identity.readable):
             return True
-        state.refusal = f"client certificate {identity.fingerprint} ({identity.subject}): not for client authentication"
+        state.identity = identity
+        state.refusal = f"client certificate {identity.fingerprint} ({identity.subject}): {rule}"
         return False
 
 

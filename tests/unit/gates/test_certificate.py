@@ -117,23 +117,24 @@ def test_judgements_of_a_connection_are_bounded() -> None:
 
 
 def policies() -> PolicyTable:
-    apis = [make_api(name, domain=f"{name}.test", use_mutual_tls=name != "open") for name in ("a", "b", "open")]
-    return build_policy_table(apis, make_config(control=ControlSettings(port=9)), lambda api: AllowListRef(api.api_id))
+    apis = [make_api(name, domain=f"{name}.test", use_mutual_tls=name != "open") for name in ("a", "a2", "b", "open")]
+    return build_policy_table(apis, make_config(control=ControlSettings(port=9)), lambda api: AllowListRef(api.api_id[0]))
 
 
 @pytest.mark.parametrize(
     ("server_name", "host", "refused"),
     [
         ("a.test", "a.test", False),
+        ("a.test", "a2.test", False),
         ("a.test", "b.test", True),
         ("open.test", "a.test", True),
         ("unknown.test", "a.test", True),
-        ("a.test", "", True),
+        ("a.test", "", False),
         (None, "a.test", False),
     ],
 )
 def test_misdirected_requests(server_name: str | None, host: str, refused: bool) -> None:
-    """Decisions 1.5: no server name is no mismatch."""
+    """Decisions 1.5: no server name is no mismatch, nor is no Host, nor another host with the same policy."""
     table = policies()
     gate = build_host_check(make_api("a", use_mutual_tls=True), table)
     assert gate is not None

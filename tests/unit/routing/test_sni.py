@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.apis import make_api, make_config
@@ -379,6 +379,7 @@ def oracle(apis: list[ApiDefinition], config: GatewayConfig, port: int, name: st
     return mode, sorted(f"list-{api.api_id}" for api in chosen) if mode is REQUIRE else []
 
 
+@settings(deadline=None)
 @given(st.lists(_API, max_size=6), _CONTROL, st.sampled_from(_NAMES), st.sampled_from([8080, 8081]))
 def test_policies_follow_the_rules(items: list[tuple[str, str, int]], control: ControlSettings, name: str | None, port: int) -> None:
     """Decisions 1.1 to 1.4 against the slow readable version."""
@@ -391,6 +392,7 @@ def test_policies_follow_the_rules(items: list[tuple[str, str, int]], control: C
     assert (policy.client_auth, sorted(lists(policies, policy))) == (expected, members)
 
 
+@settings(deadline=None)
 @given(st.lists(_API, max_size=6), _CONTROL, st.randoms())
 def test_any_permutation_gives_the_same_policies(items: list[tuple[str, str, int]], control: ControlSettings, random: Any) -> None:
     """Decisions 1.2: independent of load order."""
@@ -406,6 +408,7 @@ def test_any_permutation_gives_the_same_policies(items: list[tuple[str, str, int
             assert one.serves_control(port, name or "") == other.serves_control(port, name or "")
 
 
+@settings(deadline=None)
 @given(st.lists(_API, max_size=6), st.sampled_from(_NAMES), _API)
 def test_an_api_on_another_port_changes_nothing_here(
     items: list[tuple[str, str, int]], name: str | None, extra: tuple[str, str, int]

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.apis import make_api, make_config
@@ -335,6 +335,7 @@ def slow(entries: list[RouteEntry], strict: bool, host: str, path: bytes) -> str
     return None if best is None else best[1]
 
 
+@settings(deadline=None)
 @given(
     _ENTRIES,
     st.booleans(),
@@ -358,6 +359,7 @@ def test_the_table_answers_as_a_walk_over_all_entries(items: list[tuple[str, str
     assert (None if route is None else route.value) == slow(kept, strict, host, path)
 
 
+@settings(deadline=None)
 @given(_ENTRIES, st.randoms(), st.booleans(), st.sampled_from([b"/", b"/a/b", b"/ab", b"/z/b"]), st.sampled_from(["a.test", "x.y"]))
 def test_load_order_changes_nothing(items: list[tuple[str, str, str]], random: Any, strict: bool, path: bytes, host: str) -> None:
     """Any permutation gives the same routes."""

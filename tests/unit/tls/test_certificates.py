@@ -200,6 +200,7 @@ def test_key_may_stand_first() -> None:
         (PemBundle(certificates=(server("a.test").der,), private_key=key("p256", "other")), "does not match"),
         (PemBundle(certificates=(ROOT.der, server("a.test").der), private_key=key("p256", "x")), "does not match"),
         (bundle_of(server("a.test", kind="rsa-1024")), "ee key too small"),
+        (bundle_of(ROOT.subordinate("Weak", kind="rsa-1024").issue("s", names=["a.test"], usages=SERVER)), "ca key too small"),
         (PemBundle(certificates=(b"\x30\x03\x02\x01\x01",), private_key=key()), "cannot be read"),
     ],
 )

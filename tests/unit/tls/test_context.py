@@ -287,6 +287,19 @@ def test_request_asks_and_judges_nobody(version: int, announce: bool) -> None:
 
 
 @both
+def test_request_checks_few_signatures_of_a_long_chain(version: int) -> None:
+    """A stranger's chain of 60 costs OpenSSL one step: its depth is limited, what was sent is there for the judge."""
+    authorities = [OTHER]
+    for number in range(60):
+        authorities.append(authorities[-1].subordinate(f"L{number}"))
+    context = build(TlsPolicy(client_auth=ClientAuth.REQUEST))
+    assert context.get_verify_depth() == 0
+    dialogue = shake(context, client_context(version, authorities[-1].issue()))
+    assert not dialogue.refused
+    assert len(dialogue.server.get_peer_cert_chain() or ()) == 60
+
+
+@both
 @pytest.mark.parametrize("announce", [True, False])
 def test_require_enforces_with_and_without_announcement(version: int, announce: bool) -> None:
     """``skip_client_ca_announcement`` changes what is told, not who gets in (nor the alerts)."""
@@ -536,3 +549,51 @@ def test_a_failed_build_is_not_cached() -> None:
     with pytest.raises(PkiError):
         cache.get(TlsPolicy(ciphers=("x",)), CERTIFICATES, None)
     assert len(cache) == 0
+
+
+# Why contexts are chosen before OpenSSL starts: facts about the library, kept so that a change of them is noticed.
+
+
+def plain(mode: int, number: int, switch: SSL.Context | None = None) -> SSL.Context:
+    """A context by hand; ``switch`` is what its servername callback changes to."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    member = CERTIFICATES.certificates[0]
+    context.use_certificate(member.certificate)
+    context.use_privatekey(member.key)
+    context.set_verify(mode, lambda *_: True)
+    context.set_session_id(bytes([number]))
+    if switch is not None:
+        context.set_tlsext_servername_callback(lambda connection: connection.set_context(switch))
+    return context
+
+
+@both
+def test_switching_contexts_in_the_callback_leaves_the_verify_mode_behind(version: int) -> None:
+    """The strict context is in force, and nobody asked for a certificate."""
+    strict = plain(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, 2)
+    listening = plain(SSL.VERIFY_NONE, 1, strict)
+    dialogue = shake(listening, client_context(version))
+    assert not dialogue.refused
+    assert dialogue.server.get_context() is strict
+    assert shake(plain(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, 2), client_context(version)).refused
+
+
+@both
+def test_resumption_is_settled_in_the_listening_context(version: int) -> None:
+    """A session of a lax name resumes under a strict one, session-id contexts notwithstanding; TLS 1.2 even reports the lax name."""
+    lax, strict = plain(SSL.VERIFY_NONE, 2), plain(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, 3)
+    listening = plain(SSL.VERIFY_NONE, 1)
+    strict_names = [b"strict.test"]
+
+    def choose(connection: SSL.Connection) -> None:
+        wanted = strict if connection.get_servername() in strict_names else lax
+        connection.set_context(wanted)
+        connection.set_verify(wanted.get_verify_mode(), lambda *_: True)
+
+    listening.set_tlsext_servername_callback(choose)
+    client = StandardClient(version)
+    one, _ = client.run(listening, name="lax.test")
+    two, there = client.run(listening, name="strict.test", session=one.session)
+    assert two.session_reused
+    assert there.get_servername() == (b"lax.test" if version == TLS12 else b"strict.test")
+    assert there.get_peer_certificate() is None

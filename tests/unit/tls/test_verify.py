@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.logger import LogLevel, globalLogPublisher
 
@@ -308,10 +309,18 @@ def test_a_server_certificate_is_no_client(version: int, chain: list[Issued] | N
     assert_accepted(connect(allow(ROOT, INTER), INTER.issue(usages=[*SERVER, *CLIENT]), version, chain=chain))
 
 
+@pytest.mark.parametrize("chain", [None, [], [INTER, ROOT]])
+def test_openssl_is_stricter_about_purpose_than_we_are(version: int, chain: list[Issued] | None) -> None:
+    """anyExtendedKeyUsage is no client for OpenSSL (error 26), for us it is."""
+    leaf = INTER.issue(usages=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    assert (26, 0) in calls_of(leaf, version, [INTER, ROOT])
+    assert_accepted(connect(allow(ROOT, INTER), leaf, version, chain=chain))
+
+
 def test_a_weak_key_is_refused_even_when_pinned(version: int) -> None:
     """mTLS reference, section 14: security level 2 in the handshake (Tyk lets RSA-1024 leaves in)."""
     weak = ROOT.issue(kind="rsa-1024")
-    assert_refused(connect(allow(weak), weak, version), "bad_certificate", "security level 2")
+    assert_refused(connect(allow(weak), weak, version), "bad_certificate", "key is below security level 2")
     assert_refused(connect(allow(ROOT), weak, version), "bad_certificate")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsgate.errors import ConfigError
@@ -41,6 +41,7 @@ def test_messages_are_escaped(message: str, in_json: bytes, in_xml: bytes) -> No
     assert b"<error>" + in_xml + b"</error>" in BUILT_IN.find(400, Kind.XML)[0].render(message, 400)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_bodies_are_always_valid(message: str) -> None:
     """Whatever a message holds."""
