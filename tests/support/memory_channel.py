@@ -120,7 +120,12 @@ def make_connection(*, is_tls: bool = True, peer: str = "192.0.2.7") -> Connecti
 
 
 def make_request(
-    target: bytes = b"/", headers: list[tuple[bytes, bytes]] | None = None, *, method: bytes = b"GET", is_tls: bool = True, peer: str = "192.0.2.7"
+    target: bytes = b"/",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    method: bytes = b"GET",
+    is_tls: bool = True,
+    peer: str = "192.0.2.7",
 ) -> GateRequest:
     """A request that came to its end, outside of any pipeline; its channel's answer is in ``request.channel.transport``."""
     connection = MemoryConnection(object(), is_tls=is_tls, peer=peer)

@@ -21,6 +21,7 @@ from tlsgate.tls.certificates import CertificateSource, CertificateTable, build_
 from tlsgate.tls.context import ContextCache, ContextSettings
 from tlsgate.tls.server import Choice
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
+from tlsgate.transform.error_templates import load_templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.pool import Pool
 
-__all__ = ["Generation", "build_generation"]
+__all__ = ["Generation", "attach_resources", "build_generation"]
+
+_MAX_UNIONS = 1024
+_MAX_TRIED = 256
 
 
 class Generation:
@@ -84,6 +88,8 @@ class Generation:
             allow_list = self._unions.get(policy.allow_list)
             if allow_list is None:
                 members = [ref.value for ref in self.policies.members(policy.allow_list)]
+                if len(self._unions) >= _MAX_UNIONS:
+                    self._unions.clear()
                 allow_list = self._unions[policy.allow_list] = build_union(policy.allow_list, members)
         return Choice(policy, self._contexts.get(policy, found, allow_list), allow_list)
 
@@ -91,11 +97,10 @@ class Generation:
         """Return a raw service, None when it is gone."""
         return self.raws.get(api_id)
 
-    def raw_service(self, api_id: str, site: Any, connection: Any) -> Any:
-        """Return the protocol of a raw service for one connection."""
-        from tlsgate.gateway.raw import RawService
-
-        return RawService(self.raws[api_id], site, connection)
+    def find_service(self, port: int, name: str | None) -> CompiledRaw | None:
+        """Return the raw service of a port for a server name."""
+        found: CompiledRaw | None = self.routes.find_service(port, name)
+        return found
 
     def _served_on(self, port: int) -> Iterable[ApiDefinition]:
         apis = [compiled.api for compiled in self.apis.values()] + [compiled.api for compiled in self.raws.values()]
@@ -114,7 +119,7 @@ class Generation:
             for name in names:
                 found = self._certificates[spec.key].find(name)
                 key = (self.policies.find(spec.key, name), found.key if found is not None else "")
-                if key in tried or len(tried) > 256:
+                if key in tried or len(tried) > _MAX_TRIED:
                     continue
                 tried.add(key)
                 try:
@@ -143,7 +148,7 @@ def build_generation(
     :raises ConfigError: it must not serve; with every problem.
     """
     problems: list[Problem] = list(found)
-    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
+    apis = _admit(sorted((api for api in definitions if api.active), key=lambda api: api.api_id), config, problems)
     resolver = ReferenceResolver(folders=config.own.certificate_folders)
     lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in apis if api.use_mutual_tls}
     control_list = None
@@ -161,7 +166,14 @@ def build_generation(
     listeners = _listeners(apis, config)
     certificates, fatal = _certificates(apis, config, listeners, resolver, clock, problems)
     upstream = UpstreamContexts(config, resolver, clock, environ)
-    workshop = Workshop(config, clock, pool, reactor, upstream, policies, lambda api: build_error_renderer(config, api))
+    templates = load_templates(config.template_path)
+
+    def build_renderer(api: ApiDefinition | None) -> ErrorRenderer:
+        renderer = build_error_renderer(config, api, templates)
+        problems.extend(problem for problem in renderer.problems if problem not in problems)
+        return renderer
+
+    workshop = Workshop(config, clock, pool, reactor, upstream, policies, build_renderer)
     compiled, raws = _compile(apis, lists, workshop, problems)
     problems.extend(upstream.problems)
     if previous is not None:
@@ -184,7 +196,7 @@ def build_generation(
         certificates=certificates,
         contexts=ContextCache(ContextSettings(clock=clock)),
         allow_lists=lists,
-        errors=build_error_renderer(config, None),
+        errors=build_renderer(None),
         listeners=listeners,
         files=frozenset(resolver.files),
         notes=tuple(problems),
@@ -197,6 +209,32 @@ def attach_resources(generation: Generation, site: Any) -> None:
     """Give each route its resource, which needs the site that it reports to."""
     for compiled in generation.apis.values():
         compiled.resource = ApiResource(compiled, site)
+
+
+def _admit(apis: list[ApiDefinition], config: GatewayConfig, problems: list[Problem]) -> list[ApiDefinition]:
+    """Leave out what cannot share its port: one port speaks one protocol, and plain TCP has no names to tell services apart."""
+    kinds: dict[int, tuple[str, bool, str]] = {config.listen_port: ("http", config.http.use_ssl, "the main listener")}
+    if config.control.port:
+        kinds.setdefault(config.control.port, ("http", config.http.use_ssl, "the control API"))
+    admitted = []
+    for api in apis:
+        port = effective_port(api, config)
+        wanted = ("raw" if api.is_raw else "http", _speaks_tls(api, config, port))
+        kind, tls, owner = kinds.setdefault(port, (*wanted, api.api_id))
+        if (kind, tls) != wanted or (wanted == ("raw", False) and owner != api.api_id):
+            problems.append(
+                Problem(api.source, "listen_port", str(port), f"API {api.api_id} is refused: {owner} has this port for another protocol", "give it a port of its own")
+            )
+        else:
+            admitted.append(api)
+    return admitted
+
+
+def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
+    """Whether an API's listener starts with a ClientHello (decisions 1.12)."""
+    if port in (config.listen_port, config.control.port) and not api.is_raw:
+        return config.http.use_ssl
+    return api.protocol in ("https", "tls") or (api.protocol not in ("http", "h2c", "tcp") and config.http.use_ssl)
 
 
 def _allow_list(api: ApiDefinition, config: GatewayConfig, resolver: ReferenceResolver, problems: list[Problem]) -> AllowList:
@@ -228,8 +266,7 @@ def _listeners(apis: list[ApiDefinition], config: GatewayConfig) -> tuple[Listen
         if api.protocol == "tcp":
             specs[port] = ListenerSpec("api", address, port, tls=False, raw=api.api_id)
         else:
-            tls = api.protocol in ("https", "tls") or (api.protocol not in ("http", "h2c") and use_tls)
-            specs[port] = ListenerSpec("api", address, port, tls=tls)
+            specs[port] = ListenerSpec("api", address, port, tls=_speaks_tls(api, config, port))
     return tuple(specs.values())
 
 
@@ -336,6 +373,9 @@ def _entries(compiled: dict[str, CompiledApi], raws: dict[str, CompiledRaw], con
                 built,
             )
         )
+    for service in raws.values():
+        api = service.api
+        entries.append(RouteEntry(api.api_id, effective_port(api, config), effective_domain(api, config), "/", False, service, raw=True))
     return entries
 
 

@@ -8,6 +8,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.raw import RawService
 from tlsgate.ids import new_connection_id
 from tlsgate.model.exchange import Connection
 from tlsgate.tls.server import TlsServer
@@ -96,7 +97,7 @@ class Listener(Factory):
         spec = self.spec
         connection = Connection(new_connection_id(), _textual(addr.host), addr.port, spec.key, spec.tls)
         if spec.raw:
-            return site.generation.raw_service(spec.raw, site, connection)
+            return RawService(site.generation.find_raw(spec.raw), site, connection)
         if spec.tls:
             return TlsServer(site, connection)
         return HttpChannel(site, connection)

@@ -92,6 +92,9 @@ class MountedLeaf:
             except Exception:
                 request.processingFailed(Failure())
             try:
+                if request.channel.lost and not output.ended:
+                    # The client went while the resource was at work: nobody was there to be cancelled.
+                    raise CancelledError
                 await output.done
             except CancelledError:
                 output.client_gone()

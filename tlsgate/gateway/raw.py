@@ -63,12 +63,13 @@ class _Upstream:
 class RawService:
     """The client's side: judged, connected, joined.
 
-    :param compiled: the service as compiled by the current generation; a reload replaces it through :meth:`recheck`.
+    :param compiled: the service as compiled by the current generation, None when no service answers to the name; a reload
+        replaces it through :meth:`recheck`.
     """
 
     transport: Any = None
 
-    def __init__(self, compiled: CompiledRaw, site: Any, connection: Connection) -> None:
+    def __init__(self, compiled: CompiledRaw | None, site: Any, connection: Connection) -> None:
         self._compiled = compiled
         self._site = site
         self.connection = connection
@@ -83,16 +84,16 @@ class RawService:
         self._site.adopt(self)
         self._site.counters["raw_connections"] += 1
         transport.pauseProducing()
-        refused = self._compiled.judge(self.connection, self._site.clock.now())
-        if refused is not None:
-            self._refuse(refused)
+        compiled = self._compiled
+        refused = "no service of this port has the name" if compiled is None else compiled.judge(self.connection, self._site.clock.now())
+        if compiled is None or refused is not None:
+            self._refuse(refused or "")
             return
-        work: Deferred[None] = Deferred.fromCoroutine(self._connect())
+        work: Deferred[None] = Deferred.fromCoroutine(self._connect(compiled))
         if not work.called:
             self._work = work
 
-    async def _connect(self) -> None:
-        compiled = self._compiled
+    async def _connect(self, compiled: CompiledRaw) -> None:
         target = compiled.plan.next_target()
         try:
             await open_transport(self._site.reactor, target.destination(), _Upstream(self), compiled.connect_timeout_s)
@@ -120,6 +121,7 @@ class RawService:
         if self._over:
             transport.abortConnection()
             return
+        assert self._compiled is not None
         self.bridge = bridge = Bridge(self.transport, transport, self._site.deadlines, self._compiled.idle_s, self._ended)
         bridge.start()
         if self._early_end:
@@ -153,6 +155,8 @@ class RawService:
 
     def recheck(self) -> None:
         """After a reload: leave the stream alone unless its trust, or its service, went away."""
+        if self._compiled is None:
+            return
         compiled = self._site.generation.find_raw(self._compiled.api.api_id)
         if compiled is None:
             self._cut("its service is gone after a reload")
@@ -192,7 +196,7 @@ class RawService:
         _log.info(
             "raw service {api} refused {peer}: {reason}",
             event="raw.refused",
-            api=self._compiled.api.api_id,
+            api=self._compiled.api.api_id if self._compiled is not None else "",
             conn=self.connection.id,
             peer=self.connection.peer_address,
             reason=reason,

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.peer import PeerMemory
@@ -232,8 +233,7 @@ class Site:
         scope = facts.policy.scope
         self._servers.discard(server)
         if scope.startswith("raw:"):
-            service: Application = self.generation.raw_service(scope[4:], self, server.peer_connection)
-            return service
+            return RawService(self.generation.find_service(server.peer_connection.listener_port, facts.server_name), self, server.peer_connection)
         return HttpChannel(self, server.peer_connection)
 
     # Ends.

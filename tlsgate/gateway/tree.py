@@ -98,6 +98,7 @@ class RootResource:
         self._site = site
         self._redirect = _Redirect(site)
         self._not_found = RefusingResource("route.not_found", site)
+        self._ambiguous = RefusingResource("route.ambiguous_path", site)
 
     def getChildWithDefault(self, name: bytes, request: GateRequest) -> Any:
         """Return the resource for a request: control first, then APIs (reference, section 6.1)."""
@@ -109,7 +110,11 @@ class RootResource:
         control = self._site.control.find(port, request)
         if control is not None:
             return control
-        route = generation.routes.find(port, request.host, canonical)
+        try:
+            route = generation.routes.resolve(port, request.host, canonical)
+        except Refusal as refusal:
+            request.detail = refusal.detail
+            return self._ambiguous
         if route is None:
             return self._not_found
         compiled = route.value

@@ -137,10 +137,10 @@ class WebOutput:
         if self.finished:
             raise RuntimeError("finish was called twice")
         self.finished = True
-        if self.ended:
+        channel = self.request.channel
+        if self.ended or channel.lost:
             return
         data = self._take_held() + last
-        channel = self.request.channel
         if not self._begun:
             head = self._fix_head(len(data))
             if head is None:

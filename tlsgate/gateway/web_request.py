@@ -22,7 +22,7 @@ from twisted.python.urlpath import URLPath
 from twisted.web import http
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http_headers import Headers
-from twisted.web.server import NOT_DONE_YET, supportedMethods
+from twisted.web.server import NOT_DONE_YET
 
 from tlsgate.errors import Refusal
 from tlsgate.gateway.web_state import Mount, NoMount, WebState
@@ -39,6 +39,9 @@ __all__ = ["WebRequestMixin"]
 
 _log = Logger()
 _T = TypeVar("_T")
+
+_KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"})
+"""Those that a server knows even if a resource has none of them (RFC 9110 section 15.6.2)."""
 
 
 class _Kept(Generic[_T]):
@@ -406,7 +409,7 @@ class WebRequestMixin(Exchange, Componentized):
 
     def _render_unsupported(self, resource: Any, allowed: list[bytes]) -> Any:
         if self.method != b"HEAD" or b"GET" not in allowed:
-            if self.method not in supportedMethods:
+            if self.method not in _KNOWN_METHODS:
                 raise Refusal("wire.not_implemented", f"method {self.method!r}")
             raise Refusal("method.not_supported", headers=((b"Allow", b", ".join(allowed)),))
         # RFC 9110 section 9.1: whoever has GET has HEAD. The body is dropped on the way out.

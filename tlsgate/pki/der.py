@@ -18,7 +18,6 @@ __all__ = ["CertificateSlices", "check_structure", "open_certificate", "read_sli
 _SEQUENCE = 0x30
 _INTEGER = 0x02
 _VERSION = 0xA0
-_V3 = b"\xa0\x03\x02\x01\x02\x02"
 _DECODING = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
 _X520_OID = b"\x06\x03\x55\x04"
 _POLICIES_OID = b"\x06\x03\x55\x1d\x20"
@@ -125,14 +124,13 @@ def _decode(der: bytes, extensions: bool) -> x509.Certificate:
 
 
 def _may_warn(der: bytes) -> bool:
-    # In all ordinary certificates: SEQUENCE (82 xx xx), SEQUENCE (82 xx xx), version 3, INTEGER length first-octet.
-    if der[8:14] != _V3 or len(der) < 16 or der[15] & 0x80 or (der[14] == 1 and der[15] == 0):
-        return True
     try:
-        _, _, _, spki = read_slices(der)
+        serial, _, _, spki = read_slices(der)
     except PkiError:
         return True
-    # Names inside extensions: the library warns about some lengths.
+    if not serial or serial[0] & 0x80 or serial == b"\x00":
+        return True
+    # Names inside extensions, which come after the key: the library warns about some lengths.
     return _POLICIES_OID in der or der.find(_X520_OID, der.index(spki) + len(spki)) >= 0
 
 

@@ -38,7 +38,9 @@ class Scripted(Resource):
         return NOT_DONE_YET if result is None else result
 
 
-def open_request(method: bytes = b"GET", script: Callable[[GateRequest], Any] | None = None, version: bytes = b"1.1") -> tuple[MemoryConnection, GateRequest]:
+def open_request(
+    method: bytes = b"GET", script: Callable[[GateRequest], Any] | None = None, version: bytes = b"1.1"
+) -> tuple[MemoryConnection, GateRequest]:
     """A request that its resource has not finished yet."""
     resource = Scripted(script)
     connection = MemoryConnection(resource)

@@ -229,7 +229,8 @@ def test_status_and_reason() -> None:
         ((b"a;\r\nX", b"b; c"), b"a  X=b  c"),
         (
             (b"a", b"b", b"Sun, 06 Nov 1994 08:49:37 GMT", b"d.test", b"/p", b"60", b"note", True, True, "Strict"),
-            b"a=b; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Domain=d.test; Path=/p; Max-Age=60; Comment=note; Secure; HttpOnly; SameSite=strict",
+            b"a=b; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Domain=d.test; Path=/p; Max-Age=60; Comment=note; "
+            b"Secure; HttpOnly; SameSite=strict",
         ),
         ((b"a", b"b", None, None, None, None, None, True, False, b"none"), b"a=b; Secure; SameSite=none"),
     ],

@@ -26,9 +26,7 @@ def mounted(request: GateRequest, content: bytes | None = None, matched: bytes =
     """The request as a mounted resource gets it."""
     request.matched = matched
     config = leaf.pop("config", GatewayConfig())
-    request.open_web(
-        MountedLeaf(None, None, config, **leaf), BytesIO(content or b""), None if content is None else len(content)
-    )
+    request.open_web(MountedLeaf(None, None, config, **leaf), BytesIO(content or b""), None if content is None else len(content))
     return request
 
 
@@ -132,7 +130,8 @@ def test_fields_of_a_form(content_type: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "content_type"), [(b"PUT", FORM[1]), (b"POST", b"multipart/form-data; boundary=x"), (b"POST", b"application/x-www-form-urlencoded-x")]
+    ("method", "content_type"),
+    [(b"PUT", FORM[1]), (b"POST", b"multipart/form-data; boundary=x"), (b"POST", b"application/x-www-form-urlencoded-x")],
 )
 def test_other_bodies_are_the_resources_business(method: bytes, content_type: bytes) -> None:
     """No other body is parsed."""

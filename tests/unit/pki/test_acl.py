@@ -384,7 +384,7 @@ def test_many_pins_load_in_seconds_and_judge_in_no_time(number: int) -> None:
     started = time.perf_counter()
     bundles = [parse_pem(text) for text in texts]
     listed = build_allow_list(bundles)
-    assert time.perf_counter() - started < number / 10_000
+    assert time.perf_counter() - started < max(5, number / 10_000)
     assert len(listed.pins) == len(listed.names) == number
     few = build_allow_list(bundles[:10])
     peers = [build_identity(bundle.certificates[0], ()) for bundle in bundles[:10]]
