@@ -82,15 +82,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("raw")
     authority = make_authority("clients")
     server = make_authority("servers").issue("localhost", names=["localhost", "db.test", "open.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH])
-    ports = {name: free_port() for name in ("strict", "strict-oas", "open", "tcp", "down")}
+    ports = {name: free_port() for name in ("strict", "oasis", "open", "tcp", "down")}
     mtls = {"use_mutual_tls_auth": True, "client_certificates": [authority.pem]}
     with ScriptedUpstream(serve) as script:
         target = f"tcp://127.0.0.1:{script.port}"
         oas_api = oas(
-            "strict-oas",
+            "oasis",
             target,
             "/",
-            server={"protocol": "tls", "port": ports["strict-oas"], "clientCertificates": {"enabled": True, "allowlist": [authority.pem]}},
+            server={"protocol": "tls", "port": ports["oasis"], "clientCertificates": {"enabled": True, "allowlist": [authority.pem]}},
         )
         apis = [
             classic("strict", target, protocol="tls", listen_port=ports["strict"], **mtls),
@@ -106,7 +106,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("version", [771, 772])
-@pytest.mark.parametrize("service", ["strict", "strict-oas"])
+@pytest.mark.parametrize("service", ["strict", "oasis"])
 def test_only_listed_certificates_reach_the_service(world: World, version: int, service: str) -> None:
     """None and a foreign one fail in the handshake, the upstream sees no connection; a listed one is joined to it."""
     seen = world.script.connections

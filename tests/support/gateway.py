@@ -549,7 +549,10 @@ class Client:
         return self.read_response(method)
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once, without a close_notify."""
+        if self.ssl is not None:
+            # Else OpenSSL takes the session for broken when the connection is freed, and never resumes it.
+            self.ssl.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
         self.socket.close()
 
     def __enter__(self) -> Client:

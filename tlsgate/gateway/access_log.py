@@ -25,8 +25,6 @@ class AccessLog:
         tls = request.connection.tls
         peer = tls.peer if tls is not None else None
         api = request.api
-        if api is not None and api.do_not_track:
-            return
         _log.info(
             "{method} {host}{path} {status}",
             event="http.access",

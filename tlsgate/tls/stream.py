@@ -122,7 +122,11 @@ class TlsStream:
         """The TCP connection is gone."""
         self.connected = False
         self._lost = True
-        self._ssl = None
+        ssl, self._ssl = self._ssl, None
+        if self._open and ssl is not None:
+            # OpenSSL takes the session of a connection that ended without close_notify for broken and forgets its id. Most clients end
+            # that way, and since TLS 1.1 it means nothing (RFC 4346 section 7.2.1).
+            ssl.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
         if self._open and self.application is not None:
             application, self.application = self.application, None
             application.connectionLost(reason)
