@@ -1,4 +1,4 @@
-"""Server name x Host x client certificate: who gets where, by an oracle written from the rules, over both TLS versions, fresh and resumed."""
+"""Server name x Host x client certificate: who gets where, by an oracle written from the rules; both TLS versions, fresh and resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.support.certs import SERVER, Issued, make_authority
 from tests.support.clientside import ClientSide
 from tests.support.gateway import Client, Gateway, HandshakeRefused, Response, StrictUpstream, running_gateway
 from tests.support.mtls_oracle import Answer, Presented, World, material, worlds
-from tests.support.scale import scaled
 
 MATERIAL = material()
 WORLDS = worlds(MATERIAL.lists)
@@ -34,7 +33,11 @@ def server_certificate() -> Issued:
     return make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
 
 
-@pytest.fixture(scope="module", params=[("mixed", "classic"), ("mixed", "oas"), ("strict", "classic"), ("anyhost", "classic"), ("anyhost", "oas")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[("mixed", "classic"), ("mixed", "oas"), ("strict", "classic"), ("anyhost", "classic"), ("anyhost", "oas")],
+    ids="-".join,
+)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server_certificate: Issued) -> Iterator[Served]:
     """A gateway for each world and form of definitions, its control API on another port."""
     name, form = request.param

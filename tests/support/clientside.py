@@ -1,4 +1,4 @@
-"""A TLS client as a set of settings with its sessions, and what it can tell of a connection: resumed or not, asked for a certificate or not."""
+"""A TLS client as a set of settings with its sessions, and what it can tell of a connection: resumed or not, names announced."""
 
 from __future__ import annotations
 

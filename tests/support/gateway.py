@@ -319,7 +319,7 @@ class Client:
     :param extra_chain: further DER certificates sent after the leaf.
     :param version: 771 or 772 pins the protocol version, None leaves it open.
     :param session: resumed when given; it must come from a connection over the same ``context``.
-    :param context: ready-made; then ``identity`` belongs to this connection alone (without its chain), and version and ALPN are the context's.
+    :param context: ready-made, with version and ALPN; then ``identity`` belongs to this connection alone, without its chain.
     :param ca: PEM of the CA to verify the server by; None verifies nothing.
     :raises HandshakeRefused: also when the refusal comes right after a TLS 1.3 handshake (``settle``).
     """

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support.certs import CLIENT, SERVER, Authority, Issued, make_authority, make_self_signed
 from tests.support.gateway import classic, oas
 
-__all__ = ["Answer", "AllowedList", "Api", "Presented", "World", "material", "worlds"]
+__all__ = ["AllowedList", "Answer", "Api", "Presented", "World", "material", "worlds"]
 
 NONE, REQUEST, REQUIRE = 0, 1, 2
 PAST, EARLIER, LATER = 1_577_836_800.0, 1_600_000_000.0, 2_300_000_000.0
@@ -157,7 +157,7 @@ def normal(name: str | None) -> str | None:
 
 
 def _wild(name: str) -> bool:
-    label, dot, rest = name.partition(".")
+    label, _, rest = name.partition(".")
     return rest == "wild.test" and label.isascii() and label.isalpha()
 
 
@@ -265,7 +265,18 @@ def worlds(lists: dict[str, AllowedList]) -> dict[str, World]:
     )
     shared = (Api("strict", "shared.test", "/strict/", "L1"), Api("lax", "shared.test", "/open/"))
     union = (Api("union1", "union.test", "/strict/", "L1"), Api("union2", "union.test", "/open/", "L2"))
-    names = ("one.test", "two.test", "twin.test", "shared.test", "union.test", "abc.wild.test", "pins.test", "open.test", "nobody.test", None)
+    names = (
+        "one.test",
+        "two.test",
+        "twin.test",
+        "shared.test",
+        "union.test",
+        "abc.wild.test",
+        "pins.test",
+        "open.test",
+        "nobody.test",
+        None,
+    )
     spelled = ("ONE.Test", "abc.WILD.test", "a.b.wild.test", "open.test.")
     hosts = (*names[:-1], "ONE.Test:443", "two.test.", "Xyz.wild.test", "a.b.wild.test", None)
     return {

@@ -1,4 +1,4 @@
-"""A TLS 1.3 client whose second ClientHello, after a HelloRetryRequest, may differ from its first; the transcript stays right (tlslite-ng)."""
+"""A TLS 1.3 client whose second ClientHello, after a HelloRetryRequest, may differ from its first; its transcript stays right."""
 
 from __future__ import annotations
 

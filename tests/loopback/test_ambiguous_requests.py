@@ -1,0 +1,137 @@
+"""Ambiguous requests never reach the upstream in a different reading (issue: acceptance 5).
+
+Each case of ``tests.support.ambiguous`` is sent whole, byte by byte, and with a good request behind it, over plain HTTP and over TLS.
+The upstream reads by the letter; a second client shares its pooled connections, so that a poisoned one would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.ambiguous import CASES, Case, Reading
+from tests.support.certs import make_authority
+from tests.support.gateway import Client, Gateway, Received, Response, StrictUpstream, classic, free_port, oas, running_gateway
+
+AFTER = b"GET /after HTTP/1.1\r\nHost: a.test\r\n\r\n"
+WHOLE, BYTEWISE, FOLLOWED = "whole", "byte by byte", "followed"
+
+
+class _Side:
+    """A gateway with one setting for underscores, and its upstream."""
+
+    def __init__(self, gateway: Gateway, upstream: StrictUpstream) -> None:
+        self.gateway = gateway
+        self.upstream = upstream
+        self.ports = {True: gateway.port, False: gateway.port_of("api")}
+        self.witnesses = {tls: Client(port, tls=tls, sni="b.test" if tls else None) for tls, port in self.ports.items()}
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, _Side]]:
+    """One gateway per setting: a Classic API on the TLS listener, an OAS API on a plain one."""
+    server = make_authority("servers").issue("localhost", names=["localhost"])
+    with ExitStack() as stack:
+        found = {}
+        for setting in ("drop", "refuse", "allow"):
+            upstream = stack.enter_context(StrictUpstream())
+            plain = oas("plain", upstream.port, "/", server={"protocol": "http", "port": free_port()})
+            gateway = stack.enter_context(
+                running_gateway(
+                    tmp_path_factory.mktemp(setting),
+                    classic("secure", upstream.port, "/"),
+                    plain,
+                    server=server,
+                    http_server_options={"enable_websockets": True},
+                    disable_ports_whitelist=True,
+                    tlsgate={"underscore_headers": setting},
+                )
+            )
+            found[setting] = _Side(gateway, upstream)
+        yield found
+        for side in found.values():
+            for witness in side.witnesses.values():
+                witness.close()
+            assert not side.upstream.violations
+            assert not [received for received in side.upstream.requests if "smuggled" in received.target]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_ambiguous_request_has_one_reading(sides: dict[str, _Side], case: Case, tls: bool) -> None:
+    """Refused and closed, or read by the upstream in the one reading that the case states."""
+    side = sides[case.underscores]
+    for way in (WHOLE, BYTEWISE, FOLLOWED):
+        before = len(side.upstream.requests)
+        answers, ended = _ask(side, case, way, tls)
+        seen = side.upstream.requests[before:]
+        del side.upstream.requests[before:]
+        _check_answers(case, way, answers, ended)
+        expected = list(case.reads)
+        if way == FOLLOWED and not case.refused and not case.closes:
+            expected.append(Reading(target="/after"))
+        assert len(seen) == len(expected), (way, [received.raw_head for received in seen])
+        for received, reading in zip(seen, expected, strict=True):
+            _check_reading(received, reading)
+        assert not side.upstream.violations, way
+        witness = side.witnesses[tls].request(target="/witness", host="b.test")
+        assert witness.status == 200 and b'"/witness"' in witness.body, way
+        assert side.upstream.requests.pop().target == "/witness"
+
+
+def test_corpus_is_large_enough() -> None:
+    """At least 120 cases, each with a name of its own."""
+    assert len(CASES) >= 120
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def _ask(side: _Side, case: Case, way: str, tls: bool) -> tuple[list[Response], bool]:
+    """Send a case; return the answers and whether the connection ended after them."""
+    answers: list[Response] = []
+    with Client(side.ports[tls], tls=tls, sni="a.test" if tls else None) as client:
+        raw = case.raw + AFTER if way == FOLLOWED else case.raw
+        step = 1 if way == BYTEWISE and len(raw) < 2000 else 1021 if way == BYTEWISE else len(raw)
+        try:
+            for start in range(0, len(raw), step):
+                client.send(raw[start : start + step])
+        except OSError:
+            assert case.refused
+        methods = list(case.methods)
+        if way == FOLLOWED and not case.refused and not case.closes:
+            methods.append("GET")
+        for method in methods:
+            answers.append(client.read_response(method))
+        if case.refused or case.closes:
+            assert client.recv() == b""
+            return answers, True
+        # Still in step: the connection takes another request.
+        again = client.request(target="/again", host="a.test")
+        assert again.status == 200 and b'"/again"' in again.body
+        assert side.upstream.requests.pop().target == "/again"
+        return answers, False
+
+
+def _check_answers(case: Case, way: str, answers: list[Response], ended: bool) -> None:
+    if case.refused:
+        assert answers[0].status in case.refused, (way, answers)
+        assert answers[0].headers["connection"] == "close"
+    elif case.answered:
+        assert answers[0].status == case.answered, (way, answers)
+    else:
+        assert [answer.status for answer in answers] == [200] * len(answers), (way, answers)
+    if case.closes:
+        assert answers[-1].headers["connection"] == "close"
+
+
+def _check_reading(received: Received, reading: Reading) -> None:
+    assert (received.method, received.target, received.body) == (reading.method, reading.target, reading.body)
+    assert received.trailers == reading.trailers
+    names = {name.lower() for name, _ in received.headers}
+    assert not names & set(reading.absent), received.headers
+    for name, value in reading.present:
+        assert received.header(name) == value
+    assert received.header("X-Forwarded-For") == "127.0.0.1"
+    assert "_" not in "".join(names) or reading.present, received.headers
