@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import select
 import signal
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
@@ -24,9 +27,11 @@ from tlsgate.gateway.generation import Generation, attach_resources, build_gener
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.logs import start_logging
+from tlsgate.pki.identity import build_identity
 from tlsgate.proxy.pool import Pool
 from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
 from tlsgate.tls.deadlines import Deadlines
+from tlsgate.tls.peer import PeerMemory
 
 if TYPE_CHECKING:
     from tlsgate.config.model import GatewayConfig
@@ -53,6 +58,7 @@ class GatewayService(service.Service):
         self._own_logging = own_logging
         self._line_log: Any = None
         self._clock = SystemClock()
+        self._identify = lru_cache(maxsize=4096)(build_identity)
         self._notifier = build_notifier(os.environ)
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
@@ -83,9 +89,10 @@ class GatewayService(service.Service):
             idle_s=config.own.limits.upstream_idle_s,
         )
         generation = self._build(config, problems, None)
-        site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines)
+        site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, PeerMemory(self._identify))
         site.control = ControlRoutes(site, config)
         attach_resources(generation, site)
+        _settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
         self._report(generation)
@@ -168,6 +175,7 @@ class GatewayService(service.Service):
         site.access_log = AccessLog(site) if config.own.log.access else None
         self._close_unused(generation.listeners)
         site.recheck()
+        _settle_memory()
         site.counters["reloads"] += 1
         self._report(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
@@ -201,6 +209,7 @@ class GatewayService(service.Service):
             pool=self._pool,
             reactor=self._reactor,
             environ=os.environ,
+            identify=self._identify,
             previous=previous,
         )
 
@@ -289,6 +298,13 @@ class GatewayService(service.Service):
         self._watchdog = self._reactor.callLater(interval_s, self._beat, interval_s)
 
 
+def _settle_memory() -> None:
+    """Take the generation out of the garbage collector's sight: 10,000 definitions would be walked for nothing again and again."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def make_service(config_path: str | None, port: int | None = None) -> service.IService:
     """Return the gateway as a service for an application (``twistd``).
 
@@ -304,6 +320,10 @@ def run(config_path: str | None, port: int | None = None) -> int:
     :returns: exit status; 0 after an orderly shutdown.
     :raises ConfigError: nothing could be started.
     """
+    if hasattr(select, "epoll"):
+        from tlsgate.lean_reactor import install
+
+        install()
     from twisted.internet import reactor
 
     gateway = GatewayService(config_path, port, own_logging=True)

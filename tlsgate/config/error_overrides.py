@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from tlsgate.config.known_parts import ERROR_OVERRIDES
-from tlsgate.config.problems import Problems
+from tlsgate.config.problems import Problems, join_path
 from tlsgate.config.schema import ListOf, ObjectOf
 from tlsgate.config.section import Section
 from tlsgate.config.values import compile_pattern
@@ -86,7 +86,7 @@ def build_error_overrides(tree: dict[str, Any], path: str, problems: Problems) -
     exact: list[ErrorOverride] = []
     classes: list[ErrorOverride] = []
     for status, rules in tree.items():
-        where = f"{path}.{status}"
+        where = join_path(path, status)
         if _STATUS.match(status):
             found = exact
         elif _CLASS.match(status):

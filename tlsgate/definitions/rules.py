@@ -86,7 +86,7 @@ def build_header_operations(section: Section, add: str, remove: str) -> HeaderOp
 
 def check_headers(section: Section, name: str) -> None:
     """Note header names and values that can never be sent."""
-    for key, value in section.pairs(name):
+    for key, value in section.tree.get(name, {}).items():
         if not _TOKEN.match(key):
             section.problems.error(join_path(section.where(name), key), "must be a header name")
         elif _CONTROL.search(value) or value != value.strip():
@@ -181,7 +181,7 @@ def _path_rules(extended: Section, kind: str, matching: Matching) -> Iterator[Pa
             continue
         methods = {name.upper(): action for name, action in actions.items()}
         if method and method not in methods:
-            entry.error("method_actions", f"does not name the entry's own method {method}, so that the entry matches nothing")
+            entry.error("method_actions", "does not name the entry's own method, so that the entry matches nothing")
         for name, action in methods.items():
             if not _TOKEN.match(name):
                 entry.problems.error(action.path, "must be a method")

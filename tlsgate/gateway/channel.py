@@ -45,7 +45,7 @@ _WIRE_IDS = {
     501: "wire.not_implemented",
     505: "wire.version",
 }
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 ResponseLength = int | None
 """Length of an answer's body in bytes; None when it is not known beforehand."""
@@ -535,46 +535,46 @@ class HttpChannel:
         """
         if self._lost or request is not self._request:
             return
-        self._begun = True
         request.status = status
         request.response_bytes = 0
         self._no_body = no_body = request.method == b"HEAD" or status in (204, 304) or status < 200
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        has_date = False
-        for name, value in headers:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            if name == b"Date" or name == b"date":
-                has_date = True
-        if not has_date:
-            lines.append(b"Date: %b\r\n" % self.site.date())
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+        lines += [name + b": " + value for name, value in headers]
         self._chunked = self._until_close = False
         if length is not None:
             if status >= 200 and status != 204:
-                lines.append(b"Content-Length: %d\r\n" % length)
+                lines.append(b"Content-Length: %d" % length)
         elif no_body:
             pass
         elif request.version >= 11:
             self._chunked = True
-            lines.append(b"Transfer-Encoding: chunked\r\n")
+            lines.append(b"Transfer-Encoding: chunked")
         else:
             self._until_close = True
             request.keep_alive = False
         if request.keep_alive and not request.body.ended and not self._body_can_end(request):
             request.keep_alive = False
         if not request.keep_alive:
-            lines.append(b"Connection: close\r\n")
+            lines.append(b"Connection: close")
         elif request.version == 10:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        if first and not no_body:
-            request.response_bytes = len(first)
-            if self._chunked:
-                lines.append(b"%x\r\n" % len(first))
-                lines.append(first)
-                lines.append(b"\r\n")
-            else:
-                lines.append(first)
-        self.transport.write(b"".join(lines))
+            lines.append(b"Connection: keep-alive")
+        count = len(lines)
+        head = b"\r\n".join(lines)
+        if b"\r\nDate: " not in head and b"\r\ndate: " not in head:
+            head += b"\r\nDate: " + self.site.date()
+            count += 1
+        # Whatever a step put into a value, a line stays one line (reliability reference, 2b).
+        if head.count(b"\n") != count - 1 or head.count(b"\r") != count - 1:
+            raise ValueError("a line break in a response header")
+        self._begun = True
+        if not first or no_body:
+            self.transport.write(head + b"\r\n\r\n")
+            return
+        request.response_bytes = len(first)
+        if self._chunked:
+            self.transport.write(b"%b\r\n\r\n%x\r\n%b\r\n" % (head, len(first), first))
+        else:
+            self.transport.write(head + b"\r\n\r\n" + first)
 
     def chunk(self, request: GateRequest, data: bytes) -> None:
         """Send more of a body."""
@@ -753,7 +753,7 @@ class HttpChannel:
                     content_type = value
                     break
         status, headers, body = self.site.render_wire_refusal(refusal, content_type)
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, b"\r\n"]
         lines.extend(b"%b: %b\r\n" % line for line in headers)
         lines.append(b"Date: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (self.site.date(), len(body)))
         if parsing is None or parsing.method != b"HEAD":

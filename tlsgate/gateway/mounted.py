@@ -10,12 +10,13 @@ import tempfile
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import getChildForRequest
 
 from tlsgate.errors import Refusal
+from tlsgate.proxy.waiter import Waiter
 from tlsgate.wire.forwarding import build_request_headers
 
 if TYPE_CHECKING:
@@ -177,11 +178,11 @@ class _Spool:
         self.refusal: Refusal | None = None
         self._limit = limit
         self._reactor = reactor
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Waiter[None] | None = None
 
     async def wait(self) -> None:
         """Return when the body is complete or has failed."""
-        self._waiting = Deferred()
+        self._waiting = Waiter(_nothing)
         await self._waiting
 
     def body_chunk(self, data: bytes) -> None:
@@ -216,9 +217,13 @@ class _Spool:
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.called:
+        if waiting is not None:
             waiting.callback(None)
 
 
 def _too_large(limit: int) -> Refusal:
     return Refusal("size.too_large", f"more than {limit} bytes for a mounted resource", close=True)
+
+
+def _nothing() -> None:
+    """Nothing to undo when the client goes: whoever waits closes the file."""

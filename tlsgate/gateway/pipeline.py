@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from tlsgate.errors import Refusal, UpstreamError
 from tlsgate.gates.base import Reply
+from tlsgate.proxy.waiter import Work
 
 if TYPE_CHECKING:
     from tlsgate.gateway.compile import CompiledApi
@@ -27,8 +28,8 @@ def start(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
 
     :param site: ``gateway.site.Site``: is told of the end, once.
     """
-    work: Deferred[None] = Deferred.fromCoroutine(serve(request, compiled, site))
-    if not work.called:
+    work = Work(serve(request, compiled, site))
+    if not work.done:
         request.work = work
 
 

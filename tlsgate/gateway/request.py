@@ -17,12 +17,11 @@ from tlsgate.gateway.web_request import WebRequestMixin
 from tlsgate.model.exchange import Exchange
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
     from tlsgate.gateway.body import BodyStream
     from tlsgate.gateway.channel import HttpChannel
     from tlsgate.gateway.web_state import WebState
     from tlsgate.model.exchange import Connection, HeaderList
+    from tlsgate.proxy.waiter import Work
 
 __all__ = ["GateRequest"]
 
@@ -40,7 +39,7 @@ class GateRequest(WebRequestMixin, Exchange):
     ) -> None:
         super().__init__(connection, number, method, target, headers)
         self.channel = channel
-        self.work: Deferred[None] | None = None
+        self.work: Work | None = None
         """The pipeline's coroutine while it runs."""
         self.web: WebState | None = None
         """What Twisted Web resources see, built when one is asked."""

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate.errors import Refusal
+from tlsgate.proxy.waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,8 @@ class WebOutput:
         self.request = request
         self.reactor = reactor
         self.build_head = build_head
-        self.done: Deferred[None] = Deferred()
-        """Fires when the answer is complete; fails with ``Refusal`` when it cannot be completed."""
+        self.done: Waiter[None] = Waiter(_nothing)
+        """Fires when the answer is complete; fails with ``Refusal`` when it cannot be completed; awaited by the pipeline."""
         self.started = False
         """The resource has written something."""
         self.finished = False
@@ -167,12 +168,12 @@ class WebOutput:
             return
         if self._registered:
             self.request.channel.unregister_producer()
-        self._end(Failure(refusal))
+        self._end(refusal)
 
     def client_gone(self) -> None:
         """Nobody is there any more: the resource is told through ``notify``."""
         if not self.ended:
-            self._end(Failure(ConnectionLost("the client has gone")))
+            self._end(ConnectionLost("the client has gone"))
 
     def notify(self) -> Deferred[None]:
         """Return a Deferred that fires at the end of the answer, with a failure if it could not be completed."""
@@ -319,9 +320,9 @@ class WebOutput:
         _log.failure("{what} of a mounted resource failed", event="mounted.error", what=what)
         self.fail(Refusal("internal", f"{what} of a mounted resource: {type(problem).__name__}"))
 
-    def _end(self, reason: Failure | None) -> None:
+    def _end(self, problem: Exception | None) -> None:
         self.ended = True
-        self._reason = reason
+        self._reason = reason = None if problem is None else Failure(problem)
         self._flush_call = _cancel(self._flush_call)
         self._pull_call = _cancel(self._pull_call)
         self._held = []
@@ -337,11 +338,10 @@ class WebOutput:
                 deferred.callback(None)
             else:
                 deferred.errback(reason)
-        if not self.done.called:
-            if reason is None:
-                self.done.callback(None)
-            else:
-                self.done.errback(reason)
+        if problem is None:
+            self.done.callback(None)
+        else:
+            self.done.errback(problem)
 
 
 def _broken_length(declared: int, written: int) -> Refusal:
@@ -353,3 +353,7 @@ def _cancel(call: Any) -> Any:
     if call is not None:
         call.cancel()
     return None
+
+
+def _nothing() -> None:
+    """The pipeline's cancellation is handled where it awaits."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from zope.interface import implementer
 
 from tlsgate.errors import UpstreamError
+from tlsgate.proxy.waiter import Waiter
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -110,7 +110,7 @@ class UpstreamConnection:
         self.used = 0
         """Requests sent so far."""
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._waiting: Deferred[UpstreamAnswer] | None = None
+        self._waiting: Waiter[UpstreamAnswer] | None = None
         self._answer: UpstreamAnswer | None = None
         self._headers: HeaderList = []
         self._head_done = False
@@ -145,7 +145,7 @@ class UpstreamConnection:
         head_timeout_s: float,
         expires: float,
         first: bytes = b"",
-    ) -> Deferred[UpstreamAnswer]:
+    ) -> Waiter[UpstreamAnswer]:
         """Send a request.
 
         :param head: request line and headers, with the final empty line.
@@ -158,7 +158,7 @@ class UpstreamConnection:
         :returns: fires with the answer's head; fails with :class:`UpstreamError` or with the body's :class:`Refusal`.
         """
         self.used += 1
-        waiting: Deferred[UpstreamAnswer] = Deferred(self._cancelled)
+        waiting: Waiter[UpstreamAnswer] = Waiter(self._cancelled)
         self._waiting = waiting
         self._headers = []
         self._answer = None
@@ -456,7 +456,7 @@ class UpstreamConnection:
         elif answer is not None:
             answer.complete = self._until_close and self._clean_end
 
-    def _cancelled(self, deferred: Deferred[UpstreamAnswer]) -> None:
+    def _cancelled(self) -> None:
         self._waiting = None
         self.close()
 

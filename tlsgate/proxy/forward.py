@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
-
 from tlsgate.errors import UpstreamError
 from tlsgate.proxy.upgrade import UpgradedStream
+from tlsgate.proxy.waiter import Waiter
 from tlsgate.routing.paths import raw_length
 from tlsgate.wire.forwarding import build_request_headers, filter_response_headers, filter_trailers, validate_headers
 
@@ -109,7 +108,7 @@ class Forwarder:
         headers.extend(self._extra)
         if self._response_headers is not None:
             headers = self._response_headers(request, headers)
-        validate_headers(headers)
+            validate_headers(headers)
         chunks = answer.chunks
         first = b"" if not chunks else chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if answer.status >= 400 and self._override is not None:
@@ -130,17 +129,13 @@ class Forwarder:
             else:
                 channel.respond(request, answer.status, headers, first)
             return
-        done: Deferred[None] = Deferred()
+        done: Waiter[None] = Waiter(connection.close)
         events = _is_event_stream(headers)
         stream = _AnswerStream(request, connection, done, events)
         channel.begin(request, answer.status, headers, answer.length, first)
         channel.register_producer(stream)
         connection.stream_to(stream, self._stream_idle_s if events else self._answer_idle_s)
-        try:
-            await done
-        except CancelledError:
-            connection.close()
-            raise
+        await done
 
     async def _exchange(
         self, request: Any, target: UpstreamTarget, head: bytes, body: Any, chunked: bool, expires: float
@@ -201,7 +196,7 @@ class Forwarder:
         )
         if self._request_headers is not None:
             headers = self._request_headers(request, headers)
-        validate_headers(headers)
+            validate_headers(headers)
         body = request.body
         length = body.length
         chunked = False
@@ -220,10 +215,15 @@ class Forwarder:
             headers.append((b"Content-Length", b"%d" % length))
         if not self._plan.keep_alive and not upgrade:
             headers.append((b"Connection", b"close"))
-        lines = [b"%b %b HTTP/1.1\r\n" % (request.method, wanted)]
-        lines += [b"%b: %b\r\n" % line for line in headers]
+        lines = [request.method + b" " + wanted + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in headers]
+        count = len(lines)
         lines.append(b"\r\n")
-        return b"".join(lines), body, chunked
+        head = b"\r\n".join(lines)
+        # The parser let no line break through and the transforms were checked; this is the writer's own look (reliability reference, 2b).
+        if head.count(b"\n") != count + 1 or head.count(b"\r") != count + 1:
+            raise ValueError("a line break in a request header")
+        return head, body, chunked
 
     def _take_over(self, request: Any, connection: UpstreamConnection, answer: UpstreamAnswer) -> None:
         headers = filter_response_headers(answer.headers)
@@ -243,7 +243,7 @@ class _AnswerStream:
 
     __slots__ = ("_channel", "_connection", "_done", "_events", "_request")
 
-    def __init__(self, request: Any, connection: UpstreamConnection, done: Deferred[None], events: bool) -> None:
+    def __init__(self, request: Any, connection: UpstreamConnection, done: Waiter[None], events: bool) -> None:
         self._request = request
         self._channel = request.channel
         self._connection = connection
@@ -255,8 +255,7 @@ class _AnswerStream:
 
     def answer_end(self, trailers: HeaderList) -> None:
         self._channel.finish(self._request, filter_trailers(trailers) if trailers else None)
-        if not self._done.called:
-            self._done.callback(None)
+        self._done.callback(None)
 
     def answer_broken(self, error: UpstreamError) -> None:
         request = self._request
@@ -265,8 +264,7 @@ class _AnswerStream:
         if self._events:
             self._channel.chunk(request, _SSE_BROKEN)
         self._channel.break_off(request, error.reason)
-        if not self._done.called:
-            self._done.callback(None)
+        self._done.callback(None)
 
     def pauseProducing(self) -> None:
         self._connection.pause_answer()

@@ -84,7 +84,7 @@ def test_domains_are_normalised(text: str, domain: str) -> None:
     assert normalise_domain(text) == domain
 
 
-@pytest.mark.parametrize("text", ["a b", "", "-", "a..b", "{x", "x}.test", "{x:[}.test", "{x:(a)}.test", "{a} b", "a/b"])
+@pytest.mark.parametrize("text", ["a b", "", "a..b", "{x", "x}.test", "{x:[}.test", "{x:(a)}.test", "{a} b", "a/b"])
 def test_bad_domains_are_refused(text: str) -> None:
     """No host could ever match."""
     with pytest.raises(ValueError, match=r".+"):

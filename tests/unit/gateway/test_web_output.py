@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import capturedLogs
@@ -249,6 +251,47 @@ def test_head_requests(declared: bytes | None, pieces: list[bytes], late: bool, 
     assert (answer.header(b"content-length"), answer.rest, answer.header(b"transfer-encoding")) == (length, b"", None)
 
 
+@given(
+    method=st.sampled_from([b"GET", b"HEAD"]),
+    version=st.sampled_from([b"1.1", b"1.0"]),
+    status=st.sampled_from([200, 204, 304, 404]),
+    declared=st.none() | st.integers(0, 12),
+    pieces=st.lists(st.tuples(st.binary(max_size=5), st.booleans()), max_size=5),
+    producer=st.booleans(),
+)
+def test_whatever_a_resource_does_the_framing_holds(
+    method: bytes, version: bytes, status: int, declared: int | None, pieces: list[tuple[bytes, bool]], producer: bool
+) -> None:
+    """The client gets the body, or sees that it did not; never a byte more than it was told."""
+    connection, request = open_request(method, version=version)
+    body = b"".join(piece for piece, _ in pieces)
+    request.setResponseCode(status)
+    if declared is not None:
+        request.setHeader(b"content-length", b"%d" % declared)
+    if producer:
+        request.registerProducer(Push(), True)
+    for piece, turn in pieces:
+        request.write(piece)
+        if turn:
+            connection.turn()
+    request.finish()
+    connection.settle()
+    assert connection.ended == [request]
+    answer = parse_answer(connection.transport.value(), is_head=method == b"HEAD")
+    assert answer.rest == b""
+    if method == b"HEAD" or status in (204, 304):
+        assert answer.status == status
+    elif declared is None or declared == len(body):
+        assert (answer.status, answer.body, answer.complete) == (status, body, True)
+    else:
+        assert answer.status == 500 or (not answer.complete or len(answer.body) == declared)
+        assert answer.status == 500 or connection.transport.truncated
+    if version == b"1.1" and not connection.transport.disconnecting:
+        connection.transport.clear()
+        connection.send(GET)
+        assert connection.requests[1:], "the connection goes on"
+
+
 # Misuse.
 
 
@@ -288,6 +331,15 @@ def test_a_head_that_cannot_be_sent_becomes_a_500(value: bytes, late: bool) -> N
     assert [event["what"] for event in logs if event.get("event") == "mounted.error"] == ["head"]
 
 
+def test_a_status_that_cannot_be_sent_becomes_a_500() -> None:
+    """Final statuses only."""
+    connection, request = open_request()
+    request.setResponseCode(101)
+    request.finish()
+    assert parse_answer(connection.transport.value()).status == 500
+    assert "status 101" in request.detail
+
+
 def test_a_status_that_is_no_number_becomes_a_500() -> None:
     """A mistake of the resource is never a crash of the channel."""
     connection, request = open_request()
@@ -310,6 +362,17 @@ def test_everybody_is_told_of_the_end() -> None:
     request.finish()
     request.notifyFinish().addCallback(told.append)
     assert told == [None, None, None]
+
+
+def test_giving_up_after_the_end_changes_nothing() -> None:
+    """What is complete stays complete."""
+    connection, request = open_request()
+    request.finish()
+    request.loseConnection()
+    assert request.web is not None
+    request.web.output.client_gone()
+    assert not connection.transport.disconnecting
+    assert request.refusal == ""
 
 
 def test_everybody_is_told_that_the_client_has_gone() -> None:

@@ -72,6 +72,11 @@ def test_resources_can_keep_their_own_things_on_a_request() -> None:
     assert not request.isSecure()
 
 
+def test_the_class_can_be_looked_at() -> None:
+    """Documentation tools and mocks do."""
+    assert GateRequest.prepath is GateRequest.__mro__[1].__dict__["prepath"]
+
+
 # The request.
 
 
