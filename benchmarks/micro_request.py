@@ -18,6 +18,7 @@ from tlsgate.control.routes import ControlRoutes
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources, build_generation
 from tlsgate.gateway.site import Site
+from tlsgate.tls.peer import PeerMemory
 from tlsgate.model.api import ApiDefinition, ProxySettings
 from tlsgate.model.exchange import Connection
 from tlsgate.proxy.connection import UpstreamConnection
@@ -77,7 +78,7 @@ def build() -> tuple[HttpChannel, UpstreamConnection, _Transport, _Transport]:
         api_id="a", raw={}, keyless=True, proxy=ProxySettings(listen_path="/api/", target_url="http://127.0.0.1:9/", strip_listen_path=True)
     )
     generation = build_generation(config, [api], [], clock=clock, pool=pool, reactor=reactor, environ={})
-    site = Site(reactor, clock, config, generation, None, deadlines)
+    site = Site(reactor, clock, config, generation, None, deadlines, PeerMemory())
     site.control = ControlRoutes(site, config)
     attach_resources(generation, site)
     connection = UpstreamConnection(pool, deadlines)

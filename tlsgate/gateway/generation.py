@@ -13,6 +13,7 @@ from tlsgate.gateway.listener import ListenerSpec
 from tlsgate.gateway.tree import ApiResource
 from tlsgate.gateway.upstream_tls import UpstreamContexts
 from tlsgate.pki.acl import build_allow_list
+from tlsgate.pki.identity import build_identity
 from tlsgate.pki.references import ReferenceResolver, describe_reference
 from tlsgate.pki.union import build_union
 from tlsgate.routing.sni import AllowListRef, PolicyTable, build_policy_table
@@ -24,11 +25,12 @@ from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
 from tlsgate.transform.error_templates import load_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.model.api import ApiDefinition
+    from tlsgate.model.tls import PeerIdentity
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.pool import Pool
 
@@ -139,10 +141,12 @@ def build_generation(
     pool: Pool,
     reactor: Any,
     environ: Mapping[str, str],
+    identify: Callable[[bytes, tuple[bytes, ...]], PeerIdentity] = build_identity,
     previous: Generation | None = None,
 ) -> Generation:
     """Build everything from validated definitions.
 
+    :param identify: makes a peer's identity; a pure cache may stand in.
     :param found: problems that reading the definitions found, for the report.
     :param previous: what serves now; files that it could read and that are broken now refuse the build.
     :raises ConfigError: it must not serve; with every problem.
@@ -194,7 +198,7 @@ def build_generation(
         routes=routes,
         policies=policies,
         certificates=certificates,
-        contexts=ContextCache(ContextSettings(clock=clock)),
+        contexts=ContextCache(ContextSettings(clock=clock, identify=identify)),
         allow_lists=lists,
         errors=build_renderer(None),
         listeners=listeners,

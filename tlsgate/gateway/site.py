@@ -16,7 +16,6 @@ from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
-from tlsgate.tls.peer import PeerMemory
 from tlsgate.tls.server import Choice
 from tlsgate.wire.forwarding import build_address_set, client_address
 from tlsgate.wire.framing import FramingLimits
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tlsgate.model.exchange import HeaderList
     from tlsgate.model.tls import TlsFacts, TlsPolicy
     from tlsgate.tls.deadlines import Deadlines
+    from tlsgate.tls.peer import PeerMemory
     from tlsgate.tls.server import TlsServer
     from tlsgate.tls.stream import Application
 
@@ -47,14 +47,21 @@ class Site:
     """
 
     def __init__(
-        self, reactor: Any, clock: Clock, config: GatewayConfig, generation: Generation, control: Any, deadlines: Deadlines
+        self,
+        reactor: Any,
+        clock: Clock,
+        config: GatewayConfig,
+        generation: Generation,
+        control: Any,
+        deadlines: Deadlines,
+        memory: PeerMemory,
     ) -> None:
         self.reactor = reactor
         self.clock = clock
         self.deadlines = deadlines
         self.generation = generation
         self.control = control
-        self.memory = PeerMemory()
+        self.memory = memory
         self.counters: Counter[str] = Counter()
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
         self.root = RootResource(self)

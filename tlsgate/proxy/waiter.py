@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 __all__ = ["Waiter", "Work"]
 
@@ -88,9 +89,12 @@ class Work:
             waiting.cancel()
 
     def _step(self, result: Any) -> None:
-        """Run up to the next await. Deferreds keep their result for the awaiting coroutine, so it is not passed on."""
+        """Run up to the next await. A Deferred's result is kept by it for the awaiting coroutine, its failure is thrown in here."""
         try:
-            waiting = self._coroutine.send(None)
+            if isinstance(result, Failure):
+                waiting = result.throwExceptionIntoGenerator(self._coroutine)
+            else:
+                waiting = self._coroutine.send(None)
         except StopIteration:
             self.done = True
             self._waiting = None

@@ -9,53 +9,42 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from tlsgate.model.tls import PeerIdentity, TlsFacts, TlsPolicy
 from tlsgate.pki.identity import build_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
 __all__ = ["PeerMemory", "take_facts"]
 
 
 class PeerMemory:
-    """Identities by leaf and chain, so that a returning client is parsed once; bounded, oldest out first.
+    """Remembers which certificates a leaf was sent with; bounded, oldest use out first.
 
-    :param limit: number of identities kept (about 3 KiB each).
+    :param identify: makes an identity from leaf and chain; a pure cache may stand in.
+    :param limit: number of leaves (about 150 bytes each; equal chains are one).
     """
 
-    def __init__(self, limit: int = 4096, chain_limit: int = 65536) -> None:
+    def __init__(self, identify: Callable[[bytes, tuple[bytes, ...]], PeerIdentity] = build_identity, limit: int = 65536) -> None:
+        self._identify = identify
         self._limit = limit
-        self._chain_limit = chain_limit
-        self._identities: OrderedDict[tuple[bytes, tuple[bytes, ...]], PeerIdentity] = OrderedDict()
         self._chains: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         self._interned: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
 
     def identity(self, leaf: bytes, chain: tuple[bytes, ...] | None) -> PeerIdentity:
-        """Return the identity of a leaf.
+        """Return the identity of a leaf whose key the peer has proved.
 
         :param chain: what was sent after the leaf, None for a resumed session.
         """
         if chain is None:
             chain = self._chains.get(leaf, ())
         elif chain:
-            self._remember(leaf, chain)
-        key = (leaf, chain)
-        found = self._identities.get(key)
-        if found is not None:
-            self._identities.move_to_end(key)
-            return found
-        built = build_identity(leaf, chain)
-        self._identities[key] = built
-        if len(self._identities) > self._limit:
-            self._identities.popitem(last=False)
-        return built
+            chain = self._remember(leaf, chain)
+        return self._identify(leaf, chain)
 
-    def _remember(self, leaf: bytes, chain: tuple[bytes, ...]) -> None:
+    def _remember(self, leaf: bytes, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
         interned = self._interned.get(chain)
         if interned is None:
             if len(self._interned) >= 1024:
@@ -63,8 +52,9 @@ class PeerMemory:
             interned = self._interned.setdefault(chain, chain)
         self._chains[leaf] = interned
         self._chains.move_to_end(leaf)
-        if len(self._chains) > self._chain_limit:
+        if len(self._chains) > self._limit:
             self._chains.popitem(last=False)
+        return interned
 
 
 def take_facts(
@@ -73,15 +63,16 @@ def take_facts(
     """Read what a finished handshake says.
 
     :param max_chain: certificates after the leaf that are looked at; further ones are ignored.
-    :raises ValueError: the leaf is not a certificate that can be encoded again (never seen, refused by the caller).
+    :raises OpenSSL.crypto.Error: a certificate cannot be encoded again (never seen; the caller refuses).
     """
     peer: PeerIdentity | None = None
     if policy.client_auth:
-        leaf = ssl.get_peer_certificate(as_cryptography=True)
+        leaf = ssl.get_peer_certificate()
         if leaf is not None:
-            sent: Sequence[x509.Certificate] | None = None if resumed else ssl.get_peer_cert_chain(as_cryptography=True)
-            chain = None if resumed else tuple(certificate.public_bytes(Encoding.DER) for certificate in (sent or ())[:max_chain])
-            peer = memory.identity(leaf.public_bytes(Encoding.DER), chain)
+            chain: tuple[bytes, ...] | None = None
+            if not resumed:
+                chain = tuple(_der(certificate) for certificate in (ssl.get_peer_cert_chain() or ())[:max_chain])
+            peer = memory.identity(_der(leaf), chain)
     return TlsFacts(
         version=ssl.get_protocol_version(),
         cipher=ssl.get_cipher_name() or "",
@@ -90,3 +81,8 @@ def take_facts(
         resumed=resumed,
         peer=peer,
     )
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    # Not through ``cryptography``'s parser, which warns about odd certificates: that is for ``pki.identity`` to judge.
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from tlsgate.errors import TlsgateError, WireError
 from tlsgate.tls.peer import PeerMemory, take_facts
@@ -194,13 +194,13 @@ class TlsServer(TlsStream):
                 memory=edge.memory,
                 max_chain=edge.max_client_chain,
             )
-        except ValueError as problem:
+        except crypto.Error as problem:
             return f"client certificate cannot be read: {problem}"
         allow_list = choice.allow_list
         if allow_list is not None:
             if facts.peer is None:
                 return "no client certificate in the session"
-            verdict = allow_list.judge(facts.peer, edge.clock.now())
+            verdict = state.verdict or allow_list.judge(facts.peer, edge.clock.now())
             if verdict.refusal is not None:
                 return f"client certificate {facts.peer.fingerprint} ({facts.peer.subject}): {verdict.rule}"
         ssl.set_app_data(None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from OpenSSL import SSL
 
 from tlsgate.errors import UpstreamError
-from tlsgate.tls.client import UpstreamIdentity, check_upstream
+from tlsgate.tls.client import UpstreamIdentity, check_upstream, find_verify_fault
 from tlsgate.tls.stream import Application, TlsStream
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class TlsClient(TlsStream):
 
     def handshake_failed(self, reason: str) -> None:
         """Tell the one who waits."""
+        if self._ssl is not None:
+            reason = find_verify_fault(self._ssl) or reason
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
             waiting.errback(UpstreamError("upstream.failed", "TLE", f"TLS to {self._tls.identity.host}: {reason}"))
