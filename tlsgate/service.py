@@ -235,20 +235,31 @@ class GatewayService(service.Service):
         """Listen on what is new, and say so on standard output."""
         assert self.site is not None and self.config is not None
         inherited = list(load_inherited_sockets(os.environ, os.getpid())) if not self._listeners else []
+        changed: list[tuple[ListenerSpec, ListenerSpec]] = []
         for spec in specs:
             if spec in self._listeners:
                 continue
-            listener = Listener(self.site, spec)
-            given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
             stale = next((other for other in self._listeners if other.key == spec.key and other.address == spec.address), None)
             if stale is not None:
-                self._listeners.pop(stale).stop()
+                changed.append((stale, spec))
+                continue
+            listener = Listener(self.site, spec)
+            given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
             listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
             self._listeners[spec] = listener
-            # twistd puts its log in the place of standard output: the line is for whoever started the process.
-            output = sys.__stdout__ or sys.stdout
-            output.write(listener.describe() + "\n")
-            output.flush()
+            self._announce(listener)
+        for stale, spec in changed:
+            # A port that speaks something else from now on stays open: a second socket could not be bound beside it.
+            listener = self._listeners[spec] = self._listeners.pop(stale)
+            listener.spec = spec
+            self._announce(listener)
+
+    @staticmethod
+    def _announce(listener: Listener) -> None:
+        # twistd puts its log in the place of standard output: the line is for whoever started the process.
+        output = sys.__stdout__ or sys.stdout
+        output.write(listener.describe() + "\n")
+        output.flush()
 
     def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
         for spec in [spec for spec in self._listeners if spec not in specs]:

@@ -65,6 +65,7 @@ def test_ambiguous_request_has_one_reading(sides: dict[str, _Side], case: Case, 
     """Refused and closed, or read by the upstream in the one reading that the case states."""
     side = sides[case.underscores]
     for way in (WHOLE, BYTEWISE, FOLLOWED):
+        side.upstream.violations.clear()
         before = len(side.upstream.requests)
         answers, ended = _ask(side, case, way, tls)
         seen = side.upstream.requests[before:]
@@ -91,7 +92,7 @@ def test_corpus_is_large_enough() -> None:
 def _ask(side: _Side, case: Case, way: str, tls: bool) -> tuple[list[Response], bool]:
     """Send a case; return the answers and whether the connection ended after them."""
     answers: list[Response] = []
-    with Client(side.ports[tls], tls=tls, sni="a.test" if tls else None) as client:
+    with Client(side.ports[tls], tls=tls, sni="a.test" if tls else None, timeout_s=2) as client:
         raw = case.raw + AFTER if way == FOLLOWED else case.raw
         step = 1 if way == BYTEWISE and len(raw) < 2000 else 1021 if way == BYTEWISE else len(raw)
         try:

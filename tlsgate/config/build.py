@@ -271,6 +271,7 @@ def _build_own(section: Section) -> OwnSettings:
         certificate_folders=section.texts("certificate_folders"),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
+        trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
     )
 

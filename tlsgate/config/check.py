@@ -84,7 +84,7 @@ class _Look:
         for api in used:
             path = f"{api.api_id}: client_certificates"
             own = self._resolve(api.client_certificates, api.source, path)
-            built = build_allow_list([*own, *shared], require_client_usage=api.require_client_usage)
+            built = build_allow_list([*own, *shared], require_client_usage=api.require_client_usage, trust_unmarked=api.trust_unmarked_ca)
             for text in built.warnings:
                 self._add(api.source, path, "", text, severity="warning")
             if built.empty:

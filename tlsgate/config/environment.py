@@ -198,7 +198,7 @@ def _parse_pairs(text: str, item: Leaf) -> Tree:
 
 def _parse_leaf(text: str, schema: Leaf) -> Any:
     kind = schema.kind
-    if kind is TEXT.kind:
+    if kind is TEXT.kind or kind is DURATION.kind:
         return text
     if kind is FLAG.kind:
         if text in _TRUE or text in _FALSE:
@@ -215,8 +215,6 @@ def _parse_leaf(text: str, schema: Leaf) -> Any:
             return round(parse_duration(text) * 1e9)
         except ValueError:
             raise ValueError("a duration such as 10s") from None
-    if kind is DURATION.kind:
-        return text
     return _parse_json(text)
 
 

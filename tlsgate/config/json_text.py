@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 __all__ = ["MAX_DEPTH", "UnusableText", "examine", "parse_integer", "parse_json", "parse_number"]
@@ -53,11 +54,8 @@ def parse_number(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise UnusableText(f"member {json.dumps(name[:60])} is given twice in one object")
-            seen.add(name)
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise UnusableText(f"member {json.dumps(name[:60])} is given twice in one object")
     return made
 
 

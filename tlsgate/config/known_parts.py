@@ -191,7 +191,7 @@ OWN = object_of(
         "log": _settings_of(AccessLogSettings),
         "certificate_folders": TEXTS,
         "upstream_error_status": INTEGER,
-        "client_certificates": object_of({"require_client_usage": FLAG}, strict=True),
+        "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,
     },
     strict=True,

@@ -84,7 +84,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
     allowed, blocked = _build_addresses(section)
     http = context.config.http
     matching = Matching(http.enable_path_prefix_matching, http.enable_path_suffix_matching, proxy.listen_path)
-    usage = own.section("client_certificates").flag("require_client_usage", context.config.own.require_client_usage)
+    certificates = own.section("client_certificates")
     api = ApiDefinition(
         api_id=_api_id(section, context.default_id),
         org_id=section.text("org_id"),
@@ -119,7 +119,8 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         if section.flag("error_overrides_disabled")
         else build_error_overrides(section.tree.get("error_overrides", {}), "error_overrides", problems),
         response_header_injector=_injector(section),
-        require_client_usage=usage,
+        require_client_usage=certificates.flag("require_client_usage", context.config.own.require_client_usage),
+        trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
         settings=section.free("x-tlsgate"),
     )
     if is_raw:
@@ -161,15 +162,27 @@ def _listen_port(section: Section, protocol: str, config: GatewayConfig) -> int:
         elif protocol in ("http", "https") and (protocol == "https") != config.http.use_ssl:
             kind = "TLS" if config.http.use_ssl else "plain HTTP"
             section.warning("protocol", f"without effect: the API answers on the gateway's own port, which speaks {kind}")
-        if section.flag("enable_proxy_protocol"):
-            section.warning("enable_proxy_protocol", "without effect on the gateway's own port", "give the API a listen_port")
+    main = not port or port == config.listen_port or (config.control.port and port == config.control.port)
+    if section.flag("enable_proxy_protocol"):
+        _report_proxy_protocol(section, config, main=bool(main))
+    if not port:
         return 0
-    main = port == config.listen_port or (config.control.port and port == config.control.port)
     if main and protocol in RAW_PROTOCOLS:
         section.error("listen_port", "the gateway itself listens on this port", "give the raw service a port of its own")
     if not main and not config.disable_ports_whitelist and not _whitelisted(port, protocol, config):
         section.error("listen_port", f"{protocol or 'http'}:{port} trying to open disabled port", "list it under ports_whitelist")
     return 0 if port == config.listen_port else port
+
+
+def _report_proxy_protocol(section: Section, config: GatewayConfig, *, main: bool) -> None:
+    if main:
+        section.warning("enable_proxy_protocol", "without effect on the gateway's own ports", "give the API a listen_port")
+    elif not config.own.trusted_proxies:
+        section.warning(
+            "enable_proxy_protocol",
+            "whoever reaches the port can announce any client address",
+            "list the load balancers under tlsgate.trusted_proxies",
+        )
 
 
 def _whitelisted(port: int, protocol: str, config: GatewayConfig) -> bool:

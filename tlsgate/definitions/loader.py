@@ -7,7 +7,7 @@ Source: reference, sections 2.1 and 2.3; decisions 4.7.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tlsgate.config.build import DEFAULT_APP_PATH
@@ -33,11 +33,13 @@ class LoadedDefinitions(NamedTuple):
     problems: list[Problem]
 
 
-def load_definitions(config: GatewayConfig, environ: Mapping[str, str]) -> LoadedDefinitions:
+def load_definitions(config: GatewayConfig, environ: Mapping[str, str], previous: Iterable[ApiDefinition] = ()) -> LoadedDefinitions:
     """Read every definition that the configuration names.
 
     :param config: names the folder, and holds inline definitions.
     :param environ: for references inside definitions.
+    :param previous: what serves now, at a reload: where a file cannot be read any more (half written, not well-formed), what it said before
+        stays, read again against the new configuration. A file that says something else is taken at its word, also when that is refused.
     :returns: the usable APIs in the order of their ids, and all problems; never raises for a definition.
     """
     context = Context(config, build_stores(config, environ))
@@ -51,6 +53,12 @@ def load_definitions(config: GatewayConfig, environ: Mapping[str, str]) -> Loade
         problems += found
         if api is not None:
             apis.append(api)
+    for old in _find_unreadable(folder, previous):
+        api, found = parse_definition(old.raw, old.source, context._replace(default_id=old.api_id))
+        problems += found
+        if api is not None:
+            apis.append(api)
+            problems.append(Problem(old.source, "", "", "cannot be read any more: its last good version stays", "mend the file", "warning"))
     for index, tree in enumerate(config.own.api_definitions):
         source = f"{config.source}: tlsgate.api_definitions[{index}]"
         api, found = parse_definition(tree, source, context._replace(default_id=f"inline-{index}"))
@@ -126,6 +134,17 @@ def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
         return api.protocol
     secure = api.protocol == "https" or (not api.protocol and config.http.use_ssl)
     return "https" if secure else "http"
+
+
+def _find_unreadable(folder: _Folder, previous: Iterable[ApiDefinition]) -> list[ApiDefinition]:
+    """Return the APIs of files that are still there, and cannot be read; a document and its Classic twin are one."""
+    broken = {_twin(stem) for stem in folder.stems - set(map(_stem, folder.trees))}
+    found = []
+    for api in previous:
+        place, name = os.path.split(api.source)
+        if broken and place == os.path.dirname(folder.source_of("x")) and _twin(_stem(name)) in broken:
+            found.append(api)
+    return found
 
 
 class _Folder(NamedTuple):
@@ -210,7 +229,12 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
+def _twin(stem: str) -> str:
+    """Return the stem of the Classic twin, for either of the two."""
+    return stem.removesuffix("-oas")
+
+
 def _default_id(name: str) -> str:
     """Return an id made from a file's name."""
-    base = _stem(name).removesuffix("-oas")
+    base = _twin(_stem(name))
     return "".join(character if (character.isalnum() and character.isascii()) or character in "-_." else "-" for character in base)

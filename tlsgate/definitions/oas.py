@@ -179,6 +179,7 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     pins = {entry.text("domain"): ",".join(entry.texts("publicKeys")) for entry in pinning.sections("domainToPublicKeysMapping")}
     made.put("pinned_public_keys", pins or None, pinning.where("domainToPublicKeysMapping"))
     limit = upstream.section("rateLimit")
+    made.place("global_rate_limit", limit.path)
     made.put("global_rate_limit.disabled", not limit.flag("enabled"), limit.where("enabled"))
     made.take(limit, "rate", "global_rate_limit.rate")
     made.put("global_rate_limit.per", _seconds(limit, "per"), limit.where("per"))
@@ -213,6 +214,7 @@ def _map_targets(balancing: Section, made: Mapping) -> None:
 
 def _map_global(section: Section, made: Mapping) -> None:
     cors = section.section("cors")
+    made.place("CORS", cors.path)
     for member, field in (
         ("enabled", "enable"),
         ("maxAge", "max_age"),

@@ -35,6 +35,10 @@ class Mapping:
             tree = tree.setdefault(part, {})
         tree[name] = value
 
+    def place(self, path: str, origin: str) -> None:
+        """Say where an object came from whose members have been set one by one."""
+        self.origins[path] = origin
+
     def take(self, section: Section, name: str, path: str) -> None:
         """Set a member to that of a section, if it is there."""
         self.put(path, section.tree.get(name), section.where(name))

@@ -159,7 +159,7 @@ def build_generation(
     if config.security.control_api_use_mutual_tls:
         resolved = resolver.resolve_all(config.security.control_api, file=config.source, path="security.certificates.control_api")
         problems.extend(resolved.problems)
-        control_list = build_allow_list(resolved.bundles)
+        control_list = build_allow_list(resolved.bundles, trust_unmarked=config.own.trust_unmarked_ca)
     policies = build_policy_table(
         apis,
         config,
@@ -217,21 +217,27 @@ def attach_resources(generation: Generation, site: Any) -> None:
 
 def _admit(apis: list[ApiDefinition], config: GatewayConfig, problems: list[Problem]) -> list[ApiDefinition]:
     """Leave out what cannot share its port: one port speaks one protocol, and plain TCP has no names to tell services apart."""
-    kinds: dict[int, tuple[str, bool, str]] = {config.listen_port: ("http", config.http.use_ssl, "the main listener")}
+    kinds: dict[int, tuple[str, bool, bool, str]] = {config.listen_port: ("http", config.http.use_ssl, False, "the main listener")}
     if config.control.port:
-        kinds.setdefault(config.control.port, ("http", config.http.use_ssl, "the control API"))
+        kinds.setdefault(config.control.port, ("http", config.http.use_ssl, False, "the control API"))
     admitted = []
     for api in apis:
         port = effective_port(api, config)
-        wanted = ("raw" if api.is_raw else "http", _speaks_tls(api, config, port))
-        kind, tls, owner = kinds.setdefault(port, (*wanted, api.api_id))
-        if (kind, tls) != wanted or (wanted == ("raw", False) and owner != api.api_id):
-            problems.append(
-                Problem(api.source, "listen_port", str(port), f"API {api.api_id} is refused: {owner} has this port for another protocol", "give it a port of its own")
-            )
+        wanted = ("raw" if api.is_raw else "http", _speaks_tls(api, config, port), _is_proxied(api, config, port))
+        *kind, owner = kinds.setdefault(port, (*wanted, api.api_id))
+        if tuple(kind) != wanted or (wanted[:2] == ("raw", False) and owner != api.api_id):
+            message = f"API {api.api_id} is refused: {owner} has this port for another protocol"
+            if tuple(kind[:2]) == wanted[:2] and kind[2] != wanted[2]:
+                message = f"API {api.api_id} is refused: {owner} has this port {'with' if kind[2] else 'without'} enable_proxy_protocol"
+            problems.append(Problem(api.source, "listen_port", str(port), message, "give it a port of its own"))
         else:
             admitted.append(api)
     return admitted
+
+
+def _is_proxied(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
+    """Whether an API's listener demands a PROXY header: never one that is not its own."""
+    return api.enable_proxy_protocol and port not in (config.listen_port, config.control.port)
 
 
 def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
@@ -246,7 +252,9 @@ def _allow_list(api: ApiDefinition, config: GatewayConfig, resolver: ReferenceRe
     shared = resolver.resolve_all(config.security.apis, file=config.source, path="security.certificates.apis")
     problems.extend(own.problems)
     problems.extend(problem for problem in shared.problems if problem not in problems)
-    built = build_allow_list([*own.bundles, *shared.bundles], require_client_usage=api.require_client_usage)
+    built = build_allow_list(
+        [*own.bundles, *shared.bundles], require_client_usage=api.require_client_usage, trust_unmarked=api.trust_unmarked_ca
+    )
     problems.extend(Problem(api.source, "client_certificates", "", text, severity="warning") for text in built.warnings)
     if built.empty:
         problems.append(
@@ -267,10 +275,11 @@ def _listeners(apis: list[ApiDefinition], config: GatewayConfig) -> tuple[Listen
         port = effective_port(api, config)
         if port in specs:
             continue
+        proxied = _is_proxied(api, config, port)
         if api.protocol == "tcp":
-            specs[port] = ListenerSpec("api", address, port, tls=False, raw=api.api_id)
+            specs[port] = ListenerSpec("api", address, port, tls=False, raw=api.api_id, proxied=proxied)
         else:
-            specs[port] = ListenerSpec("api", address, port, tls=_speaks_tls(api, config, port))
+            specs[port] = ListenerSpec("api", address, port, tls=_speaks_tls(api, config, port), proxied=proxied)
     return tuple(specs.values())
 
 

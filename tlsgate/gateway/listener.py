@@ -8,6 +8,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.proxy_header import ProxyHeaderGate
 from tlsgate.gateway.raw import RawService
 from tlsgate.ids import new_connection_id
 from tlsgate.model.exchange import Connection
@@ -29,22 +30,24 @@ class ListenerSpec:
     :param key: the configured port number, by which tables are asked (0 may stand for any free port).
     :param tls: connections start with a ClientHello.
     :param raw: a plain byte-stream service (``protocol: tcp``): its API's id; TLS ones are found by their policy.
+    :param proxied: connections start with a PROXY header (``enable_proxy_protocol``).
     """
 
-    __slots__ = ("address", "key", "raw", "role", "tls")
+    __slots__ = ("address", "key", "proxied", "raw", "role", "tls")
 
-    def __init__(self, role: str, address: str, key: int, *, tls: bool, raw: str = "") -> None:
+    def __init__(self, role: str, address: str, key: int, *, tls: bool, raw: str = "", proxied: bool = False) -> None:
         self.role = role
         self.address = address
         self.key = key
         self.tls = tls
         self.raw = raw
+        self.proxied = proxied
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ListenerSpec) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __hash__(self) -> int:
-        return hash((self.role, self.address, self.key, self.tls, self.raw))
+        return hash((self.role, self.address, self.key, self.tls, self.raw, self.proxied))
 
 
 class Listener(Factory):
@@ -96,8 +99,13 @@ class Listener(Factory):
         site.counters["connections"] += 1
         spec = self.spec
         connection = Connection(new_connection_id(), _textual(addr.host), addr.port, spec.key, spec.tls)
+        return ProxyHeaderGate(site, connection, self._build) if spec.proxied else self._build(connection)
+
+    def _build(self, connection: Connection) -> Any:
+        site, spec = self.site, self.spec
         if spec.raw:
-            return RawService(site.generation.find_raw(spec.raw), site, connection)
+            service = site.generation.find_raw(spec.raw)
+            return RawService(service, site, connection) if service is not None else None
         if spec.tls:
             return TlsServer(site, connection)
         return HttpChannel(site, connection)

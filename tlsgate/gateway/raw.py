@@ -75,6 +75,7 @@ class RawService:
         self.connection = connection
         self.bridge: Bridge | None = None
         self._work: Deferred[None] | None = None
+        self._early = b""
         self._early_end = False
         self._over = False
 
@@ -124,6 +125,9 @@ class RawService:
         assert self._compiled is not None
         self.bridge = bridge = Bridge(self.transport, transport, self._site.deadlines, self._compiled.idle_s, self._ended)
         bridge.start()
+        if self._early:
+            bridge.client_data(self._early)
+            self._early = b""
         if self._early_end:
             bridge.client_ended()
         self.transport.resumeProducing()
@@ -132,6 +136,9 @@ class RawService:
         """Bytes from the client."""
         if self.bridge is not None:
             self.bridge.client_data(data)
+        else:
+            # Nothing is read before the upstream is there: this came in one piece with a PROXY header.
+            self._early += data
 
     def readConnectionLost(self) -> None:
         """The client sends nothing more."""

@@ -243,6 +243,10 @@ class Site:
             return RawService(self.generation.find_service(server.peer_connection.listener_port, facts.server_name), self, server.peer_connection)
         return HttpChannel(self, server.peer_connection)
 
+    def believes_balancer(self, address: str) -> bool:
+        """Return whether a peer may announce its client's address: whoever is listed, or anybody when nobody is."""
+        return not self._trusted or address in self._trusted
+
     # Ends.
 
     def adopt(self, application: Any) -> None:

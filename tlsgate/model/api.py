@@ -231,6 +231,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """``response_processors`` with ``header_injector``."""
     require_client_usage: bool = True
     """``x-tlsgate.client_certificates.require_client_usage``: a leaf needs EKU clientAuth, anyEKU or no EKU."""
+    trust_unmarked_ca: bool = True
+    """``x-tlsgate.client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA."""
     settings: dict[str, Any] = {}
     """``x-tlsgate`` as written and checked."""
 

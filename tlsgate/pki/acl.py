@@ -139,10 +139,10 @@ def build_allow_list(bundles: Sequence[PemBundle | None], *, require_client_usag
     """Build a list from resolved references; 100,000 leaves in about 2 s.
 
     :param bundles: one for each reference; None grants nothing. The first certificate of a bundle is meant, the rest of a chain
-        is not trusted. A CA counts as anchor only with CA:TRUE and keyCertSign, so that a self-signed client certificate made by
-        plain ``openssl req -x509`` does not open the door to whatever its key signs.
+        is not trusted. A CA counts as anchor with CA:TRUE and keyCertSign.
     :param require_client_usage: whether leaves need EKU clientAuth, anyExtendedKeyUsage or no EKU.
-    :param trust_unmarked: the operator says that listed certificates with CA:TRUE and no keyUsage are CAs.
+    :param trust_unmarked: CA:TRUE without keyUsage makes a CA too, listed or sent. A self-signed client certificate of plain ``openssl req
+        -x509`` looks the same: with True whatever its key signs gets in as well (with a warning), with False it is a client's only.
     :returns: the list, perhaps empty.
     Source: mTLS reference sections 4 and 5, BETTER lines; decisions 1.8.
     """
@@ -166,6 +166,12 @@ def build_allow_list(bundles: Sequence[PemBundle | None], *, require_client_usag
         pins.add(hashlib.sha256(der).hexdigest())
         roles = read_roles(opened)
         is_ca = roles.is_ca or (trust_unmarked and roles.unmarked_ca)
+        if is_ca and roles.unmarked_ca:
+            warnings.add(
+                number,
+                "is CA:TRUE without keyUsage and trusted as a CA: whatever its key signed gets in; if it is a client's own certificate, "
+                "set client_certificates.trust_unmarked_ca to false",
+            )
         if not is_ca:
             _warn_of_roles(roles, require_client_usage, number, warnings)
         elif der not in authorities:

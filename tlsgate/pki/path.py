@@ -43,7 +43,7 @@ class TrustAnchors:
     """Certificates of CAs that are believed without proof.
 
     :param anchors: usable as authorities (:func:`authority_fault` is empty); the others' fault would stop each path anyway.
-    :param unmarked: an anchor may be CA:TRUE without keyUsage.
+    :param unmarked: CAs may be CA:TRUE without keyUsage.
     """
 
     __slots__ = ("_by_name", "_ders", "_slack", "_unmarked")
@@ -192,7 +192,7 @@ class _Search:
             if issuer.weak_signature:
                 self._note(f"intermediate is too weak: {issuer.weak_signature}", 2)
                 continue
-            if self._issues(issuer, path, False):
+            if self._issues(issuer, path, self._unmarked):
                 found = self._climb((*path, issuer))
                 if found is not None:
                     return found

@@ -156,9 +156,9 @@ def describe_reference(reference: str) -> str:
     """Write a reference for a message, never its content.
 
     :param reference: any.
-    :returns: the path or id, cut; ``inline PEM`` for inline text.
+    :returns: the path or id, its middle left out when it is long (the name of a file stands at the end); ``inline PEM`` for inline text.
     """
     if _INLINE in reference:
         return "inline PEM"
     text = reference if reference.isprintable() else repr(reference)
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:12]}…{text[13 - _MAX_SHOWN :]}"

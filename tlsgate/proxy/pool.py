@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
@@ -20,6 +21,7 @@ from zope.interface import implementer
 
 from tlsgate.errors import UpstreamError
 from tlsgate.proxy.connection import UpstreamConnection
+from tlsgate.proxy.tunnel import Tunnel, Via
 from tlsgate.tls.transport import connect_prompt
 from tlsgate.tls.upstream import TlsClient
 
@@ -37,15 +39,17 @@ class Destination:
     """Where a connection goes and as whom.
 
     :param tls: ``tls.upstream.UpstreamTls`` or None for plain TCP.
+    :param via: the forward proxy on the way, None to go straight there.
     """
 
-    __slots__ = ("host", "key", "port", "tls")
+    __slots__ = ("host", "key", "port", "tls", "via")
 
-    def __init__(self, host: str, port: int, tls: Any = None) -> None:
+    def __init__(self, host: str, port: int, tls: Any = None, via: Via | None = None) -> None:
         self.host = host
         self.port = port
         self.tls = tls
-        self.key: Hashable = _Key((host, port, tls.identity if tls is not None else None))
+        self.via = via
+        self.key: Hashable = _Key((host, port, tls.identity if tls is not None else None, via.key if via is not None else None))
         """All that makes two connections not interchangeable."""
 
 
@@ -204,23 +208,20 @@ class _Plain:
 
 
 async def open_transport(reactor: Any, destination: Destination, application: Any, timeout_s: float) -> None:
-    """Connect ``application`` to a destination, through TLS where it says so; returns when it is connected.
+    """Connect ``application`` to a destination, through proxy and TLS where it says so; returns when it is connected.
 
-    :param timeout_s: for look-up, TCP and TLS together; split evenly over the addresses of the name.
-    :raises UpstreamError: with Tyk's flags: DNS, UCF (refused), UCT (too slow), TLE (TLS).
+    :param timeout_s: for look-up, TCP, proxy and TLS together; split evenly over the addresses of the name.
+    :raises UpstreamError: with Tyk's flags: DNS, UCF (refused), NRH (no route), UCT (too slow), TL? (TLS).
     """
-    addresses = await resolve(reactor, destination.host, timeout_s)
+    via = destination.via
+    host, port = (destination.host, destination.port) if via is None else (via.host, via.port)
+    addresses = await resolve(reactor, host, timeout_s)
     share = timeout_s / len(addresses)
     last: UpstreamError | None = None
     for address in addresses:
         done: Deferred[None] = Deferred()
-        protocol: Any
-        if destination.tls is not None:
-            protocol = TlsClient(destination.tls, application, done)
-        else:
-            protocol = _Plain(application, done)
-        opener = _Opener(protocol, done)
-        connector = connect_prompt(reactor, address, destination.port, opener, timeout_s=share)
+        opener = _Opener(_build_protocol(destination, application, done), done)
+        connector = connect_prompt(reactor, address, port, opener, timeout_s=share)
         timer = reactor.callLater(share, _expire, done)
         try:
             await done
@@ -228,12 +229,8 @@ async def open_transport(reactor: Any, destination: Destination, application: An
         except UpstreamError as problem:
             last = problem
             connector.disconnect()
-        except (error.TimeoutError, error.UserError) as problem:
-            last = UpstreamError("upstream.timeout", "UCT", f"connect to {address}:{destination.port}: {problem}")
         except error.ConnectError as problem:
-            last = UpstreamError("upstream.failed", "UCF", f"connect to {address}:{destination.port}: {problem}")
-        except OSError as problem:
-            last = UpstreamError("upstream.failed", "UCF", f"connect to {address}:{destination.port}: {problem}")
+            last = _describe(f"connect to {'proxy ' if via is not None else ''}{address} port {port}: {problem}", problem)
         except BaseException:
             # Cancelled: nobody waits any more.
             connector.disconnect()
@@ -243,6 +240,48 @@ async def open_transport(reactor: Any, destination: Destination, application: An
                 timer.cancel()
     assert last is not None
     raise last
+
+
+def _build_protocol(destination: Destination, application: Any, done: Deferred[None]) -> Any:
+    """Return what runs over the TCP connection: from the outside in TLS to the proxy, CONNECT, TLS to the upstream."""
+    tls, via = destination.tls, destination.via
+    if via is None:
+        return TlsClient(tls, application, done) if tls is not None else _Plain(application, done)
+    inside = application
+    if via.tunnelled:
+        opened: Callable[[], Any] = partial(done.callback, None)
+        if tls is not None:
+            inside, opened = TlsClient(tls, application, done), _nothing
+        inside = Tunnel(via.build_request(destination.host, destination.port), inside, opened, done)
+    elif via.tls is None:
+        return _Plain(application, done)
+    if via.tls is None:
+        return inside
+    return TlsClient(via.tls, inside, _first_step(done) if via.tunnelled else done)
+
+
+def _first_step(done: Deferred[None]) -> Deferred[None]:
+    """Return a Deferred whose failure is that of ``done``, and whose success says nothing yet."""
+    step: Deferred[None] = Deferred()
+
+    def failed(failure: Failure) -> None:
+        if not done.called:
+            done.errback(failure)
+
+    step.addErrback(failed)
+    return step
+
+
+def _nothing() -> None:
+    """TLS inside the tunnel tells when the connection may be used."""
+
+
+def _describe(text: str, problem: error.ConnectError) -> UpstreamError:
+    if isinstance(problem, error.UserError | error.TCPTimedOutError):
+        return UpstreamError("upstream.timeout", "UCT", text)
+    if problem.osError in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return UpstreamError("upstream.failed", "NRH", text)
+    return UpstreamError("upstream.failed", "UCF", text)
 
 
 def _expire(done: Deferred[None]) -> None:
@@ -267,12 +306,10 @@ async def resolve(reactor: Any, host: str, timeout_s: float) -> list[str]:
     looked_up.addTimeout(timeout_s, reactor)
     try:
         found = await looked_up
-    except (OSError, UnicodeError, error.TimeoutError) as problem:
+    except (OSError, UnicodeError) as problem:
         raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r}: {problem}") from problem
-    except Exception as problem:
-        if type(problem).__name__ == "TimeoutError":
-            raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r} took too long") from problem
-        raise
+    except DeferredTimeout as problem:
+        raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r} took too long") from problem
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not addresses:
         raise UpstreamError("upstream.lookup", "DNS", f"{host!r} has no address")

@@ -106,6 +106,7 @@ class TlsServer(TlsStream):
         """Start the handshake deadline."""
         if not self._edge.start_handshake(self):
             self._failed = True
+            self._reader = None
             self.transport.abortConnection()
             return
         self._counted = True
@@ -123,6 +124,8 @@ class TlsServer(TlsStream):
             if self._failed:
                 self._discard(len(data))
                 return
+            if not self._open and self._ssl is not None:
+                self._ssl.get_app_data().received += len(data)
             super().dataReceived(data)
             return
         try:

@@ -60,10 +60,12 @@ class TlsStream:
         "_lost",
         "_more_plain",
         "_open",
+        "_outstanding",
         "_peer_closed",
         "_read_paused",
         "_shut",
         "_ssl",
+        "_unsent",
         "application",
         "connected",
         "transport",
@@ -81,6 +83,8 @@ class TlsStream:
         self._peer_closed = False
         self._shut = False
         self._lost = False
+        self._unsent = False
+        self._outstanding = 0
 
     # Twisted's side: we are the protocol of a TCP transport.
 
@@ -101,13 +105,16 @@ class TlsStream:
         self._corked = True
         try:
             ssl.bio_write(data)
+            records = self._count_records(data)
             if self._open:
-                self._pump()
+                self._pump(one_record=records == 1)
             else:
+                self._unsent = True
                 self._handshake()
         finally:
             self._corked = False
-            if not self._lost:
+            if self._unsent and not self._lost:
+                self._unsent = False
                 self._flush()
 
     def readConnectionLost(self) -> None:
@@ -148,7 +155,9 @@ class TlsStream:
         except SSL.Error as exception:
             self._fail(exception)
             return
-        if not self._corked:
+        if self._corked:
+            self._unsent = True
+        else:
             self._flush(len(data))
 
     def writeSequence(self, pieces: list[bytes]) -> None:
@@ -239,10 +248,35 @@ class TlsStream:
         application = self.build_application()
         self.application = application
         application.makeConnection(self)
+        self.application_connected()
         self._pump()
 
-    def _pump(self) -> None:
-        """Decrypt and deliver until OpenSSL wants more or the application pauses."""
+    def _count_records(self, data: bytes) -> int:
+        """Return how many TLS records ``data`` is, 0 when it is not exactly some whole records.
+
+        Asking OpenSSL for more than there is costs an exception (2 us); one whole record is what a usual request comes as.
+        """
+        position = self._outstanding
+        size = len(data)
+        count = 0
+        whole = not position
+        if position < 0:
+            return 0
+        while position + 5 <= size:
+            position += 5 + (data[position + 3] << 8) + data[position + 4]
+            count += 1
+        if position < size:
+            # A header is split over two reads: give up counting on this connection.
+            self._outstanding = -1
+            return 0
+        self._outstanding = position - size
+        return count if whole and position == size else 0
+
+    def _pump(self, *, one_record: bool = False) -> None:
+        """Decrypt and deliver until OpenSSL wants more or the application pauses.
+
+        :param one_record: exactly one record has arrived, and nothing was left of earlier ones.
+        """
         while not self._lost:
             ssl = self._ssl
             application = self.application
@@ -251,6 +285,8 @@ class TlsStream:
             if self._read_paused:
                 self._more_plain = True
                 return
+            if self._more_plain:
+                one_record = False
             pieces: list[bytes] = []
             size = 0
             ended = drained = False
@@ -260,8 +296,13 @@ class TlsStream:
                     piece = ssl.recv(_RECORD_BYTES)
                     pieces.append(piece)
                     size += len(piece)
+                    if one_record and not ssl.pending():
+                        drained = True
+                        break
             except SSL.WantReadError:
                 drained = True
+                # Records without data may have made OpenSSL answer (alerts, key updates).
+                self._unsent = True
             except SSL.ZeroReturnError:
                 ended = True
             except SSL.Error as exception:
@@ -336,3 +377,6 @@ class TlsStream:
     def build_application(self) -> Application:
         """Return the application protocol."""
         raise NotImplementedError
+
+    def application_connected(self) -> None:
+        """The application has its transport."""

@@ -63,8 +63,8 @@ class TlsClient(TlsStream):
         """Return the waiting application."""
         return self._built
 
-    def _pump(self) -> None:
-        super()._pump()
+    def application_connected(self) -> None:
+        """Tell the one who waits that the upstream is who it should be."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
             waiting.callback(None)

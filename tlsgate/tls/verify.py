@@ -15,6 +15,10 @@ Order of OpenSSL's calls, measured with OpenSSL 4.0 and the same for TLS 1.2 and
 6. no error at depth 0.
 
 The alert is the one OpenSSL keeps for the error of the call that is refused, so a refusal waits for the call with the fitting error.
+
+Of several sent certificates with one name OpenSSL shows the one that it looks up first, and no other. So where its path leads nowhere and
+the client has sent more than this path, the callback lets the handshake go on, and whoever finishes it judges with everything that was
+sent (``HandshakeState.undecided``); if that refuses too, the client gets no alert.
 """
 
 from __future__ import annotations
@@ -78,7 +82,7 @@ class ClientList(Protocol):
 class HandshakeState:
     """What one server handshake learned about the client; the application data of its ``SSL.Connection`` until the handshake is over."""
 
-    __slots__ = ("called", "identity", "path", "refusal", "top", "verdict", "waits_for")
+    __slots__ = ("called", "identity", "path", "received", "refusal", "top", "undecided", "verdict", "waits_for")
 
     def __init__(self) -> None:
         self.called = False
@@ -88,7 +92,11 @@ class HandshakeState:
         self.identity: PeerIdentity | None = None
         """The leaf with the path that OpenSSL built from what was sent (not everything that was sent)."""
         self.verdict: Verdict | None = None
-        """The allow list's verdict under a REQUIRE policy, None before it."""
+        """The allow list's verdict under a REQUIRE policy, None before it and where it is still open."""
+        self.received = 0
+        """Bytes that the client has sent after its ClientHello."""
+        self.undecided = False
+        """OpenSSL's path leads nowhere, but the client sent more: the verdict needs everything that was sent."""
         self.refusal = ""
         """Why the callback refused, for the log: fingerprint, subject and rule."""
         self.waits_for: frozenset[int] = _UNKNOWN_CA
@@ -145,6 +153,8 @@ class RequireVerifier:
     def _answer(self, state: HandshakeState, certificate: crypto.X509, error: int, depth: int) -> bool:
         verdict = state.verdict
         if verdict is None:
+            if state.undecided:
+                return True
             if error == _KEY_TOO_SMALL and depth == 0:
                 return self._refuse(state, certificate, "key is below security level 2")
             state.path[depth] = certificate
@@ -160,6 +170,8 @@ class RequireVerifier:
                     return self._refuse(state, certificate, "not for client authentication", unless_for_clients=True)
                 return True
             verdict = self._judge(state, error)
+            if state.undecided:
+                return True
         if verdict.refusal is None:
             return True
         # No error at depth 0 is the last call: the one that would send the fitting alert never came.
@@ -167,6 +179,7 @@ class RequireVerifier:
 
     def _judge(self, state: HandshakeState, error: int) -> Verdict:
         path = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, state.path[depth]) for depth in range(state.top + 1))
+        leaf = state.path[0]
         state.path.clear()
         now = self._clock.now()
         identity = self._identify(path[0], path[1:])
@@ -176,6 +189,9 @@ class RequireVerifier:
         if verdict.refusal is not None:
             state.refusal = f"client certificate {identity.fingerprint} ({identity.subject}): {verdict.rule}"
             state.waits_for = self._find_alert(identity, now, usage_follows=state.top == 0 or error == _WRONG_PURPOSE)
+            if state.waits_for is _UNKNOWN_CA and _sent_more(state.received, path, leaf):
+                state.undecided = True
+                state.verdict = None
         return verdict
 
     def _find_alert(self, identity: PeerIdentity, now: float, *, usage_follows: bool) -> frozenset[int]:
@@ -198,6 +214,18 @@ class RequireVerifier:
         state.identity = identity
         state.refusal = f"client certificate {identity.fingerprint} ({identity.subject}): {rule}"
         return False
+
+
+def _sent_more(received: int, path: tuple[bytes, ...], leaf: crypto.X509) -> bool:
+    """Tell whether a client's flight is too large for a path and what goes with it: then further certificates are in it.
+
+    Wrong answers are harmless: a client of an unknown CA gets no alert, or an odd chain is not looked through.
+    """
+    key = leaf.get_pubkey()
+    octets = (key.bits() + 7) // 8
+    signature = octets if key.type() == crypto.TYPE_RSA else 2 * octets + 9
+    # Message heads, key exchange, Finished, change of cipher and records of either version, at most.
+    return received > sum(len(der) + 5 for der in path) + signature + 240
 
 
 def watch_path(context: SSL.Context) -> None:

@@ -99,7 +99,12 @@ def test_fields_are_read() -> None:
     assert (config.proxy.default_timeout_s, config.proxy.max_idle_connections, config.proxy.close_connections) == (2.5, 9, True)
     assert config.enable_custom_domains and config.close_connections and config.hide_generator_header and config.ignore_endpoint_case
     assert config.ports_whitelist == (("tcp", PortWhitelist(ranges=(PortRange(first=1, last=5),), ports=(9,))),)
-    assert (config.graceful_shutdown_timeout_s, config.pid_file, config.secrets, config.kv_base_path) == (3.0, "/run/x.pid", {"k": "v"}, "/run")
+    assert (config.graceful_shutdown_timeout_s, config.pid_file, config.secrets, config.kv_base_path) == (
+        3.0,
+        "/run/x.pid",
+        {"k": "v"},
+        "/run",
+    )
     assert config.control.health_endpoint == "live"
     assert config.override_messages == (("auth.key_not_found", 400, ""),) and config.error_overrides[0].body == "x"
 
@@ -146,7 +151,10 @@ def test_own_settings_are_read() -> None:
         ({"http_server_options": {"ssl_ciphers": ["TLS_AES_128_GCM_SHA256", "nothing"]}}, "http_server_options.ssl_ciphers[1]"),
         ({"proxy_ssl_ciphers": ["nothing"]}, "proxy_ssl_ciphers[0]"),
         ({"http_server_options": {"certificates": [{"cert_file": "c"}]}}, "http_server_options.certificates[0]"),
-        ({"http_server_options": {"certificates": [{"domain_name": "a b", "cert_file": "c", "key_file": "k"}]}}, "http_server_options.certificates[0].domain_name"),
+        (
+            {"http_server_options": {"certificates": [{"domain_name": "a b", "cert_file": "c", "key_file": "k"}]}},
+            "http_server_options.certificates[0].domain_name",
+        ),
         ({"http_server_options": {"read_timeout": -1}}, "http_server_options.read_timeout"),
         ({"http_server_options": {"xff_depth": -1}}, "http_server_options.xff_depth"),
         ({"proxy_default_timeout": -0.5}, "proxy_default_timeout"),

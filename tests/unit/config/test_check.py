@@ -11,6 +11,8 @@ import pytest
 from tests.support.certs import NOW, make_authority, make_self_signed
 from tests.support.definitions import SECRET, classic, oas
 from tlsgate.config.check import check
+from tlsgate.errors import PkiError
+from tlsgate.pki.references import ReferenceResolver
 
 CA = make_authority("Root")
 OTHER = make_authority("Other")
@@ -114,12 +116,20 @@ def test_server_certificates_need_a_key_of_their_own(folder: Folder) -> None:
 
 
 def _reason(path: str) -> str:
-    from tlsgate.errors import PkiError
-    from tlsgate.pki.references import ReferenceResolver
-
     with pytest.raises(PkiError) as caught:
         ReferenceResolver().resolve(path)
     return str(caught.value)
+
+
+def test_a_key_that_cannot_be_compared_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate with a key of a kind that nobody can read."""
+
+    def raise_error(*_: object) -> bool:
+        raise PkiError("public key of the certificate cannot be read")
+
+    monkeypatch.setattr("tlsgate.config.check.key_matches", raise_error)
+    problems = folder.check(http_server_options={"ssl_certificates": [folder.file("s.pem", SERVER.full_pem)]})
+    assert problems == ["error: http_server_options.ssl_certificates[0]: public key of the certificate cannot be read"]
 
 
 def test_pairs_of_files_are_joined(folder: Folder) -> None:
@@ -174,7 +184,9 @@ def test_allow_lists_are_looked_at(folder: Folder) -> None:
 
 def test_lists_of_apis_without_mtls_are_not_read(folder: Folder) -> None:
     """They are without effect, and said to be."""
-    assert folder.check(classic(client_certificates=["/none.pem"])) == ["warning: client_certificates: without effect: use_mutual_tls_auth is off"]
+    assert folder.check(classic(client_certificates=["/none.pem"])) == [
+        "warning: client_certificates: without effect: use_mutual_tls_auth is off"
+    ]
 
 
 def test_inactive_apis_are_not_looked_at(folder: Folder) -> None:

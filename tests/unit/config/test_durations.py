@@ -35,7 +35,9 @@ def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "-", "+", "4", "s", "4 s", " 4s", "4s ", "4d", "4S", "1e3s", "4s-2s", "--4s", "2562048h", "9" * 19 + "s", "0x1s", "4s4"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "+", "4", "s", "4 s", " 4s", "4s ", "4d", "4S", "1e3s", "4s-2s", "--4s", "2562048h", "9" * 19 + "s", "0x1s", "4s4"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     """No unit, no guess; longer than about 292 years is none either."""
     with pytest.raises(ValueError, match="not a duration"):

@@ -185,4 +185,6 @@ def test_the_file_can_be_left_out(value: str, omits: bool) -> None:
 
 def test_origins_name_the_variable() -> None:
     """A value that is well-formed but out of range is found later, with the other fields."""
-    assert origins_of({"TYK_GW_STORAGE_TYPE": "x", "TYK_GW_NOTHING": "1", "PATH": "/"}) == {"storage.type": "storage.type (from TYK_GW_STORAGE_TYPE)"}
+    assert origins_of({"TYK_GW_STORAGE_TYPE": "x", "TYK_GW_NOTHING": "1", "PATH": "/"}) == {
+        "storage.type": "storage.type (from TYK_GW_STORAGE_TYPE)"
+    }

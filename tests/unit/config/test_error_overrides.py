@@ -32,7 +32,10 @@ def test_rules_become_records_exact_statuses_first() -> None:
         {
             "5XX": [{"response": {"body": "down"}}],
             "401": [
-                {"match": {"flag": "AMF", "message_pattern": "^Auth"}, "response": {"status_code": 403, "message": "no", "headers": {"X-A": "1"}}},
+                {
+                    "match": {"flag": "AMF", "message_pattern": "^Auth"},
+                    "response": {"status_code": 403, "message": "no", "headers": {"X-A": "1"}},
+                },
                 {"match": {"body_field": "error.code", "body_value": "7"}, "response": {"template": "mine"}},
             ],
         }

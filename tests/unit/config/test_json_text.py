@@ -27,7 +27,9 @@ def test_a_member_given_twice_is_refused(text: str) -> None:
         parse_json(text)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("NaN", "no number"), ("[Infinity]", "no number"), ("-Infinity", "no number"), ("1e999", "too large")])
+@pytest.mark.parametrize(
+    ("text", "reason"), [("NaN", "no number"), ("[Infinity]", "no number"), ("-Infinity", "no number"), ("1e999", "too large")]
+)
 def test_numbers_that_are_none_are_refused(text: str, reason: str) -> None:
     """RFC 8259 section 6."""
     with pytest.raises(UnusableText, match=reason):

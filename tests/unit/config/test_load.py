@@ -91,8 +91,8 @@ def test_references_that_lead_nowhere_are_errors() -> None:
     """An unresolved secret would be a well-known one: its own text."""
     loaded = parse_config({"secret": "env://NOBODY", "storage": {"password": "vault://x"}}, "f", {})
     assert [str(problem) for problem in loaded.problems if problem.severity == "error"] == [
-        "error: f: secret: the reference cannot be resolved: the environment variable is not set, or empty (value: \"env://NOBODY\")",
-        "error: f: storage.password: the reference cannot be resolved: this store is not supported (value: \"vault://x\")",
+        'error: f: secret: the reference cannot be resolved: the environment variable is not set, or empty (value: "env://NOBODY")',
+        'error: f: storage.password: the reference cannot be resolved: this store is not supported (value: "vault://x")',
     ]
 
 

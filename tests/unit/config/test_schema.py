@@ -128,7 +128,9 @@ def test_right_types_are_kept(schema: Schema, value: object) -> None:
 
 def test_wrong_items_are_named_with_their_place() -> None:
     """The rest of the list stays."""
-    made, problems = run({"a": ["x", 5, "y"], "b": {"k": 1, "l": "z"}, "c": [{"d": 1}, {"d": "x"}]}, a=TEXTS, b=TEXT_MAP, c=list_of({"d": TEXT}))
+    made, problems = run(
+        {"a": ["x", 5, "y"], "b": {"k": 1, "l": "z"}, "c": [{"d": 1}, {"d": "x"}]}, a=TEXTS, b=TEXT_MAP, c=list_of({"d": TEXT})
+    )
     assert made == {"a": ["x", "y"], "b": {"l": "z"}, "c": [{}, {"d": "x"}]}
     assert [problem.split(": ")[2] for problem in problems] == ["a[1]", "b.k", "c[0].d"]
 
@@ -148,7 +150,9 @@ def test_unknown_members_of_our_own_are_errors() -> None:
     """Decisions 4.1."""
     problems = Problems("f")
     check_object({"tlsgate": {"developmnt": True}}, object_of({"tlsgate": object_of({"development": FLAG}, strict=True)}), problems, "")
-    assert [str(problem) for problem in problems.all()] == ["error: f: tlsgate.developmnt: there is no such setting; did you mean development?"]
+    assert [str(problem) for problem in problems.all()] == [
+        "error: f: tlsgate.developmnt: there is no such setting; did you mean development?"
+    ]
 
 
 def test_open_objects_mention_nothing() -> None:

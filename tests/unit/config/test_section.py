@@ -39,7 +39,12 @@ def test_absent_members_have_zero_values() -> None:
     """Of their type, or the default that is asked for."""
     section = read()
     assert (section.text("text"), section.flag("flag"), section.integer("count"), section.number("number")) == ("", False, 0, 0.0)
-    assert (section.text("text", "x"), section.flag("flag", True), section.integer("count", 7), section.number("number", 1.5)) == ("x", True, 7, 1.5)
+    assert (section.text("text", "x"), section.flag("flag", True), section.integer("count", 7), section.number("number", 1.5)) == (
+        "x",
+        True,
+        7,
+        1.5,
+    )
     assert (section.texts("texts"), section.pairs("pairs"), section.free("free")) == ((), (), {})
     assert section.section("sub").text("name") == ""
     assert section.sections("many") == [] and list(section.named("named")) == []
@@ -49,7 +54,15 @@ def test_absent_members_have_zero_values() -> None:
 def test_members_are_read() -> None:
     """In the order of the file."""
     section = read(
-        text="x", flag=True, count=3, number=2, texts=["a", "b"], pairs={"k": "v"}, free={"a": 1}, many=[{"name": "m"}], named={"n": {"name": "o"}}
+        text="x",
+        flag=True,
+        count=3,
+        number=2,
+        texts=["a", "b"],
+        pairs={"k": "v"},
+        free={"a": 1},
+        many=[{"name": "m"}],
+        named={"n": {"name": "o"}},
     )
     assert (section.text("text"), section.flag("flag"), section.integer("count"), section.number("number")) == ("x", True, 3, 2.0)
     assert (section.texts("texts"), section.pairs("pairs"), section.free("free")) == (("a", "b"), (("k", "v"),), {"a": 1})

@@ -58,7 +58,8 @@ def test_bad_json_is_named(data: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"secret: [hunter2", b"secret: 'hunter2\nx: 1", b"a: b: hunter2", b"\thunter2: x", b"%hunter2", b"a: @hunter2", b"secret: \0hunter2"]
+    "data",
+    [b"secret: [hunter2", b"secret: 'hunter2\nx: 1", b"a: b: hunter2", b"\thunter2: x", b"%hunter2", b"a: @hunter2", b"secret: \0hunter2"],
 )
 def test_bad_yaml_is_named_without_quoting_it(data: bytes) -> None:
     """The parser's own message may repeat what it read."""
@@ -89,7 +90,7 @@ def test_a_pipe_among_definitions_is_refused_and_stops_nobody(tmp_path: Path) ->
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     """Named like a definition."""
-    with pytest.raises(ConfigError, match="cannot be read|not a regular file"):
+    with pytest.raises(ConfigError, match=r"cannot be read|not a regular file"):
         load_tree(str(tmp_path), regular=True)
 
 

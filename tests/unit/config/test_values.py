@@ -59,7 +59,9 @@ def test_addresses_and_networks(text: str, network: str) -> None:
     assert parsed == network or parsed == "::ffff:10.0.0.1"
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.0/33", "fe80::1%eth0", "host", "10.0.0.1/x", "10.0.0.1-10.0.0.9", "/8"])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.0/33", "fe80::1%eth0", "host", "10.0.0.1/x", "10.0.0.1-10.0.0.9", "/8"]
+)
 def test_anything_else_is_no_network(text: str) -> None:
     """Also octal-looking octets and zone ids."""
     with pytest.raises(ValueError, match=r".*"):
@@ -83,7 +85,10 @@ def test_expiry_is_utc(text: str, moment: float | None, monkeypatch: pytest.Monk
     assert parse_expiry(text) == moment
 
 
-@pytest.mark.parametrize("text", ["never", "2000-01-01", "2000-01-01 00:00:00", "2000-1-1 00:00", "2000-13-01 00:00", "2000-02-30 00:00", "0000-01-01 00:00", " "])
+@pytest.mark.parametrize(
+    "text",
+    ["never", "2000-01-01", "2000-01-01 00:00:00", "2000-1-1 00:00", "2000-13-01 00:00", "2000-02-30 00:00", "0000-01-01 00:00", " "],
+)
 def test_anything_else_is_no_date(text: str) -> None:
     """What is no date counts as expired, so that somebody has to be told."""
     with pytest.raises(ValueError, match=r".*"):

@@ -122,7 +122,9 @@ def test_unknown_protocols_are_refused() -> None:
 
 def test_plain_http2_is_said_to_be_missing() -> None:
     """It is served as HTTP/1.1."""
-    assert warned(classic(protocol="h2c", listen_port=9000), FREE) == {"protocol": "HTTP/2 is not offered to clients yet, they get HTTP/1.1"}
+    assert warned(classic(protocol="h2c", listen_port=9000), FREE) == {
+        "protocol": "HTTP/2 is not offered to clients yet, they get HTTP/1.1"
+    }
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "tls"])
@@ -185,7 +187,10 @@ def test_ports_have_bounds(port: int) -> None:
 def test_the_proxy_protocol_needs_a_port_of_its_own() -> None:
     """Main listeners serve others as well."""
     assert list(warned(classic(enable_proxy_protocol=True))) == ["enable_proxy_protocol"]
-    assert accepted(classic(enable_proxy_protocol=True, listen_port=9000), FREE).enable_proxy_protocol
+    own_port = classic(enable_proxy_protocol=True, listen_port=9000)
+    assert accepted(own_port, FREE).enable_proxy_protocol
+    assert "any client address" in warned(own_port, FREE)["enable_proxy_protocol"]
+    assert warned(own_port, make_context(disable_ports_whitelist=True, tlsgate={"trusted_proxies": ["10.0.0.0/8"]})) == {}
 
 
 def test_domains_count_only_when_they_are_switched_on() -> None:
@@ -306,9 +311,9 @@ def test_response_processors() -> None:
 def test_own_settings() -> None:
     """x-tlsgate: the API's own word, else the gateway's."""
     assert accepted(classic()).require_client_usage
-    setting = {"client_certificates": {"require_client_usage": False}}
+    setting = {"client_certificates": {"require_client_usage": False, "trust_unmarked_ca": False}}
     api = accepted(classic(**{"x-tlsgate": setting}))
-    assert not api.require_client_usage and api.settings == setting
+    assert not api.require_client_usage and not api.trust_unmarked_ca and api.settings == setting
     context = make_context(tlsgate=setting)
     assert not accepted(classic(), context).require_client_usage
     assert accepted(classic(**{"x-tlsgate": {"client_certificates": {"require_client_usage": True}}}), context).require_client_usage
@@ -421,7 +426,11 @@ def shapes(schema: Any) -> st.SearchStrategy[Any]:
         inner = st.fixed_dictionaries({}, optional={name: shapes(member) for name, member in members.items()})
     elif hasattr(schema, "item"):
         item = shapes(schema.item)
-        inner = st.lists(item, max_size=2) if type(schema).__name__ == "ListOf" else st.dictionaries(st.sampled_from(["", "Default", "GET", "/a", "a.test"]), item, max_size=2)
+        inner = (
+            st.lists(item, max_size=2)
+            if type(schema).__name__ == "ListOf"
+            else st.dictionaries(st.sampled_from(["", "Default", "GET", "/a", "a.test"]), item, max_size=2)
+        )
     else:
         inner = {"TEXT": st.sampled_from(["", "GET", "/a", "/{x}", "(", "http://a.test", "1s", "-1", "a b"]), "FLAG": st.booleans()}.get(
             schema.kind.name, st.integers(-1, 70000)
@@ -433,7 +442,14 @@ def shapes(schema: Any) -> st.SearchStrategy[Any]:
 @given(st.data())
 def test_any_tree_gives_an_api_or_errors(data: st.DataObject) -> None:
     """Never an exception, never an API that an error stands against, never a change of the tree."""
-    parts = data.draw(st.fixed_dictionaries({}, optional={name: shapes(CLASSIC.members[name]) for name in data.draw(st.lists(st.sampled_from(sorted(CLASSIC.members)), max_size=6))}))
+    parts = data.draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                name: shapes(CLASSIC.members[name]) for name in data.draw(st.lists(st.sampled_from(sorted(CLASSIC.members)), max_size=6))
+            },
+        )
+    )
     tree = {**classic(), **parts, **data.draw(st.dictionaries(NAMES, JSON, max_size=2))}
     before = copy.deepcopy(tree)
     api, problems = parse_classic(tree, "f", FREE)

@@ -37,6 +37,13 @@ def test_entries_of_lists_have_origins_of_their_own() -> None:
     assert made.origins == {"a.list[0]": "one", "a.list[1]": "two"}
 
 
+def test_objects_can_be_given_a_place() -> None:
+    """Problems may concern the whole of them."""
+    made = Mapping()
+    made.place("a", "x")
+    assert made.tree == {} and made.origins == {"a": "x"}
+
+
 def test_a_member_can_be_dropped_again() -> None:
     """At the top only."""
     made = Mapping()

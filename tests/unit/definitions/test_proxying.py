@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.definitions import accepted, classic, make_context, refused, warned
+from tests.support.definitions import accepted, classic, make_context, parse, refused, warned
 from tlsgate.model.api import ProxySettings, TransportSettings
 
 
@@ -39,7 +39,9 @@ def test_a_bad_target_refuses_the_api(url: str | None) -> None:
     assert list(refused(classic(proxy={"target_url": url}))) == ["proxy.target_url"]
 
 
-@pytest.mark.parametrize(("url", "words"), [("tyk://self/", "calls of other APIs"), ("TYK://self/", "calls of other APIs"), ("h2c://up.test", "HTTP/2")])
+@pytest.mark.parametrize(
+    ("url", "words"), [("tyk://self/", "calls of other APIs"), ("TYK://self/", "calls of other APIs"), ("h2c://up.test", "HTTP/2")]
+)
 def test_targets_that_are_not_active_yet_are_refused_by_name(url: str, words: str) -> None:
     """They would go to another place than was meant."""
     assert words in refused(classic(proxy={"target_url": url}))["proxy.target_url"]
@@ -93,8 +95,6 @@ def test_user_information_is_not_shown() -> None:
     """It is not used either, which is said."""
     tree = classic(proxy={"target_url": "http://user:hunter2@up.test/"})
     assert warned(tree) == {"proxy.target_url": "user name and password in the address are not used"}
-    from tests.support.definitions import parse
-
     assert "hunter2" not in str(parse(tree)[1])
 
 
@@ -110,7 +110,10 @@ def test_transport_is_read() -> None:
         }
     ).transport
     assert made == TransportSettings(
-        ciphers=("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",), min_version=772, force_common_name_check=True, proxy_url="http://proxy.test:3128"
+        ciphers=("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",),
+        min_version=772,
+        force_common_name_check=True,
+        proxy_url="http://proxy.test:3128",
     )
 
 
@@ -140,7 +143,10 @@ def test_old_versions_are_raised() -> None:
 
 def test_unverified_upstreams_are_said() -> None:
     """Loudly enough to be found."""
-    assert "not verified" in warned(classic(proxy={"transport": {"ssl_insecure_skip_verify": True}}))["proxy.transport.ssl_insecure_skip_verify"]
+    assert (
+        "not verified"
+        in warned(classic(proxy={"transport": {"ssl_insecure_skip_verify": True}}))["proxy.transport.ssl_insecure_skip_verify"]
+    )
 
 
 def test_trusted_authorities_come_from_the_api_or_the_gateway() -> None:

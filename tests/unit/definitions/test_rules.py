@@ -71,7 +71,9 @@ def test_no_clear_default_refuses_every_request(versions: object, refusal: str) 
     assert "every request is refused" in warned(tree)["version_data.versions"]
 
 
-@pytest.mark.parametrize(("text", "moment"), [("", None), ("-1", None), ("2000-01-01 00:00", 946684800.0), ("3000-01-02 15:04", 32503820640.0)])
+@pytest.mark.parametrize(
+    ("text", "moment"), [("", None), ("-1", None), ("2000-01-01 00:00", 946684800.0), ("3000-01-02 15:04", 32503820640.0)]
+)
 def test_expiry(text: str, moment: float | None) -> None:
     """Reference, section 2.3: UTC."""
     assert version(expires=text).expires == moment
@@ -87,7 +89,14 @@ def test_what_is_no_date_is_expired_and_said() -> None:
 def test_path_lists_are_read(kind: str) -> None:
     """Methods in capitals, without one all of them; disabled entries are gone."""
     made = lists(
-        **{kind: [{"path": "/a"}, {"path": "/b", "method": "get", "ignore_case": True}, {"path": "/c", "disabled": True}, {"path": "", "disabled": True}]}
+        **{
+            kind: [
+                {"path": "/a"},
+                {"path": "/b", "method": "get", "ignore_case": True},
+                {"path": "/c", "disabled": True},
+                {"path": "", "disabled": True},
+            ]
+        }
     )
     assert getattr(made, kind) == (PathRule(path="/a"), PathRule(path="/b", method="GET", ignore_case=True))
 
@@ -106,7 +115,9 @@ def test_the_form_that_is_not_in_use_is_said() -> None:
     assert accepted(tree).version.black_list == ()
     tree = classic(version={"paths": {"white_list": ["/a"]}})
     assert "without effect" in warned(tree)["version_data.versions.Default.paths.white_list"]
-    tree = classic(version={"use_extended_paths": False, "extended_paths": {"black_list": [{"path": "/a", "disabled": True}], "cache": ["/x"]}})
+    tree = classic(
+        version={"use_extended_paths": False, "extended_paths": {"black_list": [{"path": "/a", "disabled": True}], "cache": ["/x"]}}
+    )
     assert warned(tree) == {}
 
 
@@ -172,7 +183,10 @@ def test_internal_paths_and_mocks_are_read() -> None:
         ],
     )
     assert made.internal == (PathRule(path="/i", method="GET"),)
-    assert made.mocks == (MockRule(path="/m", method="GET", code=201, body="x", headers=(("X-A", "1"),), ignore_case=True), MockRule(path="/n"))
+    assert made.mocks == (
+        MockRule(path="/m", method="GET", code=201, body="x", headers=(("X-A", "1"),), ignore_case=True),
+        MockRule(path="/n"),
+    )
 
 
 def test_header_transforms_are_read() -> None:
@@ -184,13 +198,18 @@ def test_header_transforms_are_read() -> None:
         "global_response_headers_remove": ["X-D"],
         "extended_paths": {
             "transform_headers": [{"path": "/a", "method": "GET", "add_headers": {"X-E": "1"}, "delete_headers": ["X-F"]}, {"path": "/b"}],
-            "transform_response_headers": [{"path": "/c", "delete_headers": ["X-G"]}, {"path": "/d", "delete_headers": ["X"], "disabled": True}],
+            "transform_response_headers": [
+                {"path": "/c", "delete_headers": ["X-G"]},
+                {"path": "/d", "delete_headers": ["X"], "disabled": True},
+            ],
         },
     }
     made = version(**members)
     assert made.request_headers == HeaderOperations(remove=("X-B",), add=(("X-A", "$tyk_context.path"),))
     assert made.response_headers == HeaderOperations(remove=("X-D",), add=(("X-C", ""),))
-    assert made.request_header_rules == (HeaderRule(path="/a", method="GET", operations=HeaderOperations(remove=("X-F",), add=(("X-E", "1"),))),)
+    assert made.request_header_rules == (
+        HeaderRule(path="/a", method="GET", operations=HeaderOperations(remove=("X-F",), add=(("X-E", "1"),))),
+    )
     assert made.response_header_rules == (HeaderRule(path="/c", operations=HeaderOperations(remove=("X-G",))),)
     made = version(**{**members, "global_headers_disabled": True, "global_response_headers_disabled": True})
     assert not made.request_headers and not made.response_headers
@@ -206,7 +225,10 @@ def test_header_transforms_are_read() -> None:
         ({"global_headers": {"X-A": "\0"}}, "global_headers.X-A"),
         ({"global_headers_remove": ["X-A", "X:"]}, "global_headers_remove[1]"),
         ({"global_response_headers": {"X\n": "1"}}, "global_response_headers.X\n"),
-        ({"extended_paths": {"transform_headers": [{"path": "/a", "add_headers": {"X A": "1"}}]}}, "extended_paths.transform_headers[0].add_headers.X A"),
+        (
+            {"extended_paths": {"transform_headers": [{"path": "/a", "add_headers": {"X A": "1"}}]}},
+            "extended_paths.transform_headers[0].add_headers.X A",
+        ),
     ],
 )
 def test_headers_that_cannot_be_sent_refuse_the_api(members: dict[str, Any], path: str) -> None:
@@ -244,7 +266,9 @@ def test_sizes_are_read() -> None:
 )
 def test_time_limits_of_paths(entry: dict[str, Any], seconds: float) -> None:
     """Reference, section 11: ``duration`` beats ``timeout``, which is in seconds."""
-    assert lists(hard_timeouts=[{"path": "/a", "method": "GET", **entry}]).timeout_rules == (TimeoutRule(path="/a", method="GET", timeout_s=seconds),)
+    assert lists(hard_timeouts=[{"path": "/a", "method": "GET", **entry}]).timeout_rules == (
+        TimeoutRule(path="/a", method="GET", timeout_s=seconds),
+    )
 
 
 def test_time_limits_without_time_are_said() -> None:
@@ -260,7 +284,9 @@ def test_bad_durations_refuse_the_api(duration: str) -> None:
     assert refused(classic(version={"global_enforce_timeout": duration})) == {
         "version_data.versions.Default.global_enforce_timeout": "invalid global timeout value"
     }
-    assert refused(extended(hard_timeouts=[{"path": "/a", "duration": duration}])) == {f"{LISTS}.hard_timeouts[0].duration": "invalid timeout value"}
+    assert refused(extended(hard_timeouts=[{"path": "/a", "duration": duration}])) == {
+        f"{LISTS}.hard_timeouts[0].duration": "invalid timeout value"
+    }
 
 
 def test_global_time_limit() -> None:

@@ -49,7 +49,29 @@ def test_listen_paths_are_normalised(text: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "/a b/", "/a\u00a0b", "/a\n", "/a\0", "/a?b", "/a#b", "/{x", "/x}", "/{}", "/{:a}", "/{x:}", "/{x:(a)}", "/{x:[}", "/a%", "/a%2", "/a%zz", "/%00", "env://X", "/$kv{env:x}"],
+    [
+        "",
+        " ",
+        "/a b/",
+        "/a\u00a0b",
+        "/a\n",
+        "/a\0",
+        "/a?b",
+        "/a#b",
+        "/{x",
+        "/x}",
+        "/{}",
+        "/{:a}",
+        "/{x:}",
+        "/{x:(a)}",
+        "/{x:[}",
+        "/a%",
+        "/a%2",
+        "/a%zz",
+        "/%00",
+        "env://X",
+        "/$kv{env:x}",
+    ],
 )
 def test_bad_listen_paths_are_refused(text: str) -> None:
     """Empty, blank, query, braces, capture groups, references that were not resolved."""

@@ -196,16 +196,17 @@ def test_plain_self_signed_certificate_is_a_client_but_no_ca() -> None:
 
 
 def test_operator_may_declare_unmarked_cas() -> None:
-    """mTLS reference section 5: "or the operator says so"; for listed certificates only, never for sent ones."""
+    """mTLS reference section 5: a warning, or keyCertSign; RFC 5280 4.2.1.3: without keyUsage a CA may sign certificates."""
     own = make_self_signed("Old CA", ca=True, usages=None)
     listed = allow(own, trust_unmarked=True)
     assert len(listed.anchors) == 1
-    assert not listed.warnings
+    assert "whatever its key signed gets in" in listed.warnings[0]
     assert listed.names == (own.certificate.subject.public_bytes(),)
     assert judge(listed, own.issue("friend")).refusal is None
     assert judge(listed, own)[:2] == (None, "listed")
     between = own.subordinate("Between", usage=None)
-    assert judge(listed, between.issue("x"), [between]).refusal == "cert.not_allowed"
+    assert judge(listed, between.issue("x"), [between]).refusal is None
+    assert judge(allow(own.subordinate("Marked")), between.issue("x"), [between]).refusal == "cert.not_allowed"
     assert listed.key != allow(own).key
     assert not allow(CLIENT_CERTIFICATE, trust_unmarked=True).anchors
 

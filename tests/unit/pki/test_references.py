@@ -173,6 +173,7 @@ def test_descriptions_never_hold_content() -> None:
     assert describe_reference("a\nb") == "'a\\nb'"
     for length in (59, 60, 61):
         assert len(describe_reference("x" * length)) == min(length, 60)
+    assert describe_reference(f"/etc/{'x' * 80}/client.pem").endswith("/client.pem")
 
 
 def test_many_files_are_read_in_time(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.logger import LogLevel, globalLogPublisher
@@ -235,6 +236,45 @@ def test_same_name_cas_in_any_order(version: int, key_ids: bool) -> None:
     assert_refused(connect(allow(old), new.issue(key_ids=key_ids), version), "unknown_ca")
     assert_refused(connect(allow(old), new.issue(key_ids=key_ids), version, chain=[new]), "unknown_ca")
     assert_refused(connect(allow(old), new.issue(key_ids=key_ids), version, chain=[old]), "unknown_ca")
+
+
+@pytest.mark.parametrize("kind", ["p256", "rsa-2048"])
+def test_a_path_beside_the_one_that_openssl_tries_is_left_open(version: int, kind: str) -> None:
+    """Two certificates of one intermediate, the useless one first: no refusal before everything that was sent is judged."""
+    crossed = FOREIGN.subordinate("Intermediate", private_key=INTER.key)
+    leaf = INTER.issue("c", kind=kind)
+    trusted = allow(ROOT)
+    verifier = RequireVerifier(trusted, StepClock())
+    needed = sum(len(der) + 5 for der in (leaf.der, crossed.der)) + 240 + (256 if kind == "rsa-2048" else 73)
+
+    def connect_with(received: int, chain: list[Issued]) -> Dialogue:
+        def answer(connection: SSL.Connection, *call: Any) -> bool:
+            connection.get_app_data().received = received
+            return verifier(connection, *call)
+
+        return shake(server_context(answer), client_context(version, leaf, chain=[one.der for one in chain]))
+
+    assert connect_with(needed, [crossed, INTER]).alert == "unknown_ca"
+    dialogue = connect_with(needed + 1, [crossed, INTER])
+    assert not dialogue.refused
+    assert dialogue.state.undecided and dialogue.state.verdict is None
+    sent = [certificate.public_bytes(Encoding.DER) for certificate in dialogue.server.get_peer_cert_chain(as_cryptography=True)]
+    assert trusted.judge(build_identity(leaf.der, sent), real_now()).refusal is None
+    assert not connect_with(0, [INTER, crossed]).state.undecided
+
+
+def test_what_no_chain_can_mend_is_refused_at_once(version: int) -> None:
+    """Expired, not for clients: an alert says so, however much was sent."""
+    for leaf, alert in (
+        (INTER.issue("c", not_after=real_now() - DAY), "certificate_expired"),
+        (INTER.issue("c", usages=SERVER), "unsupported_certificate"),
+    ):
+
+        def answer(connection: SSL.Connection, *call: Any) -> bool:
+            connection.get_app_data().received = 1 << 20
+            return RequireVerifier(allow(FOREIGN), StepClock())(connection, *call)
+
+        assert shake(server_context(answer), client_context(version, leaf)).alert == alert
 
 
 @pytest.mark.parametrize("key_ids", [True, False])
