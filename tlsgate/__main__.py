@@ -141,9 +141,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tlsgate.config.check import check
+    from tlsgate.preflight import check_everything
 
-    problems = check(options.config, os.environ)
+    problems = check_everything(options.config, os.environ)
     _report(problems)
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors

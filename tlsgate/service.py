@@ -200,7 +200,8 @@ class GatewayService(service.Service):
         return config, list(loaded.problems)
 
     def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
-        loaded = load_definitions(config, os.environ)
+        serving = previous.definitions if previous is not None else ()
+        loaded = load_definitions(config, os.environ, serving)
         return build_generation(
             config,
             loaded.apis,

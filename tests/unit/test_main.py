@@ -95,7 +95,7 @@ def test_check_reports_all_problems(
     summary: str,
 ) -> None:
     """Warnings do not fail, unless asked to; each problem has file, path, value and remedy."""
-    stand_in(monkeypatch, "tlsgate.config.check", check=lambda config, environ: problems)
+    stand_in(monkeypatch, "tlsgate.preflight", check_everything=lambda config, environ: problems)
     assert main(["check", "--config", "gate.json", *arguments]) == status
     printed = capsys.readouterr()
     assert printed.out == summary

@@ -1,4 +1,4 @@
-"""Which requests belong to the control API; knows paths and secrets, not what the resources do.
+"""Which requests belong to the control API, and who may ask it; knows paths, secrets and certificates, not what the resources do.
 
 Until the REST API is built, ``/tyk/`` answers what Tyk answers without the secret, and 404 with it: never anything of an API.
 """
@@ -9,6 +9,9 @@ import hmac
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.control.health import HealthResource
+from tlsgate.control.respond import ControlRefusal
+from tlsgate.errors import Refusal
+from tlsgate.gates.certificate import judge_certificate
 from tlsgate.gateway.tree import RefusingResource
 
 if TYPE_CHECKING:
@@ -30,12 +33,16 @@ class ControlRoutes:
             b"/" + config.control.health_endpoint.strip("/").encode(): HealthResource(site, ready=False),
             b"/" + config.control.readiness_endpoint.strip("/").encode(): HealthResource(site, ready=True),
         }
-        self._forbidden = RefusingResource("control.forbidden", site)
+        self._forbidden = ControlRefusal(Refusal("control.forbidden"), site)
+        self._misdirected = ControlRefusal(Refusal("wire.misdirected", "connection made for another host"), site)
         self._not_found = RefusingResource("route.not_found", site)
         self._mutual = config.security.control_api_use_mutual_tls
 
     def find(self, port: int, request: GateRequest) -> Any:
-        """Return what answers, None for a request that is no control request on this port and host."""
+        """Return what answers, None for a request that is no control request on this port and host.
+
+        Source: decisions 1.4; mTLS reference, section 6.
+        """
         if port != self._port:
             return None
         path: bytes = request.canonical
@@ -43,13 +50,21 @@ class ControlRoutes:
         resource = self._exact.get(path)
         if resource is None and not is_tyk:
             return self._not_found if self._own_port else None
-        tls = request.connection.tls
-        server_name = tls.server_name if tls is not None else None
-        if not self._site.generation.policies.serves_control(port, request.host, server_name):
+        generation = self._site.generation
+        if not generation.policies.serves_control(port, request.host):
             return self._not_found if self._own_port else None
+        tls = request.connection.tls
+        if tls is not None and not generation.policies.serves_control(port, request.host, tls.server_name):
+            return self._misdirected
         if resource is not None:
             return resource
         given = request.index.get(b"x-tyk-authorization", b"")
         if not self._secret or not hmac.compare_digest(given, self._secret):
             return self._forbidden
+        if self._mutual:
+            # Again after the handshake: without a server name, and under the policy of another host, it demands less than this.
+            try:
+                judge_certificate(request.connection, generation.control_list, self._site.clock.now())
+            except Refusal as refusal:
+                return ControlRefusal(refusal, self._site)
         return self._not_found

@@ -9,11 +9,12 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.model.api import ApiDefinition
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Connection, Exchange
 from tlsgate.model.tls import PeerIdentity
+from tlsgate.pki.acl import AllowList
 from tlsgate.routing.sni import PolicyTable, uses_certificates
 
-__all__ = ["build", "build_host_check"]
+__all__ = ["build", "build_host_check", "judge_certificate"]
 
 _MAX_VERDICTS = 64
 
@@ -31,32 +32,38 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate |
         return None
     allow_list = tools.allow_list
     now = tools.clock.now
-    # By content: a reload that changes nothing keeps the judgements, and old lists are not kept alive by old connections.
-    key = None if allow_list is None else allow_list.key
 
     def check_certificate(exchange: Exchange) -> None:
-        if exchange.ignored:
-            return
-        connection = exchange.connection
-        tls = connection.tls
-        if tls is None:
-            raise Refusal("tls.not_enabled")
-        peer = tls.peer
-        if peer is None:
-            raise Refusal("cert.missing")
-        if allow_list is None:
-            raise _refusal("cert.not_allowed", peer, "the API has no allow list")
-        verdict = connection.verdicts.get(key)
-        moment = now()
-        if verdict is None or moment >= verdict.valid_until:
-            verdict = allow_list.judge(peer, moment)
-            if len(connection.verdicts) >= _MAX_VERDICTS:
-                connection.verdicts.clear()
-            connection.verdicts[key] = verdict
-        if verdict.refusal is not None:
-            raise _refusal(verdict.refusal, peer, verdict.rule)
+        if not exchange.ignored:
+            judge_certificate(exchange.connection, allow_list, now())
 
     return check_certificate
+
+
+def judge_certificate(connection: Connection, allow_list: AllowList | None, now: float) -> None:
+    """Let a connection's client pass, or refuse it; a repeated judgement costs one look-up on the connection.
+
+    :param allow_list: None lets nobody in.
+    :param now: epoch seconds.
+    :raises Refusal: as of :func:`build`.
+    """
+    tls = connection.tls
+    if tls is None:
+        raise Refusal("tls.not_enabled")
+    peer = tls.peer
+    if peer is None:
+        raise Refusal("cert.missing")
+    if allow_list is None:
+        raise _refusal("cert.not_allowed", peer, "there is no allow list")
+    # By content: a reload that changes nothing keeps the judgements, and old lists are not kept alive by old connections.
+    verdict = connection.verdicts.get(allow_list.key)
+    if verdict is None or now >= verdict.valid_until:
+        verdict = allow_list.judge(peer, now)
+        if len(connection.verdicts) >= _MAX_VERDICTS:
+            connection.verdicts.clear()
+        connection.verdicts[allow_list.key] = verdict
+    if verdict.refusal is not None:
+        raise _refusal(verdict.refusal, peer, verdict.rule)
 
 
 def build_host_check(api: ApiDefinition, policies: PolicyTable) -> Gate | None:

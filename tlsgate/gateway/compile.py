@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
-from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError
+from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
 from tlsgate.proxy.pool import Destination
-from tlsgate.proxy.upstreams import UpstreamPlan, UpstreamTarget, parse_target_url
+from tlsgate.proxy.upstreams import ProxiedTarget, UpstreamPlan, UpstreamTarget, parse_target_url
 from tlsgate.transform import mock
 from tlsgate.transform.headers import build_request_headers_step, build_response_headers_step
 from tlsgate.transform.timeouts import build_timeout_of
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from tlsgate.model.exchange import Connection, HeaderList
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.pool import Pool
+    from tlsgate.proxy.tunnel import Via
+    from tlsgate.proxy.upstreams import ParsedTarget
     from tlsgate.routing.sni import PolicyTable
+    from tlsgate.tls.upstream import UpstreamTls
     from tlsgate.transform.error_body import ErrorRenderer
 
 __all__ = ["CompiledApi", "CompiledRaw", "Workshop", "compile_api", "compile_raw"]
@@ -192,30 +195,49 @@ def _build_plan(api: ApiDefinition, workshop: Workshop, default_scheme: str) -> 
     certificates = build_upstream_certificates(workshop.config.security.upstream, api.upstream_certificates)
     pins = workshop.upstream.pins_of(api)
     urls = api.proxy.targets or (api.proxy.target_url,)
-    targets = []
+    targets: list[UpstreamTarget] = []
     for number, url in enumerate(urls):
         where = f"proxy.target_list[{number}]" if api.proxy.targets else "proxy.target_url"
         try:
             parsed = parse_target_url(url, default_scheme=default_scheme)
-        except ValueError as problem:
+        except (ValueError, WireError) as problem:
             raise ConfigError(
                 [Problem(api.source, where, url, f"not usable as an upstream: {problem}", "give scheme, host and port")]
             ) from problem
-        destination: Callable[[], Destination]
-        if parsed.uses_tls:
-            try:
-                connector = workshop.upstream.prepare(api, parsed.scheme, parsed.host, parsed.port, certificates, pins)
-            except PkiError as problem:
-                # Decisions 1.8: the request fails, it never goes without.
-                destination = _Unusable(parsed.host, str(problem))
-                workshop.upstream.note(Problem(api.source, where, url, str(problem), "requests to it are refused until then"))
-            else:
-                destination = _Fixed(Destination(parsed.host, parsed.port, connector))
-        else:
-            destination = _Fixed(Destination(parsed.host, parsed.port))
-        targets.append(UpstreamTarget(parsed, destination, disable_strip_slash=api.proxy.disable_strip_slash))
-    return UpstreamPlan(
-        tuple(targets), preserve_host=api.proxy.preserve_host_header, keep_alive=not workshop.config.proxy.close_connections
+        try:
+            via = workshop.upstream.find_via(api, parsed)
+            tls = None
+            if parsed.uses_tls:
+                tls = workshop.upstream.prepare(api, parsed.scheme, parsed.host, parsed.port, certificates, pins)
+        except PkiError as problem:
+            # Decisions 1.8: the request fails, it never goes without.
+            workshop.upstream.note(Problem(api.source, where, url, str(problem), "requests to it are refused until then"))
+            destination: Callable[[], Destination] = _Unusable(parsed.host, str(problem))
+            targets.append(UpstreamTarget(parsed, destination, disable_strip_slash=api.proxy.disable_strip_slash))
+            continue
+        targets.append(_build_target(parsed, tls, via, disable_strip_slash=api.proxy.disable_strip_slash))
+    preserve_host = api.proxy.preserve_host_header
+    if preserve_host and any(isinstance(target, ProxiedTarget) for target in targets):
+        # The proxy goes by the target's authority, and a Host that disagrees with it is read in two ways (RFC 9112 section 3.2.2).
+        preserve_host = False
+        remedy = "use an https:// target, which is reached through a tunnel"
+        workshop.upstream.note(
+            Problem(api.source, "proxy.preserve_host_header", "true", "without effect through a forward proxy", remedy, "warning")
+        )
+    return UpstreamPlan(tuple(targets), preserve_host=preserve_host, keep_alive=not workshop.config.proxy.close_connections)
+
+
+def _build_target(parsed: ParsedTarget, tls: UpstreamTls | None, via: Via | None, *, disable_strip_slash: bool) -> UpstreamTarget:
+    destination = _Fixed(Destination(parsed.host, parsed.port, tls, via))
+    if via is None or via.tunnelled:
+        return UpstreamTarget(parsed, destination, disable_strip_slash=disable_strip_slash)
+    through = _Fixed(Destination(parsed.host, parsed.port, None, via.as_tunnel()))
+    return ProxiedTarget(
+        parsed,
+        destination,
+        disable_strip_slash=disable_strip_slash,
+        authorization=via.authorization,
+        tunnelled=UpstreamTarget(parsed, through, disable_strip_slash=disable_strip_slash),
     )
 
 

@@ -53,7 +53,7 @@ class Generation:
         policies: PolicyTable,
         certificates: dict[int, CertificateTable],
         contexts: ContextCache,
-        allow_lists: dict[str, AllowList],
+        control_list: AllowList | None,
         errors: ErrorRenderer,
         listeners: tuple[ListenerSpec, ...],
         files: frozenset[str],
@@ -70,10 +70,11 @@ class Generation:
         """Certificate files that were readable: one of them broken at a reload keeps this generation."""
         self.notes = notes
         """What an operator should know of this load."""
+        self.control_list = control_list
+        """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
         self._certificates = certificates
         self._contexts = contexts
-        self._allow_lists = allow_lists
         self._unions: dict[str, Any] = {}
 
     def choose(self, port: int, name: str | None) -> Choice | None:
@@ -95,6 +96,11 @@ class Generation:
                 allow_list = self._unions[policy.allow_list] = build_union(policy.allow_list, members)
         return Choice(policy, self._contexts.get(policy, found, allow_list), allow_list)
 
+    @property
+    def definitions(self) -> tuple[ApiDefinition, ...]:
+        """The APIs that are served."""
+        return (*(compiled.api for compiled in self.apis.values()), *(raw.api for raw in self.raws.values()))
+
     def find_raw(self, api_id: str) -> CompiledRaw | None:
         """Return a raw service, None when it is gone."""
         return self.raws.get(api_id)
@@ -105,8 +111,7 @@ class Generation:
         return found
 
     def _served_on(self, port: int) -> Iterable[ApiDefinition]:
-        apis = [compiled.api for compiled in self.apis.values()] + [compiled.api for compiled in self.raws.values()]
-        return [api for api in apis if effective_port(api, self.config) == port]
+        return [api for api in self.definitions if effective_port(api, self.config) == port]
 
     def try_contexts(self) -> None:
         """Build the context of each name once, so that what OpenSSL does not take fails the load and not a handshake.
@@ -152,7 +157,7 @@ def build_generation(
     :raises ConfigError: it must not serve; with every problem.
     """
     problems: list[Problem] = list(found)
-    apis = _admit(sorted((api for api in definitions if api.active), key=lambda api: api.api_id), config, problems)
+    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
     resolver = ReferenceResolver(folders=config.own.certificate_folders)
     lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in apis if api.use_mutual_tls}
     control_list = None
@@ -199,7 +204,7 @@ def build_generation(
         policies=policies,
         certificates=certificates,
         contexts=ContextCache(ContextSettings(clock=clock, identify=identify)),
-        allow_lists=lists,
+        control_list=control_list,
         errors=build_renderer(None),
         listeners=listeners,
         files=frozenset(resolver.files),
@@ -213,31 +218,6 @@ def attach_resources(generation: Generation, site: Any) -> None:
     """Give each route its resource, which needs the site that it reports to."""
     for compiled in generation.apis.values():
         compiled.resource = ApiResource(compiled, site)
-
-
-def _admit(apis: list[ApiDefinition], config: GatewayConfig, problems: list[Problem]) -> list[ApiDefinition]:
-    """Leave out what cannot share its port: one port speaks one protocol, and plain TCP has no names to tell services apart."""
-    kinds: dict[int, tuple[str, bool, bool, str]] = {config.listen_port: ("http", config.http.use_ssl, False, "the main listener")}
-    if config.control.port:
-        kinds.setdefault(config.control.port, ("http", config.http.use_ssl, False, "the control API"))
-    admitted = []
-    for api in apis:
-        port = effective_port(api, config)
-        wanted = ("raw" if api.is_raw else "http", _speaks_tls(api, config, port), _is_proxied(api, config, port))
-        *kind, owner = kinds.setdefault(port, (*wanted, api.api_id))
-        if tuple(kind) != wanted or (wanted[:2] == ("raw", False) and owner != api.api_id):
-            message = f"API {api.api_id} is refused: {owner} has this port for another protocol"
-            if tuple(kind[:2]) == wanted[:2] and kind[2] != wanted[2]:
-                message = f"API {api.api_id} is refused: {owner} has this port {'with' if kind[2] else 'without'} enable_proxy_protocol"
-            problems.append(Problem(api.source, "listen_port", str(port), message, "give it a port of its own"))
-        else:
-            admitted.append(api)
-    return admitted
-
-
-def _is_proxied(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
-    """Whether an API's listener demands a PROXY header: never one that is not its own."""
-    return api.enable_proxy_protocol and port not in (config.listen_port, config.control.port)
 
 
 def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:

@@ -240,7 +240,9 @@ class Site:
         scope = facts.policy.scope
         self._servers.discard(server)
         if scope.startswith("raw:"):
-            return RawService(self.generation.find_service(server.peer_connection.listener_port, facts.server_name), self, server.peer_connection)
+            return RawService(
+                self.generation.find_service(server.peer_connection.listener_port, facts.server_name), self, server.peer_connection
+            )
         return HttpChannel(self, server.peer_connection)
 
     def believes_balancer(self, address: str) -> bool:

@@ -1,10 +1,13 @@
-"""Prepares TLS towards upstreams: which certificate, trust, pins and versions a target gets, and the context for them; once per load."""
+"""Prepares the way to upstreams: which certificate, trust, pins, versions and forward proxy a target gets, and the contexts; once per load."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlsgate.errors import PkiError
 from tlsgate.pki.pins import PinTable, build_pins
+from tlsgate.proxy.proxies import ProxyEnvironment, parse_proxy_url
+from tlsgate.proxy.tunnel import Via
 from tlsgate.tls.client import ClientContextCache, build_upstream_identity
 from tlsgate.tls.trust import TrustSet, load_trust
 from tlsgate.tls.upstream import UpstreamTls
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tlsgate.model.api import ApiDefinition
     from tlsgate.pki.references import ReferenceResolver
     from tlsgate.pki.upstream import UpstreamCertificates
+    from tlsgate.proxy.upstreams import ParsedTarget
 
 __all__ = ["UpstreamContexts"]
 
@@ -31,6 +35,7 @@ class UpstreamContexts:
         self._environ = environ
         self._contexts = ClientContextCache(clock)
         self._trust: dict[tuple[str, ...], TrustSet] = {}
+        self._proxies = ProxyEnvironment(environ)
         self.problems: list[Problem] = []
         self._global_pins = build_pins(config.security.pinned_public_keys, resolver, file=config.source, path="security.pinned_public_keys")
         self.problems.extend(self._global_pins.problems)
@@ -72,6 +77,32 @@ class UpstreamContexts:
             alpn=() if api.is_raw else ("http/1.1",),
         )
         return UpstreamTls(identity, self._contexts.get(identity))
+
+    def find_via(self, api: ApiDefinition, target: ParsedTarget) -> Via | None:
+        """Return the forward proxy on the way to a target, None to go straight there.
+
+        The proxy of the definition serves every target; those of the environment serve HTTP, except for ``NO_PROXY`` and loopback. A
+        proxy that is reached through TLS is verified by the CAs of upstreams, always; pins and client certificates are the target's.
+
+        :raises PkiError: there is one and it cannot be used.
+        """
+        transport = api.proxy.transport
+        try:
+            if transport.proxy_url:
+                address = parse_proxy_url(transport.proxy_url)
+            else:
+                found = self._proxies.find(target.scheme, target.host, target.port)
+                if found is None:
+                    return None
+                address = found
+        except ValueError as problem:
+            raise PkiError(str(problem)) from problem
+        tls = None
+        if address.scheme == "https":
+            trust = self._trust_of(transport.ca_certificates or self._config.own.upstream_ca)
+            identity = build_upstream_identity(scheme="https", host=address.host, port=address.port, trust=trust)
+            tls = UpstreamTls(identity, self._contexts.get(identity))
+        return Via(address, tls, tunnelled=target.scheme != "http")
 
     def _trust_of(self, references: tuple[str, ...]) -> TrustSet:
         trust = self._trust.get(references)

@@ -88,6 +88,8 @@ class Forwarder:
         target = self._plan.next_target()
         request.upstream = target.address
         upgrade = request.upgrade if self._websockets else b""
+        if upgrade:
+            target = target.for_upgrade
         head, body, chunked = self._build_head(request, target, upgrade)
         expires = _NEVER
         if self._timeout_of is not None:
@@ -215,6 +217,9 @@ class Forwarder:
             headers.append((b"Content-Length", b"%d" % length))
         if not self._plan.keep_alive and not upgrade:
             headers.append((b"Connection", b"close"))
+        if target.proxy_authorization:
+            headers = [line for line in headers if line[0].lower() != b"proxy-authorization"]
+            headers.append((b"Proxy-Authorization", target.proxy_authorization))
         lines = [request.method + b" " + wanted + b" HTTP/1.1"]
         lines += [name + b": " + value for name, value in headers]
         count = len(lines)

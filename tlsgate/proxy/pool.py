@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.threads import deferToThreadPool
@@ -203,8 +204,7 @@ class _Plain:
     def makeConnection(self, transport: Any) -> None:
         transport.protocol = self._application
         self._application.makeConnection(transport)
-        if not self._done.called:
-            self._done.callback(None)
+        _succeed(self._done)
 
 
 async def open_transport(reactor: Any, destination: Destination, application: Any, timeout_s: float) -> None:
@@ -245,35 +245,27 @@ async def open_transport(reactor: Any, destination: Destination, application: An
 def _build_protocol(destination: Destination, application: Any, done: Deferred[None]) -> Any:
     """Return what runs over the TCP connection: from the outside in TLS to the proxy, CONNECT, TLS to the upstream."""
     tls, via = destination.tls, destination.via
-    if via is None:
-        return TlsClient(tls, application, done) if tls is not None else _Plain(application, done)
-    inside = application
-    if via.tunnelled:
-        opened: Callable[[], Any] = partial(done.callback, None)
+    if via is not None and via.tunnelled:
+        inside, opened = application, partial(_succeed, done)
         if tls is not None:
-            inside, opened = TlsClient(tls, application, done), _nothing
-        inside = Tunnel(via.build_request(destination.host, destination.port), inside, opened, done)
-    elif via.tls is None:
-        return _Plain(application, done)
-    if via.tls is None:
-        return inside
-    return TlsClient(via.tls, inside, _first_step(done) if via.tunnelled else done)
+            inside, opened = TlsClient(tls, application, done), partial(_succeed, Deferred())
+        tunnel = Tunnel(via.build_request(destination.host, destination.port), inside, opened, done)
+        return TlsClient(via.tls, tunnel, _first_step(done)) if via.tls is not None else tunnel
+    if via is not None:
+        tls = via.tls
+    return TlsClient(tls, application, done) if tls is not None else _Plain(application, done)
 
 
 def _first_step(done: Deferred[None]) -> Deferred[None]:
     """Return a Deferred whose failure is that of ``done``, and whose success says nothing yet."""
     step: Deferred[None] = Deferred()
-
-    def failed(failure: Failure) -> None:
-        if not done.called:
-            done.errback(failure)
-
-    step.addErrback(failed)
+    step.addErrback(lambda failure: None if done.called else done.errback(failure))
     return step
 
 
-def _nothing() -> None:
-    """TLS inside the tunnel tells when the connection may be used."""
+def _succeed(done: Deferred[None]) -> None:
+    if not done.called:
+        done.callback(None)
 
 
 def _describe(text: str, problem: error.ConnectError) -> UpstreamError:

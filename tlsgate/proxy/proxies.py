@@ -65,7 +65,9 @@ class ProxyEnvironment:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._urls = {name: environ.get(name) or environ.get(name.lower(), "") for name in ("HTTP_PROXY", "HTTPS_PROXY")}
         self._exceptions = [
-            exception for text in (environ.get("NO_PROXY") or environ.get("no_proxy", "")).split(",") if (exception := _parse_exception(text))
+            exception
+            for text in (environ.get("NO_PROXY") or environ.get("no_proxy", "")).split(",")
+            if (exception := _parse_exception(text))
         ]
 
     def find(self, scheme: str, host: str, port: int) -> ProxyAddress | None:

@@ -38,15 +38,20 @@ class Via:
     :param tunnelled: whether the upstream is reached through ``CONNECT``; else the request itself goes to the proxy.
     """
 
-    __slots__ = ("authorization", "host", "key", "port", "tls", "tunnelled")
+    __slots__ = ("_address", "authorization", "host", "key", "port", "tls", "tunnelled")
 
     def __init__(self, address: ProxyAddress, tls: UpstreamTls | None, *, tunnelled: bool) -> None:
+        self._address = address
         self.host = address.host
         self.port = address.port
         self.authorization = address.authorization
         self.tls = tls
         self.tunnelled = tunnelled
         self.key: Hashable = (address, tls.identity if tls is not None else None, tunnelled)
+
+    def as_tunnel(self) -> Via:
+        """Return the way through ``CONNECT``."""
+        return Via(self._address, self.tls, tunnelled=True)
 
     def build_request(self, host: str, port: int) -> bytes:
         """Return the ``CONNECT`` request for an upstream.

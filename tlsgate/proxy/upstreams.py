@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tlsgate.proxy.pool import Destination
 
-__all__ = ["UpstreamPlan", "UpstreamTarget", "parse_target_url"]
+__all__ = ["ParsedTarget", "ProxiedTarget", "UpstreamPlan", "UpstreamTarget", "parse_target_url"]
 
 _PORTS = {"http": 80, "ws": 80, "tcp": 0, "https": 443, "wss": 443, "tls": 0}
 _TLS = ("https", "wss", "tls")
@@ -39,7 +39,7 @@ class ParsedTarget(NamedTuple):
 
 
 def parse_target_url(url: str, *, default_scheme: str = "http") -> ParsedTarget:
-    """Take a target URL apart.
+    """Take a target URL apart; user name and password in it are not used.
 
     :param url: a missing scheme is ``default_scheme``.
     :raises ValueError: not usable as an address.
@@ -52,19 +52,20 @@ def parse_target_url(url: str, *, default_scheme: str = "http") -> ParsedTarget:
         raise ValueError(f"scheme {scheme!r} is none of {', '.join(_PORTS)}")
     if not parts.hostname:
         raise ValueError("no host name")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials in the URL are not supported")
     port = parts.port if parts.port is not None else _PORTS[scheme]
     if not port:
         raise ValueError("no port")
     host = normalise_host(f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname)
     netloc = parts.netloc.rpartition("@")[2]
+    if not netloc.isascii():
+        # A name in letters of any language goes out as what it is looked up by.
+        netloc = host if parts.port is None else f"{host}:{port}"
     path = parts.path.encode("utf-8")
     query = parts.query.encode("utf-8")
     for piece in (path, query, netloc.encode("utf-8")):
         if any(byte <= 0x20 or byte >= 0x7F for byte in piece):
             raise ValueError("a blank, control or non-ASCII character")
-    return ParsedTarget(scheme, host, port, netloc.encode("ascii"), path, query)
+    return ParsedTarget(scheme, host, port, netloc.removesuffix(":").encode("ascii"), path, query)
 
 
 class UpstreamTarget:
@@ -73,13 +74,27 @@ class UpstreamTarget:
     :param destination: returns where to connect and as whom (called per request, so that a renewed context is used).
     """
 
-    __slots__ = ("_base", "_keep_slash", "_raw_path", "address", "destination", "host_header", "query")
+    __slots__ = (
+        "_base",
+        "_keep_slash",
+        "_raw_path",
+        "address",
+        "destination",
+        "for_upgrade",
+        "host_header",
+        "proxy_authorization",
+        "query",
+    )
 
     def __init__(self, parsed: ParsedTarget, destination: Callable[[], Destination], *, disable_strip_slash: bool) -> None:
         self.destination = destination
         self.host_header = parsed.host_header
         self.query = parsed.query
-        self.address = f"{parsed.host}:{parsed.port}"
+        self.address = f"[{parsed.host}]:{parsed.port}" if ":" in parsed.host else f"{parsed.host}:{parsed.port}"
+        self.proxy_authorization = b""
+        """For requests that themselves go to a forward proxy."""
+        self.for_upgrade: UpstreamTarget = self
+        """The target for requests that change the protocol."""
         self._raw_path = parsed.path
         self._base = parsed.path.rstrip(b"/")
         self._keep_slash = disable_strip_slash
@@ -99,6 +114,33 @@ class UpstreamTarget:
         if not rest:
             return (self._raw_path if self._keep_slash else base) or b"/"
         return base + b"/" + rest
+
+
+class ProxiedTarget(UpstreamTarget):
+    """A target whose requests go to a forward proxy in absolute-form (RFC 9112 section 3.2.2).
+
+    :param tunnelled: the same target through ``CONNECT``: a proxy passes no upgrade on.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(
+        self,
+        parsed: ParsedTarget,
+        destination: Callable[[], Destination],
+        *,
+        disable_strip_slash: bool,
+        authorization: bytes,
+        tunnelled: UpstreamTarget,
+    ) -> None:
+        super().__init__(parsed, destination, disable_strip_slash=disable_strip_slash)
+        self._prefix = b"http://" + parsed.host_header
+        self.proxy_authorization = authorization
+        self.for_upgrade = tunnelled
+
+    def join(self, path: bytes) -> bytes:
+        """Join a request path to the target's, after the target's authority."""
+        return self._prefix + super().join(path)
 
 
 class UpstreamPlan:

@@ -22,6 +22,10 @@ __all__ = ["PromptPort", "adopt_prompt", "connect_prompt", "listen_prompt"]
 
 _RETRY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
+_CHOKE_BYTES = 1 << 20
+"""So much in the queue of an accepted connection stops the reading from it. Answers with a producer are paused long before (64 KiB and one
+piece); what comes here is what nobody steers: pipelined refusals, TLS alerts and the like, asked for by a peer that does not read."""
+
 
 def _write_promptly(transport: Any, data: bytes) -> None:
     """Send ``data`` now as far as the socket takes it, queue the rest."""
@@ -45,10 +49,15 @@ def _write_promptly(transport: Any, data: bytes) -> None:
     transport._tempDataLen += len(data)
     transport._maybePauseProducer()
     transport.startWriting()
+    if transport._tempDataLen + len(transport.dataBuffer) > _CHOKE_BYTES:
+        transport.choke()
 
 
 class _PromptServer(tcp.Server):
-    """An accepted connection."""
+    """An accepted connection; one that does not read what it asked for is not read from either."""
+
+    _choked = False
+    _paused = False
 
     def write(self, data: bytes) -> None:
         _write_promptly(self, data)
@@ -56,6 +65,29 @@ class _PromptServer(tcp.Server):
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def choke(self) -> None:
+        """Read nothing more until half of the queue is gone."""
+        if not self._choked:
+            self._choked = True
+            self.stopReading()
+
+    def doWrite(self) -> Any:
+        result = super().doWrite()
+        if self._choked and result is None and self.queued() < _CHOKE_BYTES // 2:
+            self._choked = False
+            if not self._paused:
+                super().resumeProducing()
+        return result
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        if not self._choked:
+            super().resumeProducing()
 
     def loseConnection(self) -> None:
         if self.connected and not self.disconnecting and not self._tempDataBuffer and not self.dataBuffer and self.producer is None:
@@ -78,6 +110,9 @@ class _PromptClient(tcp.Client):
 
     def write(self, data: bytes) -> None:
         _write_promptly(self, data)
+
+    def choke(self) -> None:
+        """What goes up is steered by its producer; the answer must be read in any case."""
 
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
