@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["GatewayService", "make_service", "run"]
 
 _log = Logger()
+_DAY_S = 86400.0
 
 
 class GatewayService(service.Service):
@@ -64,6 +65,7 @@ class GatewayService(service.Service):
         self._reloading = False
         self._reload_again = False
         self._watchdog: Any = None
+        self._expiry: Any = None
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -81,13 +83,7 @@ class GatewayService(service.Service):
         if self._own_logging:
             self._line_log = start_logging(config.own.log)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
-        self._pool = Pool(
-            reactor,
-            self._deadlines,
-            max_idle=config.proxy.max_idle_connections,
-            max_idle_per_key=config.proxy.max_idle_connections_per_host,
-            idle_s=config.own.limits.upstream_idle_s,
-        )
+        self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         generation = self._build(config, problems, None)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, PeerMemory(self._identify))
         site.control = ControlRoutes(site, config)
@@ -113,6 +109,7 @@ class GatewayService(service.Service):
             ) from problem
         self._install_signals()
         self._start_watchdog()
+        self._expiry = reactor.callLater(_DAY_S, self._look_at_expiry)
         self._notifier.ready(f"{len(generation.apis) + len(generation.raws)} APIs")
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
 
@@ -124,9 +121,9 @@ class GatewayService(service.Service):
             return None
         assert self.config is not None
         self._notifier.stopping()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+        for timer in (self._watchdog, self._expiry):
+            if timer is not None and timer.active():
+                timer.cancel()
         closed = self._close_listeners()
         site.drain()
         done: Deferred[Any] = Deferred()
@@ -171,6 +168,7 @@ class GatewayService(service.Service):
         self.config = config
         site.generation = generation
         site.configure(config)
+        self._pool.configure(**_pool_bounds(config))
         site.control = ControlRoutes(site, config)
         site.access_log = AccessLog(site) if config.own.log.access else None
         self._close_unused(generation.listeners)
@@ -300,6 +298,13 @@ class GatewayService(service.Service):
         except ValueError:
             _log.warn("not in the main thread: SIGHUP does not reload", event="service.no_signals")
 
+    def _look_at_expiry(self) -> None:
+        """Once a day: a certificate that ends soon is named in the log even when nobody reloads."""
+        if self.site is not None and not self.site.draining:
+            for text in self.site.generation.find_expiring(self._clock.now()):
+                _log.warn("{reason}", event="tls.certificate_expires", reason=text)
+            self._expiry = self._reactor.callLater(_DAY_S, self._look_at_expiry)
+
     def _start_watchdog(self) -> None:
         interval = find_watchdog_interval(os.environ, os.getpid())
         if interval is not None:
@@ -308,6 +313,12 @@ class GatewayService(service.Service):
     def _beat(self, interval_s: float) -> None:
         self._notifier.watchdog()
         self._watchdog = self._reactor.callLater(interval_s, self._beat, interval_s)
+
+
+def _pool_bounds(config: GatewayConfig) -> Any:
+    proxy = config.proxy
+    per_host = 0 if proxy.close_connections else proxy.max_idle_connections_per_host
+    return {"max_idle": proxy.max_idle_connections, "max_idle_per_key": per_host, "idle_s": config.own.limits.upstream_idle_s}
 
 
 def _settle_memory() -> None:

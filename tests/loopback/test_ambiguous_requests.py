@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +26,6 @@ class _Side:
         self.gateway = gateway
         self.upstream = upstream
         self.ports = {True: gateway.port, False: gateway.port_of("api")}
-        self.witnesses = {tls: Client(port, tls=tls, sni="b.test" if tls else None) for tls, port in self.ports.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +51,6 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, _Side]
             found[setting] = _Side(gateway, upstream)
         yield found
         for side in found.values():
-            for witness in side.witnesses.values():
-                witness.close()
             assert not side.upstream.violations
             assert not [received for received in side.upstream.requests if "smuggled" in received.target]
 
@@ -64,6 +60,17 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, _Side]
 def test_ambiguous_request_has_one_reading(sides: dict[str, _Side], case: Case, tls: bool) -> None:
     """Refused and closed, or read by the upstream in the one reading that the case states."""
     side = sides[case.underscores]
+    with Client(side.ports[tls], tls=tls, sni="b.test" if tls else None) as witness:
+        _check_case(side, case, tls, witness)
+
+
+def test_corpus_is_large_enough() -> None:
+    """At least 120 cases, each with a name of its own."""
+    assert len(CASES) >= 120
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def _check_case(side: _Side, case: Case, tls: bool, witness: Client) -> None:
     for way in (WHOLE, BYTEWISE, FOLLOWED):
         side.upstream.violations.clear()
         before = len(side.upstream.requests)
@@ -78,15 +85,9 @@ def test_ambiguous_request_has_one_reading(sides: dict[str, _Side], case: Case, 
         for received, reading in zip(seen, expected, strict=True):
             _check_reading(received, reading)
         assert not side.upstream.violations, way
-        witness = side.witnesses[tls].request(target="/witness", host="b.test")
-        assert witness.status == 200 and b'"/witness"' in witness.body, way
+        own = witness.request(target="/witness", host="b.test")
+        assert own.status == 200 and b'"/witness"' in own.body, way
         assert side.upstream.requests.pop().target == "/witness"
-
-
-def test_corpus_is_large_enough() -> None:
-    """At least 120 cases, each with a name of its own."""
-    assert len(CASES) >= 120
-    assert len({case.name for case in CASES}) == len(CASES)
 
 
 def _ask(side: _Side, case: Case, way: str, tls: bool) -> tuple[list[Response], bool]:
@@ -99,12 +100,16 @@ def _ask(side: _Side, case: Case, way: str, tls: bool) -> tuple[list[Response], 
             for start in range(0, len(raw), step):
                 client.send(raw[start : start + step])
         except OSError:
-            assert case.refused
+            assert case.refused or case.closes
         methods = list(case.methods)
         if way == FOLLOWED and not case.refused and not case.closes:
             methods.append("GET")
-        for method in methods:
-            answers.append(client.read_response(method))
+        try:
+            answers.extend(client.read_response(method) for method in methods)
+        except ConnectionResetError:
+            # Whoever goes on sending behind a closed end may lose the answer (RFC 9112 9.6).
+            assert case.closes and way == BYTEWISE
+            return [], True
         if case.refused or case.closes:
             assert client.recv() == b""
             return answers, True
@@ -123,7 +128,7 @@ def _check_answers(case: Case, way: str, answers: list[Response], ended: bool) -
         assert answers[0].status == case.answered, (way, answers)
     else:
         assert [answer.status for answer in answers] == [200] * len(answers), (way, answers)
-    if case.closes:
+    if case.closes and answers:
         assert answers[-1].headers["connection"] == "close"
 
 

@@ -13,12 +13,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
     from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
     from tlslite.constants import ExtensionType
-    from tlslite.errors import TLSError
+    from tlslite.errors import TLSError, TLSRemoteAlert
     from tlslite.extensions import SNIExtension
     from tlslite.handshakehelpers import HandshakeHelpers
     from tlslite.messages import ClientHello
 
-__all__ = ["SecondHelloClient", "TLSError", "set_name"]
+__all__ = ["SecondHelloClient", "TLSError", "TLSRemoteAlert", "set_name"]
 
 
 def set_name(name: str | None) -> Callable[[ClientHello], None]:
@@ -37,6 +37,9 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
     """Connects without key shares, so that the server must ask again.
 
     :param change: applied to the second ClientHello before it is hashed and sent; None sends it as it should be.
+    :param retry: False sends key shares at once, as other clients do.
+    :param version: 772, or 771 without retry.
+    :param der: sent as the leaf in place of the identity's certificate, however odd.
     :param session: of an earlier client; its binder is computed over what is really sent.
     """
 
@@ -49,6 +52,8 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
         change: Callable[[ClientHello], None] | None = None,
         session: Any = None,
         retry: bool = True,
+        version: int = 772,
+        der: bytes | None = None,
     ) -> None:
         self.plain = socket.create_connection(("127.0.0.1", port), timeout=10)
         super().__init__(self.plain)
@@ -56,8 +61,8 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
         self._resumes = session
         self.hellos = 0
         settings = HandshakeSettings()
-        settings.minVersion = settings.maxVersion = (3, 4)
-        settings.versions = [(3, 4)]
+        settings.minVersion = settings.maxVersion = (3, version - 768)
+        settings.versions = [settings.maxVersion]
         settings.eccCurves = ["secp256r1", "x25519"]
         settings.certificate_compression_send = settings.certificate_compression_receive = []
         settings.keyShares = [] if retry else ["secp256r1"]
@@ -65,6 +70,8 @@ class SecondHelloClient(TLSConnection):  # type: ignore[misc]
         if identity is not None:
             certificate = X509()
             certificate.parse(identity.pem)
+            if der is not None:
+                certificate.bytes = bytearray(der)
             chain = X509CertChain([certificate])
             key = parsePEMKey(identity.key_pem, private=True)
         try:

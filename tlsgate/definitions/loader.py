@@ -130,10 +130,10 @@ def _place(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
 
 def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
     """Return what a listener of this API speaks (decisions 1.12)."""
-    if api.is_raw:
-        return api.protocol
     secure = api.protocol == "https" or (not api.protocol and config.http.use_ssl)
-    return "https" if secure else "http"
+    kind = api.protocol if api.is_raw else "https" if secure else "http"
+    proxied = api.enable_proxy_protocol and api.listen_port != config.control.port
+    return f"{kind} behind PROXY headers" if proxied else kind
 
 
 def _find_unreadable(folder: _Folder, previous: Iterable[ApiDefinition]) -> list[ApiDefinition]:

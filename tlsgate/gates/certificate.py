@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
-from tlsgate.gates.base import Gate, GateTools
+from tlsgate.gates.base import Gate, GateTools, JudgingList
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Connection, Exchange
 from tlsgate.model.tls import PeerIdentity
-from tlsgate.pki.acl import AllowList
 from tlsgate.routing.sni import PolicyTable, uses_certificates
 
 __all__ = ["build", "build_host_check", "judge_certificate"]
@@ -40,7 +39,7 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate |
     return check_certificate
 
 
-def judge_certificate(connection: Connection, allow_list: AllowList | None, now: float) -> None:
+def judge_certificate(connection: Connection, allow_list: JudgingList | None, now: float) -> None:
     """Let a connection's client pass, or refuse it; a repeated judgement costs one look-up on the connection.
 
     :param allow_list: None lets nobody in.

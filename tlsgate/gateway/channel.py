@@ -117,6 +117,7 @@ class HttpChannel:
         "_chunked",
         "_closing",
         "_count",
+        "_early",
         "_head",
         "_head_bytes",
         "_held",
@@ -157,6 +158,7 @@ class HttpChannel:
         self._held = b""
         self._left_over = b""
         self._tail = b""
+        self._early: list[bytes] = []
         self._head_bytes = 0
         self._unnoticed = 0
         self._in_head = False
@@ -273,7 +275,6 @@ class HttpChannel:
         if parsing.body is None:
             parsing.headers.append((name, value))
         else:
-            self._unnoticed = 0
             parsing.trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -301,6 +302,8 @@ class HttpChannel:
     def on_message_complete(self) -> None:
         parsing = self._parsing
         assert parsing is not None and parsing.body is not None
+        if parsing.trailers:
+            parsing.trailers = _checked_trailers(parsing.trailers, self.site.framing.max_fields, self.site.underscore_headers)
         parsing.complete = True
         # llhttp knows only here whether the connection can go on.
         parsing.keep_alive = self._parser.should_keep_alive()
@@ -376,7 +379,15 @@ class HttpChannel:
         head = self._head
         if head is None:
             self._tail = (self._tail + piece)[-3:]
+            self._early.append(piece)
             return data[size:]
+        if self._early:
+            self._early.append(piece)
+            piece = b"".join(self._early)
+            self._early.clear()
+        # llhttp takes RTSP and ICE for HTTP, and any number of blanks between the parts.
+        if not piece.startswith(b"%b %b HTTP/" % (head.method, head.target)):
+            _check_request_line(piece, head)
         self._head = None
         self._head_bytes = 0
         self._tail = b""
@@ -392,12 +403,12 @@ class HttpChannel:
         else:
             size = min(len(data), _CHUNKED_SLICE)
             # llhttp calls nobody during one endless trailer or chunk extension: count what passes unnoticed.
+            if self._unnoticed >= self.site.limits.max_head_bytes:
+                raise WireError("chunk line or trailers too large", 431)
             self._unnoticed += size
             self._parse(data if size == len(data) else data[:size])
             if parsing.complete:
                 self._unnoticed = 0
-            elif self._unnoticed > self.site.limits.max_head_bytes:
-                raise WireError("chunk line or trailer too large", 431)
             if len(parsing.trailers) > self.site.framing.max_fields:
                 raise WireError("too many trailer fields", 431)
             if 0 < self.site.max_body_bytes < body.received and self._request is not None:
@@ -405,6 +416,9 @@ class HttpChannel:
                 return b""
         if parsing.complete:
             self.deadline = _NEVER
+            if not parsing.keep_alive and self._request is not None:
+                # A trailer can say so, too: the parser takes no further request.
+                self._request.keep_alive = False
         elif not self._pausers and self._request is not None:
             self._body_progress(body)
         return data[size:]
@@ -441,6 +455,9 @@ class HttpChannel:
         request.body = body
         request.entered_at = site.deadlines.read()
         framing = examine(request, site.framing, head.version, underscore=site.underscore_headers)
+        if head.upgrade and framing.content_length != 0:
+            # llhttp listens to Proxy-Connection, too. It has stopped, so that nobody could tell this body from what follows.
+            raise WireError("Upgrade with a body")
         body.length = framing.content_length
         body.expects_continue = framing.expect_continue
         if site.close_connections or site.draining or (head.complete and not head.keep_alive):
@@ -460,7 +477,16 @@ class HttpChannel:
             self._unnoticed = 0
             if rest:
                 # What is here already travels in one write with the head.
-                rest = self._feed_body(rest)
+                try:
+                    rest = self._feed_body(rest)
+                except WireError as problem:
+                    if not body.ended:
+                        # Nobody has the request yet: it is refused like one whose head cannot be read.
+                        self._request = None
+                        raise
+                    # The fault lies in what follows; this one is complete.
+                    self._wire_error(problem)
+                    rest = b""
             else:
                 self._body_progress(body)
         site.handle(request)
@@ -716,7 +742,11 @@ class HttpChannel:
             self._parsing = None
         if body.ended:
             if not request.keep_alive:
-                self._close()
+                if self._held or self._left_over:
+                    # More was sent than is answered: closing at once could reset the answer away (RFC 9112 9.6).
+                    self._linger()
+                else:
+                    self._close()
                 return
         elif request.keep_alive and self._body_can_end(request):
             # The rest of the body is read away, for a bounded time.
@@ -779,6 +809,26 @@ class HttpChannel:
         self._closing = True
         self.site.deadlines.set(self, self.site.limits.close_timeout_s)
         self.transport.loseConnection()
+
+
+def _check_request_line(piece: bytes, head: _Head) -> None:
+    """Take a request line behind empty lines (RFC 9112 2.2), refuse any other that differs from what the parser made of it."""
+    start = 0
+    while piece.startswith(b"\r\n", start):
+        start += 2
+    if not piece.startswith(b"%b %b HTTP/" % (head.method, head.target), start):
+        raise WireError("request line of another protocol, or not with single blanks")
+
+
+def _checked_trailers(trailers: HeaderList, max_fields: int, underscore: str) -> HeaderList:
+    """Apply to trailers what holds for the fields of a head: their number, and names with an underscore."""
+    if len(trailers) > max_fields:
+        raise WireError("too many trailer fields", 431)
+    if underscore == "allow" or not any(b"_" in name for name, _ in trailers):
+        return trailers
+    if underscore == "refuse":
+        raise WireError("underscore in a trailer name")
+    return [line for line in trailers if b"_" not in line[0]]
 
 
 def _looks_like_request(piece: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
+from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
@@ -202,7 +203,7 @@ def _build_plan(api: ApiDefinition, workshop: Workshop, default_scheme: str) -> 
             parsed = parse_target_url(url, default_scheme=default_scheme)
         except (ValueError, WireError) as problem:
             raise ConfigError(
-                [Problem(api.source, where, url, f"not usable as an upstream: {problem}", "give scheme, host and port")]
+                [Problem(api.source, where, show_value(url), f"not usable as an upstream: {problem}", "give scheme, host and port")]
             ) from problem
         try:
             via = workshop.upstream.find_via(api, parsed)
@@ -211,7 +212,7 @@ def _build_plan(api: ApiDefinition, workshop: Workshop, default_scheme: str) -> 
                 tls = workshop.upstream.prepare(api, parsed.scheme, parsed.host, parsed.port, certificates, pins)
         except PkiError as problem:
             # Decisions 1.8: the request fails, it never goes without.
-            workshop.upstream.note(Problem(api.source, where, url, str(problem), "requests to it are refused until then"))
+            workshop.upstream.note(Problem(api.source, where, show_value(url), str(problem), "requests to it are refused until then"))
             destination: Callable[[], Destination] = _Unusable(parsed.host, str(problem))
             targets.append(UpstreamTarget(parsed, destination, disable_strip_slash=api.proxy.disable_strip_slash))
             continue
@@ -259,7 +260,7 @@ class _Unusable:
         self._reason = reason
 
     def __call__(self) -> Destination:
-        raise UpstreamError("upstream.failed", "TLE", f"{self._host}: {self._reason}")
+        raise UpstreamError("internal", "TLN", f"{self._host}: {self._reason}")
 
 
 def _load_resource(api: ApiDefinition, path: str) -> Any:

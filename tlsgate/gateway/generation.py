@@ -101,6 +101,17 @@ class Generation:
         """The APIs that are served."""
         return (*(compiled.api for compiled in self.apis.values()), *(raw.api for raw in self.raws.values()))
 
+    def find_expiring(self, now: float) -> list[str]:
+        """Return a text for each server certificate that has ended or ends within the warning time."""
+        limit = now + self.config.security.warning_threshold_days * 86400.0
+        seen = {certificate.fingerprint: certificate for table in self._certificates.values() for certificate in table.certificates}
+        return [
+            f"server certificate {certificate.fingerprint} for {', '.join(certificate.names) or 'no name'} "
+            + ("has expired" if certificate.not_after <= now else f"expires in {(certificate.not_after - now) / 86400:.1f} days")
+            for certificate in seen.values()
+            if certificate.not_after <= limit
+        ]
+
     def find_raw(self, api_id: str) -> CompiledRaw | None:
         """Return a raw service, None when it is gone."""
         return self.raws.get(api_id)
@@ -255,7 +266,7 @@ def _listeners(apis: list[ApiDefinition], config: GatewayConfig) -> tuple[Listen
         port = effective_port(api, config)
         if port in specs:
             continue
-        proxied = _is_proxied(api, config, port)
+        proxied = api.enable_proxy_protocol
         if api.protocol == "tcp":
             specs[port] = ListenerSpec("api", address, port, tls=False, raw=api.api_id, proxied=proxied)
         else:

@@ -221,6 +221,7 @@ class Site:
         if refused is not None:
             self.counters["handshakes_refused"] += 1
             connection = server.peer_connection
+            shown = server.refused_peer
             _log.info(
                 "TLS handshake of {peer} on {port} refused: {reason}",
                 event="tls.handshake_refused",
@@ -229,6 +230,8 @@ class Site:
                 port=connection.listener_port,
                 sni=server.server_name,
                 reason=refused,
+                subject=shown.subject if shown is not None else None,
+                fingerprint=shown.fingerprint if shown is not None else None,
             )
 
     def connection_closed(self, server: TlsServer) -> None:

@@ -1,4 +1,4 @@
-"""Prepares the way to upstreams: which certificate, trust, pins, versions and forward proxy a target gets, and the contexts; once per load."""
+"""Prepares the way to upstreams: certificate, trust, pins, versions and forward proxy of a target, and the contexts; once per load."""
 
 from __future__ import annotations
 

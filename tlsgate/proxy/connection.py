@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from zope.interface import implementer
 
 from tlsgate.errors import UpstreamError
 from tlsgate.proxy.waiter import Waiter
+from tlsgate.tls.reasons import find_handshake_flag
+from tlsgate.tls.stream import TlsBroken
+from tlsgate.wire.forwarding import filter_trailers
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -68,7 +72,6 @@ class UpstreamConnection:
         "_body",
         "_body_chunked",
         "_body_done",
-        "_clean_end",
         "_deadlines",
         "_expires",
         "_got_bytes",
@@ -83,9 +86,10 @@ class UpstreamConnection:
         "_message_done",
         "_parser",
         "_pool",
+        "_protected",
         "_registered",
         "_sink",
-        "_timeout_text",
+        "_stalled_at",
         "_until_close",
         "_upgraded",
         "_waiting",
@@ -119,6 +123,7 @@ class UpstreamConnection:
         self._body: RequestBody | None = None
         self._body_done = True
         self._body_chunked = False
+        self._protected: frozenset[bytes] = frozenset()
         self._registered = False
         self._head_request = False
         self._keep_alive = False
@@ -126,9 +131,8 @@ class UpstreamConnection:
         self._message_done = False
         self._got_bytes = False
         self._upgraded: Any = None
-        self._clean_end = False
+        self._stalled_at = -1
         self._head_bytes = 0
-        self._timeout_text = "answer head"
         self._idle_timeout_s = 0.0
         self._expires = _NEVER
         self.lost = False
@@ -145,6 +149,7 @@ class UpstreamConnection:
         head_timeout_s: float,
         expires: float,
         first: bytes = b"",
+        protected: frozenset[bytes] = frozenset(),
     ) -> Waiter[UpstreamAnswer]:
         """Send a request.
 
@@ -155,6 +160,7 @@ class UpstreamConnection:
         :param head_timeout_s: seconds until the answer's head must be there, counted anew while a body is still going up.
         :param expires: monotonic time at which the whole exchange ends.
         :param first: bytes of the body that are here already.
+        :param protected: lower-case names that no trailer may have, beside those that none ever has.
         :returns: fires with the answer's head; fails with :class:`UpstreamError` or with the body's :class:`Refusal`.
         """
         self.used += 1
@@ -181,6 +187,8 @@ class UpstreamConnection:
                 head += b"%x\r\n%b\r\n" % (len(first), first) if chunked else first
             self._body = body
             self._body_done = False
+            self._stalled_at = -1
+            self._protected = protected
             self.transport.write(head)
             self.transport.registerProducer(self, True)
             self._registered = True
@@ -194,7 +202,6 @@ class UpstreamConnection:
         """
         self._sink = sink
         self._idle_timeout_s = idle_timeout_s
-        self._timeout_text = "more of the answer"
         deadline = self._deadlines.read() + self._idle_timeout_s
         self._deadlines.set_at(self, min(deadline, self._expires))
 
@@ -222,10 +229,15 @@ class UpstreamConnection:
         return left
 
     def close(self) -> None:
-        """End the connection now."""
+        """End the connection now, whatever is under way."""
         if not self.lost:
             self._finish_body()
             self.transport.abortConnection()
+
+    def retire(self) -> None:
+        """End an idle connection, with a TLS goodbye."""
+        if not self.lost:
+            self.transport.loseConnection()
 
     # Protocol.
 
@@ -249,9 +261,10 @@ class UpstreamConnection:
         except httptools.HttpParserUpgrade as upgrade:
             self._left_over = data[upgrade.args[0] :]
         except httptools.HttpParserError as problem:
-            if not (self._message_done and self._head_request):
+            if not self._message_done:
                 self._failed(UpstreamError("upstream.failed", "UPE", f"malformed answer: {problem}"))
                 return
+            # The answer is complete by its own account; what follows belongs to nobody (RFC 9112 section 6.3).
             self._keep_alive = False
         if not self._head_done:
             self._head_bytes += len(data)
@@ -278,20 +291,20 @@ class UpstreamConnection:
 
     def readConnectionLost(self) -> None:
         """The upstream sends nothing more, and said so."""
-        self._clean_end = True
         if self._upgraded is not None:
             self._upgraded.upstream_ended()
-            return
-        if self._until_close and self._sink is not None:
+        elif self._waiting is None and self._answer is None:
+            # Idle: from now on nobody may take it.
+            self._pool.lost(self)
+            self.transport.loseConnection()
+        elif self._until_close and self._sink is not None:
             sink = self._sink
             self._answer = self._sink = None
             self._finish_body()
             self.transport.loseConnection()
             sink.answer_end([])
-            return
-        if self._until_close and self._answer is not None:
-            self._answer.complete = True
-        self.transport.loseConnection()
+        else:
+            self._failed(UpstreamError("upstream.failed", "UPE", f"upstream closed before {self._what_is_missing()} was complete"))
 
     def writeConnectionLost(self) -> None:
         """Our half is closed."""
@@ -306,19 +319,18 @@ class UpstreamConnection:
         if self._upgraded is not None:
             self._upgraded.upstream_lost()
             return
-        self._failed(UpstreamError("upstream.failed", "URR", f"connection lost: {reason.getErrorMessage()}"))
+        self._failed(_describe_loss(reason))
         self._parser = None
 
     def deadline_passed(self) -> None:
         """The upstream took too long."""
         if self._waiting is None and self._answer is None:
-            self.close()
+            self.retire()
             return
-        if not self._body_done and self._deadlines.read() < self._expires:
-            # A slow upload is the client's pace, which the channel watches; the upstream's time starts when it has the request.
+        if not self._body_done and self._deadlines.read() < self._expires and self._takes_the_body():
             self._deadlines.set_at(self, min(self._deadlines.now + self._idle_timeout_s, self._expires))
             return
-        self._failed(UpstreamError("upstream.timeout", "URT", f"no {self._timeout_text} in time"))
+        self._failed(UpstreamError("upstream.timeout", "URT", f"{self._what_is_missing()} did not come in time"))
 
     # The request body: we are its sink, and a producer for our transport's queue.
 
@@ -331,10 +343,8 @@ class UpstreamConnection:
         if self._body_done or self.lost:
             return
         if self._body_chunked:
-            if trailers:
-                self.transport.write(b"0\r\n" + b"".join(b"%b: %b\r\n" % line for line in trailers) + b"\r\n")
-            else:
-                self.transport.write(b"0\r\n\r\n")
+            lines = [b"%b: %b\r\n" % line for line in filter_trailers(trailers, self._protected)] if trailers else ()
+            self.transport.write(b"0\r\n%b\r\n" % b"".join(lines))
         self._finish_body()
         if self._waiting is not None:
             self._deadlines.set_at(self, min(self._deadlines.read() + self._idle_timeout_s, self._expires))
@@ -343,12 +353,24 @@ class UpstreamConnection:
         self._failed(refusal)
 
     def pauseProducing(self) -> None:
+        self._stalled_at = self.transport.queued()
         if self._body is not None:
             self._body.pause()
 
     def resumeProducing(self) -> None:
+        self._stalled_at = -1
         if self._body is not None:
             self._body.resume()
+
+    def _takes_the_body(self) -> bool:
+        """Whether the upload goes on: a slow one is the client's pace, which the channel watches; the upstream's time starts when it has
+        the request, or stops reading it."""
+        if self._stalled_at < 0:
+            return True
+        queued: int = self.transport.queued()
+        moved = queued != self._stalled_at
+        self._stalled_at = queued
+        return moved
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` tells."""
@@ -357,6 +379,8 @@ class UpstreamConnection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._answer is not None:
+            if self._message_done:
+                raise ValueError("bytes after the answer")
             self._answer.trailers.append((name, value))
         else:
             self._headers.append((name, value))
@@ -364,6 +388,8 @@ class UpstreamConnection:
                 raise ValueError("too many fields")
 
     def on_headers_complete(self) -> None:
+        if self._head_done:
+            raise ValueError("a second answer")
         parser = self._parser
         status = parser.get_status_code()
         if 100 <= status < 200 and status != 101:
@@ -382,7 +408,7 @@ class UpstreamConnection:
                     raise ValueError("transfer coding")
                 chunked = True
         if status == 101:
-            answer.upgrade = True
+            answer.upgrade = any(name.lower() == b"upgrade" for name, _ in self._headers)
         elif self._head_request or status in (204, 304):
             self._message_done = True
         elif answer.length is None and not chunked:
@@ -415,8 +441,9 @@ class UpstreamConnection:
         self._message_done = False
         self.deadline = _NEVER
         if not self._body_done:
-            self._finish_body()
-            reusable = False
+            # It did not want the rest of the body, and may not read it either.
+            self.close()
+            return
         if self._head_request:
             # llhttp does not know that the answer to HEAD has no body: it must not wait for one.
             self._parser = httptools.HttpResponseParser(self)
@@ -439,7 +466,7 @@ class UpstreamConnection:
         """The exchange cannot be completed."""
         waiting, self._waiting = self._waiting, None
         sink, self._sink = self._sink, None
-        answer, self._answer = self._answer, None
+        self._answer = None
         body = self._body
         if body is not None:
             detach = getattr(body, "detach", None)
@@ -453,8 +480,9 @@ class UpstreamConnection:
             sink.answer_broken(error if isinstance(error, UpstreamError) else UpstreamError("upstream.failed", "URR", error.detail))
         elif waiting is not None:
             waiting.errback(error)
-        elif answer is not None:
-            answer.complete = self._until_close and self._clean_end
+
+    def _what_is_missing(self) -> str:
+        return "the answer's head" if self._sink is None else "the answer's body"
 
     def _cancelled(self) -> None:
         self._waiting = None
@@ -464,3 +492,15 @@ class UpstreamConnection:
     def untouched(self) -> bool:
         """Whether no byte of an answer has arrived since the last request was sent."""
         return not self._got_bytes
+
+
+def _describe_loss(reason: Failure) -> UpstreamError:
+    """Say how a connection ended, with Tyk's flag: URR reset, UPE closed, TL? a TLS alert (TLS 1.3 refuses a client certificate so late)."""
+    if reason.check(TlsBroken):
+        text = reason.getErrorMessage()
+        return UpstreamError("upstream.failed", find_handshake_flag(text), f"TLS ended the connection: {text}")
+    if reason.check(ConnectionAborted):
+        return UpstreamError("upstream.failed", "UPE", "upstream closed the connection without a TLS close_notify")
+    if reason.check(ConnectionDone):
+        return UpstreamError("upstream.failed", "UPE", "upstream closed the connection")
+    return UpstreamError("upstream.failed", "URR", "upstream reset the connection")

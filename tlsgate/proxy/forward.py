@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
+
 from tlsgate.errors import UpstreamError
+from tlsgate.ids import request_id
 from tlsgate.proxy.upgrade import UpgradedStream
 from tlsgate.proxy.waiter import Waiter
 from tlsgate.routing.paths import raw_length
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forwarder"]
 
+_log = Logger()
 _NEVER = float("inf")
 _RETRYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -98,7 +102,7 @@ class Forwarder:
                 expires = request.entered_at + limit
         connection, answer = await self._exchange(request, target, head, body, chunked, expires)
         if answer.status == 101:
-            if not upgrade or not answer.upgrade:
+            if not upgrade or not _switches_to(upgrade, answer):
                 connection.close()
                 raise UpstreamError("upstream.failed", "UPE", "101 that nobody asked for")
             self._take_over(request, connection, answer)
@@ -146,6 +150,8 @@ class Forwarder:
         retryable = body is None and request.method in _RETRYABLE
         first = b""
         if body is not None:
+            if body.failed:
+                raise body.failed
             first = body.take_buffered() if not body.wants_continue else b""
         again = False
         while True:
@@ -155,7 +161,10 @@ class Forwarder:
                 connection = pool.take(destination.key, surely_alive=not retryable)
             reused = connection is not None
             if connection is None:
-                connection = await pool.open(destination, self._connect_timeout_s)
+                timeout_s = self._connect_timeout_s
+                if expires != _NEVER:
+                    timeout_s = min(timeout_s, max(expires - pool.seconds(), 0.001))
+                connection = await pool.open(destination, timeout_s)
             try:
                 answer = await connection.request(
                     head,
@@ -165,9 +174,10 @@ class Forwarder:
                     head_timeout_s=self._default_timeout_s,
                     expires=expires,
                     first=first,
+                    protected=self._protected,
                 )
             except UpstreamError as problem:
-                if reused and retryable and not again and connection.untouched and problem.flag == "URR":
+                if reused and retryable and not again and connection.untouched and problem.refusal == "upstream.failed":
                     # The kept connection had ended before it was used: once more on a new one (decisions 2.12).
                     again = True
                     continue
@@ -264,8 +274,22 @@ class _AnswerStream:
 
     def answer_broken(self, error: UpstreamError) -> None:
         request = self._request
+        if self._channel.lost:
+            # The client went first: that is what ended the answer.
+            self._done.callback(None)
+            return
         request.flag = error.flag
         request.detail = f"answer broke off: {error.reason}"
+        _log.warn(
+            "request {request}: answer of {upstream} broke off: {reason}",
+            event="http.answer_broken",
+            request=request_id(request.connection.id, request.number),
+            conn=request.connection.id,
+            api=request.api.api_id if request.api is not None else "",
+            upstream=request.upstream,
+            flag=error.flag,
+            reason=error.reason,
+        )
         if self._events:
             self._channel.chunk(request, _SSE_BROKEN)
         self._channel.break_off(request, error.reason)
@@ -276,6 +300,11 @@ class _AnswerStream:
 
     def resumeProducing(self) -> None:
         self._connection.resume_answer()
+
+
+def _switches_to(protocol: bytes, answer: UpstreamAnswer) -> bool:
+    """Whether a 101 names the protocol that was asked for (RFC 9110 section 7.8)."""
+    return answer.upgrade and any(name.lower() == b"upgrade" and value.strip().lower() == protocol for name, value in answer.headers)
 
 
 def _is_event_stream(headers: HeaderList) -> bool:

@@ -74,19 +74,29 @@ class Pool:
     """Connections to all upstreams of this process.
 
     :param max_idle: idle connections kept in all; 0 is no limit.
-    :param max_idle_per_key: idle connections kept per destination.
+    :param max_idle_per_key: idle connections kept per destination; 0 keeps none.
     :param idle_s: seconds after which an idle connection is closed.
     """
 
     def __init__(self, reactor: Any, deadlines: Deadlines, *, max_idle: int, max_idle_per_key: int, idle_s: float) -> None:
         self.reactor = reactor
         self._deadlines = deadlines
-        self._max_idle = max_idle
-        self._max_idle_per_key = max_idle_per_key
-        self._idle_s = idle_s
         self._idle: dict[Hashable, deque[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
         self.idle_count = 0
+        self.configure(max_idle=max_idle, max_idle_per_key=max_idle_per_key, idle_s=idle_s)
+
+    def configure(self, *, max_idle: int, max_idle_per_key: int, idle_s: float) -> None:
+        """Take over other bounds; connections that are idle by now go only where none are to be kept."""
+        self._max_idle = max_idle
+        self._max_idle_per_key = max_idle_per_key
+        self._idle_s = idle_s
+        if not max_idle_per_key:
+            self.close_idle()
+
+    def seconds(self) -> float:
+        """Return monotonic time."""
+        return self._deadlines.read()
 
     @property
     def open_count(self) -> int:
@@ -130,7 +140,7 @@ class Pool:
         for key in list(self._idle):
             if keep is None or not keep(key):
                 for connection in list(self._idle.get(key, ())):
-                    connection.close()
+                    connection.retire()
 
     # Connections tell.
 
@@ -145,7 +155,9 @@ class Pool:
         if idle is None:
             idle = self._idle[key] = deque()
         if len(idle) >= self._max_idle_per_key or (self._max_idle and self.idle_count >= self._max_idle):
-            connection.close()
+            connection.retire()
+            if not idle:
+                del self._idle[key]
             return
         idle.append(connection)
         self.idle_count += 1
@@ -168,7 +180,8 @@ class Pool:
 def _is_alive(connection: UpstreamConnection) -> bool:
     """Whether the peer has neither closed nor sent anything since."""
     transport = connection.transport
-    transport = getattr(transport, "transport", transport)
+    while hasattr(transport, "transport"):  # TLS, and TLS to a proxy below it
+        transport = transport.transport
     try:
         transport.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError as problem:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClientCertificate",
     "ClientContextCache",
+    "Fault",
     "UpstreamIdentity",
     "build_client_certificate",
     "build_client_context",
@@ -62,6 +63,7 @@ _REASONS = {
     67: "key of a CA is too small",
     68: "signature algorithm is too weak",
 }
+_OUT_OF_TIME = (9, 10)
 
 
 class ClientCertificate:
@@ -117,13 +119,27 @@ class _Settings(NamedTuple):
     clock: Clock
 
 
+class Fault(str):
+    """Why somebody is not the upstream; compares as text."""
+
+    flag: str = "TLI"
+    """Tyk's: TLE out of its time, TLM another name, TLI anything else about the certificate."""
+
+    @classmethod
+    def of(cls, text: str, flag: str) -> Fault:
+        """Return a text with its flag."""
+        made = cls(text)
+        made.flag = flag
+        return made
+
+
 class _Seen:
     """Application data of a client connection: why the chain did not verify."""
 
     __slots__ = ("fault",)
 
     def __init__(self) -> None:
-        self.fault = ""
+        self.fault = Fault()
 
 
 def build_upstream_identity(
@@ -212,7 +228,7 @@ def build_client_context(identity: UpstreamIdentity, clock: Clock) -> SSL.Contex
     return context
 
 
-def check_upstream(connection: SSL.Connection, identity: UpstreamIdentity) -> str | None:
+def check_upstream(connection: SSL.Connection, identity: UpstreamIdentity) -> Fault | None:
     """Decide on the one who answered, when the handshake is over and before anything is sent.
 
     - Verification on: the chain was verified in the handshake; the name must match a subject alternative name.
@@ -227,25 +243,25 @@ def check_upstream(connection: SSL.Connection, identity: UpstreamIdentity) -> st
     """
     shown = connection.get_peer_certificate()
     if shown is None:
-        return "upstream showed no certificate"
+        return Fault("upstream showed no certificate")
     try:
         leaf = open_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, shown))
     except PkiError as problem:
-        return str(problem)
+        return Fault(problem)
     if identity.pins is not None:
         fault = _find_pin_fault(connection, identity, identity.pins, leaf)
     elif identity.verify:
-        fault = find_verify_fault(connection) or find_name_fault(leaf, identity.host)
+        fault = find_verify_fault(connection) or _name_fault(leaf, identity.host)
     else:
         fault = None
     if fault is None and identity.common_name:
         name = find_common_name(leaf)
         if name is None or name.lower().rstrip(".") != identity.host:
-            fault = f"certificate had CN {name!r}, expected {identity.host!r}"
+            fault = Fault.of(f"certificate had CN {name!r}, expected {identity.host!r}", "TLM")
     return fault
 
 
-def find_verify_fault(connection: SSL.Connection) -> str | None:
+def find_verify_fault(connection: SSL.Connection) -> Fault | None:
     """Return why the chain of an upstream did not verify, None when it did or was not looked at yet.
 
     For the log after a handshake that ended with OpenSSL's bare ``certificate verify failed``.
@@ -319,11 +335,17 @@ def _note(connection: SSL.Connection, certificate: crypto.X509, error: int, dept
             subject = format_name(open_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)).subject)
         except (PkiError, ValueError):
             subject = "unreadable"
-        seen.fault = f"certificate {depth} ({subject}): {_REASONS.get(error, f'error {error}')}"
+        text = f"certificate {depth} ({subject}): {_REASONS.get(error, f'error {error}')}"
+        seen.fault = Fault.of(text, "TLE" if error in _OUT_OF_TIME else "TLI")
     return True
 
 
-def _find_pin_fault(connection: SSL.Connection, identity: UpstreamIdentity, pins: frozenset[bytes], leaf: x509.Certificate) -> str | None:
+def _name_fault(leaf: x509.Certificate, host: str) -> Fault | None:
+    fault = find_name_fault(leaf, host)
+    return Fault.of(fault, "TLM") if fault is not None else None
+
+
+def _find_pin_fault(connection: SSL.Connection, identity: UpstreamIdentity, pins: frozenset[bytes], leaf: x509.Certificate) -> Fault | None:
     der = leaf.public_bytes(Encoding.DER)
     if spki_sha256(der) in pins:
         return None
@@ -332,16 +354,16 @@ def _find_pin_fault(connection: SSL.Connection, identity: UpstreamIdentity, pins
     sent = [crypto.dump_certificate(crypto.FILETYPE_ASN1, entry) for entry in connection.get_peer_cert_chain() or ()]
     anchors = [*_pinned(sent, pins, der), *settings.trust.find_keys(pins)]
     if not anchors:
-        return "public keys do not match the pins"
+        return Fault("public keys do not match the pins")
     try:
         path = TrustAnchors(anchors).find_path(read_certificate(der), sent, settings.clock.now(), client_usage=False)
     except PkiError as problem:
-        return str(problem)
+        return Fault(problem)
     if path.anchor is None:
-        return f"a CA has a pinned key, but the upstream's certificate is not under it: {path.fault}"
+        return Fault(f"a CA has a pinned key, but the upstream's certificate is not under it: {path.fault}")
     if not _for_servers(leaf):
-        return "certificate is not for servers"
-    return find_name_fault(leaf, identity.host) if identity.verify else None
+        return Fault("certificate is not for servers")
+    return _name_fault(leaf, identity.host) if identity.verify else None
 
 
 def _pinned(sent: Sequence[bytes], pins: frozenset[bytes], leaf: bytes) -> list[Certificate]:

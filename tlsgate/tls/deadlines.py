@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.logger import Logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Deadlines", "Timed"]
 
 NEVER = float("inf")
+_LEAST_WAIT_S = 0.001
+_log = Logger()
 
 
 class Timed(Protocol):
@@ -42,7 +46,9 @@ class Deadlines:
         self._tick_s = tick_s
         self._buckets: dict[int, set[Timed]] = {}
         self._call: Any = None
-        self._last = self._bucket_of(self._seconds())
+        self._stopped = False
+        self._last = 0
+        """The last bucket that was emptied; all up to it are gone."""
         self.now: float = self._seconds()
         """Monotonic time, of the last call of ``set`` or tick: near enough for time-outs."""
 
@@ -73,12 +79,14 @@ class Deadlines:
 
     def stop(self) -> None:
         """End the timer; nothing fires any more."""
+        self._stopped = True
         self._buckets.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
     def _bucket_of(self, deadline: float) -> int:
+        """Return the tick at whose end a deadline has passed."""
         return int(deadline / self._tick_s) + 1
 
     def _arm(self, timed: Timed, deadline: float) -> None:
@@ -86,27 +94,36 @@ class Deadlines:
             old = self._buckets.get(self._bucket_of(timed.armed_at))
             if old is not None:
                 old.discard(timed)
+        if self._stopped:
+            return
+        if self._call is None:
+            now = self._seconds()
+            if not self._buckets:
+                # The last look may be long ago.
+                self._last = int(now / self._tick_s)
+            self._schedule(now)
         timed.armed_at = deadline
         number = self._bucket_of(deadline)
         if number <= self._last:
             number = self._last + 1
             timed.armed_at = (number - 0.5) * self._tick_s
-            number = self._bucket_of(timed.armed_at)
         self._buckets.setdefault(number, set()).add(timed)
-        if self._call is None:
-            self._last = self._bucket_of(self._seconds()) - 1
-            self._call = self._reactor.callLater(self._tick_s, self._tick)
+
+    def _schedule(self, now: float) -> None:
+        """Look again at the end of the tick that has begun: on the grid, so that nothing waits for two."""
+        wait = self._bucket_of(now) * self._tick_s - now
+        self._call = self._reactor.callLater(wait if wait > _LEAST_WAIT_S else _LEAST_WAIT_S, self._tick)
 
     def _tick(self) -> None:
         self._call = None
         now = self.now = self._seconds()
-        current = self._bucket_of(now) - 1
+        current = int(now / self._tick_s)
         due: list[Timed] = []
-        if current - self._last > len(self._buckets) + 1:
+        if current - self._last > len(self._buckets):
             for number in [number for number in self._buckets if number <= current]:
                 due.extend(self._buckets.pop(number))
         else:
-            for number in range(self._last, current + 1):
+            for number in range(self._last + 1, current + 1):
                 bucket = self._buckets.pop(number, None)
                 if bucket:
                     due.extend(bucket)
@@ -122,6 +139,10 @@ class Deadlines:
                     self._arm(timed, deadline)
             else:
                 timed.deadline = NEVER
-                timed.deadline_passed()
+                try:
+                    timed.deadline_passed()
+                except Exception:
+                    # One fault must not end the time-outs of everybody.
+                    _log.failure("a passed deadline could not be told", event="deadlines.failed")
         if self._buckets and self._call is None:
-            self._call = self._reactor.callLater(self._tick_s, self._tick)
+            self._schedule(now)

@@ -21,7 +21,7 @@ from tlsgate.wire.names import normalise_host
 if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.model.exchange import Connection
-    from tlsgate.model.tls import TlsFacts, TlsPolicy
+    from tlsgate.model.tls import PeerIdentity, TlsFacts, TlsPolicy
     from tlsgate.pki.acl import AllowList
     from tlsgate.tls.deadlines import Deadlines
 
@@ -86,6 +86,7 @@ class TlsServer(TlsStream):
         "armed_at",
         "deadline",
         "peer_connection",
+        "refused_peer",
     )
 
     def __init__(self, edge: Edge, connection: Connection) -> None:
@@ -96,6 +97,8 @@ class TlsServer(TlsStream):
         self._choice: Choice | None = None
         self._name: str | None = None
         self._facts: TlsFacts | None = None
+        self.refused_peer: PeerIdentity | None = None
+        """The certificate that a refused handshake showed, for the log."""
         self._counted = False
         self._failed = False
         self._discarded = 0
@@ -203,10 +206,12 @@ class TlsServer(TlsStream):
         if allow_list is not None:
             if facts.peer is None:
                 return "no client certificate in the session"
+            self.refused_peer = facts.peer
             verdict = state.verdict or allow_list.judge(facts.peer, edge.clock.now())
             if verdict.refusal is not None:
                 return f"client certificate {facts.peer.fingerprint} ({facts.peer.subject}): {verdict.rule}"
         ssl.set_app_data(None)
+        self.refused_peer = None
         self._facts = facts
         self.peer_connection.tls = facts
         self._uncount(None)
@@ -218,8 +223,10 @@ class TlsServer(TlsStream):
         if not self._failed:
             self._failed = True
             state = self._ssl.get_app_data() if self._ssl is not None else None
-            if state is not None and state.refusal:
-                reason = state.refusal
+            if state is not None:
+                self.refused_peer = state.identity
+                if state.refusal:
+                    reason = state.refusal
             self._uncount(reason)
 
     def build_application(self) -> Application:

@@ -18,11 +18,15 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
-__all__ = ["Application", "TlsStream", "describe_ssl_error"]
+__all__ = ["Application", "TlsBroken", "TlsStream", "describe_ssl_error"]
 
 _RECORD_BYTES = 16384
 _OVERHEAD = 1024
 _READ_JOIN_BYTES = 65536
+
+
+class TlsBroken(error.ConnectionLost):
+    """A TLS error or an alert ended an open connection; the argument says which."""
 
 
 class Application(Protocol):
@@ -356,7 +360,7 @@ class TlsStream:
         self._shut = True
         application, self.application = self.application, None
         if application is not None:
-            application.connectionLost(Failure(error.ConnectionLost(describe_ssl_error(exception))))
+            application.connectionLost(Failure(TlsBroken(describe_ssl_error(exception))))
         self._drop()
 
     def _drop(self) -> None:

@@ -106,7 +106,12 @@ class _PromptServer(tcp.Server):
 
 
 class _PromptClient(tcp.Client):
-    """A connection that we opened."""
+    """A connection that we opened, with Nagle's algorithm off: small writes of a stream must not wait for acknowledgements."""
+
+    def createInternetSocket(self) -> socket.socket:
+        created: socket.socket = super().createInternetSocket()
+        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return created
 
     def write(self, data: bytes) -> None:
         _write_promptly(self, data)

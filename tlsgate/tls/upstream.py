@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from OpenSSL import SSL
 
 from tlsgate.errors import UpstreamError
-from tlsgate.tls.client import UpstreamIdentity, check_upstream, find_verify_fault
+from tlsgate.tls.client import Fault, UpstreamIdentity, check_upstream, find_verify_fault
+from tlsgate.tls.reasons import find_handshake_flag
 from tlsgate.tls.stream import Application, TlsStream
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class TlsClient(TlsStream):
     """One connection to an upstream.
 
     :param application: gets its transport once the peer is who it should be.
-    :param done: fires then, or fails with :class:`UpstreamError` (flag TLE).
+    :param done: fires then, or fails with :class:`UpstreamError` (flags TL?).
     """
 
     def __init__(self, tls: UpstreamTls, application: Application, done: Deferred[None]) -> None:
@@ -57,7 +58,8 @@ class TlsClient(TlsStream):
             reason = find_verify_fault(self._ssl) or reason
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
-            waiting.errback(UpstreamError("upstream.failed", "TLE", f"TLS to {self._tls.identity.host}: {reason}"))
+            flag = reason.flag if isinstance(reason, Fault) else find_handshake_flag(reason)
+            waiting.errback(UpstreamError("upstream.failed", flag, f"TLS to {self._tls.identity.host}: {reason}"))
 
     def build_application(self) -> Application:
         """Return the waiting application."""

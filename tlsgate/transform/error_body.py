@@ -36,6 +36,8 @@ _OF_BODY = frozenset(
     {b"content-type", b"content-length", b"content-encoding", b"content-language", b"content-range", b"content-md5", b"content-location"}
     | {b"etag", b"last-modified", b"accept-ranges", b"digest", b"content-digest", b"repr-digest"}
 )
+_UPSTREAM_FAILURES = ("upstream.failed", "upstream.lookup")
+"""What ``tlsgate.upstream_error_status`` is about; a time-out is 504 in any case, a fault of our own 500."""
 _MAX_BODY = 4096
 """Bytes of an upstream's error body that rules look at."""
 
@@ -170,13 +172,16 @@ class ErrorRenderer:
 def build_error_renderer(config: GatewayConfig, api: ApiDefinition | None, templates: Templates = BUILT_IN) -> ErrorRenderer:
     """Return the renderer of an API, or of requests without one.
 
-    :param config: ``override_messages``, ``error_overrides``, ``hide_generator_header``.
+    :param config: ``override_messages``, ``error_overrides``, ``hide_generator_header``, ``tlsgate.upstream_error_status``.
     :param api: its ``error_overrides`` go before the configuration's; None before a route is known.
     :param templates: of ``template_path``, loaded once (``error_templates.load_templates``) and shared by all renderers.
     """
     catalogue: Mapping[str, CatalogueEntry] = CATALOGUE
+    if config.own.upstream_error_status != CATALOGUE["upstream.failed"].status:
+        status = config.own.upstream_error_status
+        catalogue = {**CATALOGUE, **{id: CATALOGUE[id]._replace(status=status) for id in _UPSTREAM_FAILURES}}
     if config.override_messages:
-        changed = dict(CATALOGUE)
+        changed = dict(catalogue)
         for id, status, message in config.override_messages:
             entry = changed.get(id)
             if entry is not None:
