@@ -402,10 +402,10 @@ def test_an_upgrade_to_something_else_is_a_fault(world: World, leg: str) -> None
 
 
 def test_xml_requests_get_the_fault_in_xml(world: World) -> None:
-    """Reference, section 12.1."""
+    """Reference, section 12.1; decisions 2.16."""
     with world.client() as client:
         response = client.request("POST", "/plain/reset", headers=[("Content-Type", "text/xml; charset=utf-8")], body=b"<a/>")
-    assert response.body == f'<?xml version = "1.0" encoding = "UTF-8"?>\n<error>{PROBLEM}</error>'.encode()
+    assert response.body == f'<?xml version = "1.0" encoding = "UTF-8"?>\n<error>{PROBLEM}</error>\n'.encode()
     assert response.headers["content-type"] == "text/xml"
 
 
