@@ -41,9 +41,9 @@ from tests.support.oddhello import (
 from tests.support.scale import FULL, scaled
 
 VERSIONS = (771, 772)
-HANDSHAKE_S = 2.0
+HANDSHAKE_S = 1.5
 STRICT = ("strict.test", "oas.test")
-NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK = 120, 70, 86
+PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK = 70, 86
 
 
 class World(NamedTuple):
@@ -53,14 +53,21 @@ class World(NamedTuple):
     upstream: StrictUpstream
     alice: Issued
 
+    level: int
+    """Descriptors of the idle gateway."""
+
     @property
     def port(self) -> int:
         """Of the TLS listener."""
         return self.gateway.port
 
-    def reasons(self, mark: int) -> list[str]:
-        """Reasons of the refused handshakes since a position of the log."""
-        return [event["reason"] for event in self.gateway.events[mark:] if event.get("event") == "tls.handshake_refused"]
+    def descriptors(self) -> int:
+        """Return how many descriptors there are beside those of the idle gateway and of its connections to the upstream."""
+        return self.gateway.open_files() - self.upstream.open_connections - self.level
+
+    def settle(self, timeout_s: float = 5.0) -> None:
+        """Wait until nothing is left of earlier clients."""
+        assert wait_until(lambda: self.descriptors() <= 0, timeout_s), f"{self.descriptors()} descriptors too many\n{self.gateway.tail()}"
 
     def mark(self) -> int:
         """Return the present position of the log."""
@@ -92,10 +99,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ]
         limits = {"handshake_timeout_s": HANDSHAKE_S, "close_timeout_s": 1.0}
         with running_gateway(folder, *apis, server=server, tlsgate={"limits": limits}) as gateway:
-            level = gateway.open_files()
-            yield World(gateway, upstream, authority.issue("alice"))
-            # Connections to the upstream are kept for a while.
-            assert wait_until(lambda: gateway.open_files() - upstream.open_connections <= level, 2 * HANDSHAKE_S + 3), gateway.tail()
+            exchange(gateway.port, b"\x00")  # served: by now the event loop has its own descriptors
+            found = World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            yield found
+            found.settle(2 * HANDSHAKE_S + 3)
         assert not upstream.violations
 
 
@@ -279,7 +286,7 @@ def test_alpn_is_answered_or_refused(world: World, alpn: Alpn, version: int) -> 
 
     if not alpn.works:
         for identity in (None, world.alice):
-            assert f"description={NO_APPLICATION_PROTOCOL}" in refused(lambda identity=identity: attempt(identity))
+            assert "no_application_protocol" in refused(lambda identity=identity: attempt(identity))
         return
     refused(lambda: attempt(None).get(name))
     assert len(world.upstream.requests) == before
@@ -361,24 +368,24 @@ BAD = {
     "record version 2.0": Bad(b"\x16\x02\x00" + _REAL[3:], "record version"),
     "ServerHello": Bad(hello(_NAME, kind=2), "not a ClientHello"),
     "hello of 16 MiB": Bad(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16380), "too large"),
-    "over 64 KiB": Bad(records(message(((21, bytes(65400)), _NAME))), "too large"),
+    "over 64 KiB": Bad(records(message(((21, bytes(40000)), _NAME), suites=_SUITES * 10000)), "too large"),
     "64 KiB of one-byte records": Bad(records(message(((21, bytes(12000)), _NAME)), 1), "too large"),
     "two names": Bad(hello((0, server_names(b"open.test", b"strict.test"))), "several server names"),
     "two name extensions": Bad(hello((0, server_names(b"open.test")), _NAME), "repeated extension"),
     "IPv4 literal": Bad(hello((0, server_names(b"127.0.0.1"))), "IP address"),
     "IPv6 literal": Bad(hello((0, server_names(b"::1"))), ""),
-    "NUL in the name": Bad(hello((0, server_names(b"open.test\x00.strict.test"))), "server name"),
-    "NUL at the end": Bad(hello((0, server_names(b"strict.test\x00"))), "server name"),
-    "blank in the name": Bad(hello((0, server_names(b"strict.test "))), "server name"),
-    "slash in the name": Bad(hello((0, server_names(b"strict.test/"))), "server name"),
+    "NUL in the name": Bad(hello((0, server_names(b"open.test\x00.strict.test"))), "host name"),
+    "NUL at the end": Bad(hello((0, server_names(b"strict.test\x00"))), "host name"),
+    "blank in the name": Bad(hello((0, server_names(b"strict.test "))), "host name"),
+    "slash in the name": Bad(hello((0, server_names(b"strict.test/"))), "host name"),
     "port in the name": Bad(hello((0, server_names(b"strict.test:443"))), ""),
     "UTF-8 name": Bad(hello((0, server_names("str\u00efct.test".encode()))), "not ASCII"),
-    "empty name": Bad(hello((0, server_names(b""))), "server name"),
-    "only a dot": Bad(hello((0, server_names(b"."))), "server name"),
-    "two dots at the end": Bad(hello((0, server_names(b"strict.test.."))), "server name"),
+    "empty name": Bad(hello((0, server_names(b""))), "host name"),
+    "only a dot": Bad(hello((0, server_names(b"."))), "host name"),
+    "two dots at the end": Bad(hello((0, server_names(b"strict.test.."))), "host name"),
     "empty name list": Bad(hello((0, b"\x00\x00")), ""),
     "empty name extension": Bad(hello((0, b"")), ""),
-    "name of 300 bytes": Bad(hello((0, server_names(b"a." * 150 + b"test"))), "server name"),
+    "name of 300 bytes": Bad(hello((0, server_names(b"a." * 150 + b"test"))), "host name"),
     "other name type": Bad(hello((0, server_names(b"strict.test", kind=1))), "server name"),
     "name longer than its list": Bad(hello((0, b"\x00\x05\x00\x00\x0bstrict.test")), ""),
     "bytes after the name list": Bad(hello((0, server_names(b"strict.test") + b"x")), ""),
@@ -549,19 +556,18 @@ def test_a_client_that_ends_in_the_middle_is_closed_at_once(world: World, data: 
 
 def test_a_client_that_resets_leaves_nothing(world: World) -> None:
     """RST at each stage; the descriptors are compared at the end of the module, too."""
-    level = world.gateway.open_files()
+    world.settle()
     for data in SLOW.values():
         with connect(world.port) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             client.sendall(data)
-    assert wait_until(lambda: world.gateway.open_files() <= level, 1.0)
+    world.settle(1.0)
 
 
 def test_good_clients_do_not_notice_stuck_handshakes(world: World) -> None:
     """500 stuck handshakes of all kinds (fewer by default) and garbage: good clients are served quickly, stuck ones reaped."""
     count = scaled(150, 500)
     kinds = [*SLOW.values(), b"\x16\x03\x01" + b"\xff" * 60]
-    level = world.gateway.open_files() - world.upstream.open_connections
     before = len(world.upstream.requests)
     stuck = [connect(world.port) for _ in range(count)]
     try:
@@ -589,7 +595,7 @@ def test_good_clients_do_not_notice_stuck_handshakes(world: World) -> None:
         for client in stuck:
             client.close()
     assert len(world.upstream.requests) == before + len(times)
-    assert wait_until(lambda: world.gateway.open_files() - world.upstream.open_connections <= level, 3.0)
+    world.settle()
     if FULL:
         print(f"\n{count} stuck: {len(times)} good, median {times[len(times) // 2] * 1e3:.1f} ms, worst {times[-1] * 1e3:.1f} ms")
 
@@ -609,7 +615,8 @@ def capped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with StrictUpstream() as upstream:
         api = classic("strict", upstream.port, domain="strict.test", use_mutual_tls_auth=True, client_certificates=[authority.pem])
         with running_gateway(folder, api, server=server, tlsgate={"limits": limits}) as gateway:
-            yield World(gateway, upstream, authority.issue("alice"))
+            exchange(gateway.port, b"\x00")
+            yield World(gateway, upstream, authority.issue("alice"), gateway.open_files())
 
 
 def good(world: World) -> Client:
@@ -642,18 +649,14 @@ def close_all(clients: Iterable[Client]) -> None:
         client.close()
 
 
-def has_room(world: World, count: int) -> bool:
-    """Whether exactly ``count`` clients fit at once."""
-    clients = open_clients(world, count + 1)
-    close_all(clients)
-    return len(clients) == count
-
-
 def test_connections_over_the_cap_are_refused_quickly_and_no_slot_is_lost(capped: World) -> None:
     """n-1, n and n+1 connections; each one that ends makes room for exactly one, also after churn at the cap."""
-    assert wait_until(lambda: has_room(capped, CAP), 5.0)
+    capped.settle()
     for _ in range(scaled(3, 20)):
-        assert wait_until(lambda: has_room(capped, CAP), 2.0), capped.gateway.tail()
+        clients = open_clients(capped, CAP + 1)
+        close_all(clients)
+        assert len(clients) == CAP
+        capped.settle()
     clients = open_clients(capped, CAP)
     try:
         for _ in range(scaled(20, 500)):
@@ -665,12 +668,13 @@ def test_connections_over_the_cap_are_refused_quickly_and_no_slot_is_lost(capped
             assert client.request(host="strict.test").status == 200
     finally:
         close_all(clients)
+    capped.settle()
 
 
 def test_handshakes_over_the_cap_are_refused_quickly_and_no_slot_is_lost(capped: World) -> None:
     """Stuck handshakes fill the cap: one less lets a client in, none less does not; after their deadline, or their end, all is well."""
-    assert wait_until(lambda: has_room(capped, CAP), 5.0)
-    for way in ("closed", "reaped", "garbage"):
+    for way in ("closed", "reaped", "garbage") * scaled(1, 5):
+        capped.settle()
         stuck = [connect(capped.port) for _ in range(HANDSHAKES - 1)]
         try:
             good(capped).close()
@@ -683,10 +687,14 @@ def test_handshakes_over_the_cap_are_refused_quickly_and_no_slot_is_lost(capped:
             elif way == "garbage":
                 for client in stuck:
                     client.sendall(b"\x00")
+                    assert read_outcome(client, 1.0).ended in ("closed", "reset")
         finally:
             for client in stuck:
                 client.close()
-        assert wait_until(lambda: has_room(capped, CAP), 2.0), (way, capped.gateway.tail())
+        capped.settle(1.0)
+        clients = open_clients(capped, CAP + 1)
+        close_all(clients)
+        assert len(clients) == CAP
 
 
 def refused_quickly(world: World) -> str:
@@ -702,7 +710,7 @@ def refused_quickly(world: World) -> str:
 
 def test_open_connections_live_on_while_handshakes_are_refused(capped: World) -> None:
     """The cap on handshakes is for new ones."""
-    assert wait_until(lambda: has_room(capped, CAP), 5.0)
+    capped.settle()
     with good(capped) as client:
         stuck = [connect(capped.port) for _ in range(HANDSHAKES)]
         try:
@@ -715,8 +723,7 @@ def test_open_connections_live_on_while_handshakes_are_refused(capped: World) ->
 
 def test_connections_that_only_wait_for_their_close_count_as_well(capped: World) -> None:
     """A broken record ends a connection with an alert; until the peer closes, its descriptor is still one of the cap's."""
-    assert wait_until(lambda: has_room(capped, CAP), 5.0)
-    level = capped.gateway.open_files() - capped.upstream.open_connections
+    capped.settle()
     broken = []
     most = 0
     try:
@@ -728,7 +735,7 @@ def test_connections_that_only_wait_for_their_close_count_as_well(capped: World)
             else:
                 client.socket.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
                 broken.append(client)
-            most = max(most, capped.gateway.open_files() - capped.upstream.open_connections - level)
+            most = max(most, capped.descriptors())
     finally:
         close_all(broken)
     # The client just being accepted, and a connection to the upstream on its way, may be seen besides.

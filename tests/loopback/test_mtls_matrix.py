@@ -33,18 +33,29 @@ def server_certificate() -> Issued:
     return make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("mixed", "classic"), ("mixed", "oas"), ("strict", "classic"), ("anyhost", "classic"), ("anyhost", "oas")],
-    ids="-".join,
-)
+SETTINGS = [
+    ("mixed", "classic", "announce"),
+    ("mixed", "oas", "skip"),
+    ("strict", "classic", "announce"),
+    ("strict", "oas", "skip"),
+    ("anyhost", "classic", "skip"),
+    ("anyhost", "oas", "announce"),
+]
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids="-".join)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server_certificate: Issued) -> Iterator[Served]:
-    """A gateway for each world and form of definitions, its control API on another port."""
-    name, form = request.param
+    """A gateway for each world and form of definitions, its control API on another port.
+
+    ``skip_client_ca_announcement`` changes nothing but what is announced.
+    """
+    name, form, names = request.param
     world = WORLDS[name]
     folder: Path = tmp_path_factory.mktemp(f"{name}-{form}")
+    options = {"skip_client_ca_announcement": names == "skip"}
     with StrictUpstream() as upstream:
-        with running_gateway(folder, *world.definitions(form, upstream.port), server=server_certificate) as gateway:
+        definitions = world.definitions(form, upstream.port)
+        with running_gateway(folder, *definitions, server=server_certificate, http_server_options=options) as gateway:
             yield Served(world, gateway, upstream)
         assert upstream.violations == []
 

@@ -85,8 +85,7 @@ def answer_and_wait(data: bytes) -> Callable[[socket.socket], None]:
 
     def script(connection: socket.socket) -> None:
         connection.sendall(data)
-        connection.settimeout(20)
-        connection.recv(1)
+        _wait(connection)
 
     return script
 
@@ -156,6 +155,7 @@ FAULTS = [
     Fault("chunked-not-last", answer_and_wait(HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n")),
     Fault("blank-before-the-colon", answer_and_wait(HEAD + b"Content-Length : 2\r\n\r\nok")),
     Fault("no-colon", answer_and_wait(HEAD + b"Content-Length\r\n\r\nok")),
+    Fault("folded-field", answer_and_wait(HEAD + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\nok")),
     Fault("nul-in-a-field", answer_and_wait(HEAD + b"X: a\0b\r\nContent-Length: 2\r\n\r\nok")),
     Fault("bare-cr-in-a-field", answer_and_wait(HEAD + b"X: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok")),
     Fault("101-unasked", answer_and_wait(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x00")),
@@ -167,8 +167,10 @@ FAULTS = [
 
 
 def _wait(connection: socket.socket) -> None:
+    """Until the other side goes."""
     connection.settimeout(20)
-    connection.recv(1)
+    while connection.recv(65536):
+        pass
 
 
 class Broken(NamedTuple):
@@ -222,6 +224,7 @@ GOOD: dict[str, tuple[Callable[[socket.socket], None], bytes]] = {
     "chunked-and-more": (answer(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nEVIL"), b"ok"),
     "no-content-with-a-body": (answer_and_wait(b"HTTP/1.1 204 No Content\r\n\r\nEVIL"), b""),
     "one-byte-at-a-time": (lambda connection: _bytewise(connection, OK), b"ok"),
+    "hop-by-hop": (answer(HEAD + b"Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nContent-Length: 2\r\n\r\nok"), b"ok"),
     "odd-status": (answer(b"HTTP/1.1 299 Whatever\r\nContent-Length: 2\r\n\r\nok"), b"ok"),
 }
 
@@ -385,6 +388,7 @@ def test_odd_but_complete_answers_pass(world: World, leg: str, name: str) -> Non
         assert response.body == GOOD[name][1]
         assert "x-evil" not in response.headers
         assert "link" not in response.headers
+        assert not {"x-hop", "keep-alive", "connection"} & set(response.headers)
         # Left-over bytes never become somebody's answer.
         for _ in range(3):
             assert client.request("GET", f"/{leg}/fine").body == b"ok"
@@ -606,9 +610,19 @@ def test_a_connection_is_used_again(kept: tuple[Gateway, dict[str, Counting]], l
 
 @pytest.mark.parametrize("leg", LEGS)
 @pytest.mark.parametrize(
-    ("method", "body", "again"), [("GET", b"", True), ("HEAD", b"", True), ("OPTIONS", b"", True), ("GET", b"b", False), ("POST", b"b", False)]
-    + [("POST", b"", False), ("PUT", b"b", False), ("PATCH", b"b", False), ("DELETE", b"", False)],
-)  # fmt: skip
+    ("method", "body", "again"),
+    [
+        ("GET", b"", True),
+        ("HEAD", b"", True),
+        ("OPTIONS", b"", True),
+        ("GET", b"b", False),
+        ("POST", b"b", False),
+        ("POST", b"", False),
+        ("PUT", b"b", False),
+        ("PATCH", b"b", False),
+        ("DELETE", b"", False),
+    ],
+)
 def test_only_what_may_be_repeated_is_repeated_once(
     kept: tuple[Gateway, dict[str, Counting]], leg: str, method: str, body: bytes, again: bool
 ) -> None:
@@ -618,8 +632,7 @@ def test_only_what_may_be_repeated_is_repeated_once(
     with Client(gateway.port, tls=False) as client:
         assert client.request("GET", f"/{leg}/warm").status == 200
         counter.requests.clear()
-        headers = [("Content-Length", str(len(body)))] if body and method == "GET" else []
-        response = client.request(method, f"/{leg}/die", headers=headers if method != "GET" or not body else [], body=body)
+        response = client.request(method, f"/{leg}/die", body=body)
         name = f"{method} /die {body.decode()}".strip()
         assert (response.status, counter.requests[name]) == ((200, 2) if again else (500, 1))
         assert client.request("GET", f"/{leg}/warm").status == 200
@@ -643,9 +656,7 @@ def test_a_repetition_is_not_repeated(kept: tuple[Gateway, dict[str, Counting]],
 
 
 @pytest.mark.parametrize("leg", LEGS)
-def test_connections_that_the_upstream_ended_long_ago_are_not_used(
-    kept: tuple[Gateway, dict[str, Counting]], leg: str
-) -> None:
+def test_connections_that_the_upstream_ended_long_ago_are_not_used(kept: tuple[Gateway, dict[str, Counting]], leg: str) -> None:
     """B23: the upstream ends idle connections without a word; the client waits longer than that between its POSTs (hence the sleeps)."""
     gateway, counters = kept
     counter = counters[leg]
@@ -710,10 +721,10 @@ def test_close_connections_holds_even_if_the_upstream_keeps_its_side_open(tmp_pa
     counter = Counting()
     with ScriptedUpstream(counter) as upstream:
         api = classic("a", upstream.port, "/")
-        with running_gateway(tmp_path_factory.mktemp("close"), api, proxy_close_connections=True) as gateway:
-            with Client(gateway.port, tls=False) as client:
-                for _ in range(5):
-                    assert client.request("GET", "/x").status == 200
+        folder = tmp_path_factory.mktemp("close")
+        with running_gateway(folder, api, proxy_close_connections=True) as gateway, Client(gateway.port, tls=False) as client:
+            for _ in range(5):
+                assert client.request("GET", "/x").status == 200
     assert counter.connections == 5
 
 
@@ -736,6 +747,62 @@ def _send_all(client: Client) -> None:
         pass
 
 
+def stream_forever(connection: socket.socket, number: int) -> None:
+    """A chunk each 50 ms, until the other side goes."""
+    read_head(connection)
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("version", [None, 771, 772])
+def test_a_client_that_goes_takes_the_upstream_connection_along(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority, localhost: Issued, version: int | None
+) -> None:
+    """B25: leaving in the middle, by reset, and before the head: upstream sees it within 2 s, nothing stays open, one log line each."""
+    rounds = scaled(8, 50)
+    begun: list[int] = []
+    ended: list[float] = []
+
+    def play_until_end(connection: socket.socket, number: int) -> None:
+        begun.append(number)
+        try:
+            if number % 4 == 2:
+                _wait(connection)
+            else:
+                stream_forever(connection, number)
+        except OSError:
+            pass
+        ended.append(time.monotonic())
+
+    with ScriptedUpstream(play_until_end, context_of(localhost, version)) as upstream:
+        scheme = "http" if version is None else "https"
+        own = {"upstream_ca": [authority.pem], "log": {"access": True}}
+        api = classic("a", f"{scheme}://127.0.0.1:{upstream.port}", "/")
+        with running_gateway(tmp_path_factory.mktemp("gone"), api, server=localhost, tlsgate=own) as gateway:
+            Client(gateway.port, version=version).close()
+            start = gateway.open_files()
+            for number in range(rounds):
+                client = Client(gateway.port, version=version)
+                client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+                if number % 4 in (0, 1):
+                    client.read_until(b"x" * 1024)
+                elif number % 4 == 2:
+                    assert wait_until(lambda: number in begun)  # noqa: B023 - called at once
+                else:  # while the gateway connects
+                    assert wait_until(lambda: upstream.connections == number + 1)  # noqa: B023 - called at once
+                if number % 4 == 1:
+                    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+            left = time.monotonic()
+            assert wait_until(lambda: len(ended) + upstream.errors.qsize() == rounds)
+            assert max(ended) - left < 2
+            assert wait_until(lambda: gateway.open_files() <= start)
+            assert wait_until(lambda: len([e for e in gateway.events if e.get("event") == "http.access"]) == rounds)
+            assert not [event for event in gateway.events if event.get("event") == "http.answer_broken"]
+
+
 def test_the_connections_of_two_client_certificates_are_kept_apart(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority, localhost: Issued
 ) -> None:
@@ -756,12 +823,19 @@ def test_the_connections_of_two_client_certificates_are_kept_apart(
                     },
                 ),
                 classic("a2", url, "/a2/", upstream_certificates={"*": alice.full_pem}),
-                classic("lax", url, "/lax/", upstream_certificates={"*": alice.full_pem}, proxy={"transport": {"ssl_insecure_skip_verify": True}}),
+                classic(
+                    "lax",
+                    url,
+                    "/lax/",
+                    upstream_certificates={"*": alice.full_pem},
+                    proxy={"transport": {"ssl_insecure_skip_verify": True}},
+                ),
             ]
-            with running_gateway(tmp_path_factory.mktemp("identity"), *apis, tlsgate={"upstream_ca": [authority.pem]}) as gateway:
-                with Client(gateway.port, tls=False) as client:
-                    for path in ("/a/", "/b/", "/a2/", "/lax/") * 5:
-                        assert client.request("GET", path).status == 200
+            folder = tmp_path_factory.mktemp("identity")
+            own = {"upstream_ca": [authority.pem]}
+            with running_gateway(folder, *apis, tlsgate=own) as gateway, Client(gateway.port, tls=False) as client:
+                for path in ("/a/", "/b/", "/a2/", "/lax/") * 5:
+                    assert client.request("GET", path).status == 200
             seen = [(request.raw_head, upstream.shown[request.connection]) for request in upstream.requests]
             assert [shown for _, shown in seen] == [alice.der, bob.der, alice.der, alice.der] * 5
             # Equal identities share, others do not.
@@ -836,7 +910,10 @@ def test_an_ipv6_target(tmp_path_factory: pytest.TempPathFactory) -> None:
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
     with upstream:
-        apis = [classic("six", f"http://[::1]:{upstream.port}/six", "/six/"), classic("name", f"http://localhost:{upstream.port}", "/name/")]
+        apis = [
+            classic("six", f"http://[::1]:{upstream.port}/six", "/six/"),
+            classic("name", f"http://localhost:{upstream.port}", "/name/"),
+        ]
         with running_gateway(tmp_path_factory.mktemp("six"), *apis) as gateway, Client(gateway.port, tls=False) as client:
             echoed = json.loads(client.request("GET", "/six/x").body)
             assert echoed["target"] == "/six/x"
@@ -917,10 +994,10 @@ def test_failures_can_be_502(tmp_path_factory: pytest.TempPathFactory, localhost
         own = {"upstream_error_status": 502, "upstream_ca": [make_authority("Nobody's CA").pem]}
         folder = tmp_path_factory.mktemp("status")
         overrides = {"502": [{"match": {"flag": "DNS"}, "response": {"status_code": 503, "message": "later"}}]}
-        with running_gateway(folder, *apis, tlsgate=own, proxy_default_timeout=1, error_overrides=overrides) as gateway:
-            with Client(gateway.port, tls=False) as client:
-                for path in ("/up/reset", "/up/garbage", "/refused/", "/tls/"):
-                    expect_refusal(client.request("GET", path), 502, PROBLEM)
-                expect_refusal(client.request("GET", "/lookup/"), 503, "later")
-                expect_refusal(client.request("GET", "/up/never"), 504, TIMEOUT)
-                expect_refusal(client.request("GET", "/missing/"), 500, PROBLEM)
+        settings = {"tlsgate": own, "proxy_default_timeout": 1, "error_overrides": overrides}
+        with running_gateway(folder, *apis, **settings) as gateway, Client(gateway.port, tls=False) as client:
+            for path in ("/up/reset", "/up/garbage", "/refused/", "/tls/"):
+                expect_refusal(client.request("GET", path), 502, PROBLEM)
+            expect_refusal(client.request("GET", "/lookup/"), 503, "later")
+            expect_refusal(client.request("GET", "/up/never"), 504, TIMEOUT)
+            expect_refusal(client.request("GET", "/missing/"), 500, PROBLEM)

@@ -200,7 +200,8 @@ CODINGS = (
 )
 
 # RFC 9112 section 7.1: chunks and their extensions.
-LONG = b"a" * 40000
+# Longer than three slices of what is fed to the parser at once.
+LONG = b"a" * 60000
 CHUNKS = (
     refuse("chunk size with 0x", chunked(b"0x5\r\nhello\r\n0\r\n\r\n")),
     refuse("chunk size with plus", chunked(b"+5\r\nhello\r\n0\r\n\r\n")),
@@ -280,6 +281,7 @@ TRAILERS = (
     ),
     refuse("trailer Content-Length", chunked(b"5\r\nhello\r\n0\r\nContent-Length: 41\r\n\r\n" + HIDDEN)),
     refuse("trailer Transfer-Encoding", chunked(b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n" + HIDDEN)),
+    accept("trailers that upgrade", chunked(b"5\r\nhello\r\n0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), POSTED),
     accept("trailer that closes", chunked(b"5\r\nhello\r\n0\r\nConnection: close\r\n\r\n"), POSTED, closes=True),
     refuse("folded trailer", chunked(b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n")),
     refuse("trailer with NUL", chunked(b"5\r\nhello\r\n0\r\nX: a\x00\r\n\r\n")),

@@ -63,8 +63,7 @@ class BodyStream:
             sink.body_failed(self.failed)
         elif self.ended:
             sink.body_end(self.trailers)
-        elif not self._buffered:
-            self._channel.resume_reading(2)
+        self._channel.resume_reading(4)
 
     def take_buffered(self) -> bytes:
         """Return and forget what arrived before a sink was attached, so that it can travel with a head."""
@@ -91,7 +90,7 @@ class BodyStream:
         self.discarding = True
         self._sink = None
         self._buffer = None
-        self._channel.resume_reading(2)
+        self._channel.resume_reading(6)
 
     # The channel's side.
 
@@ -106,7 +105,7 @@ class BodyStream:
             self._buffer.append(data)
             self._buffered += len(data)
             if self._buffered >= _BUFFER_BYTES:
-                self._channel.pause_reading(2)
+                self._channel.pause_reading(4)
 
     def end(self, trailers: HeaderList) -> None:
         """The body is complete."""

@@ -1,13 +1,13 @@
 """One HTTP/1.1 client connection: llhttp's events become requests, answers become bytes; knows nothing of APIs or upstreams.
 
-The parser is fed one head at a time, so that a pipelined request waits as bytes while the one before is answered (RFC 9112 9.3.2). All
-that llhttp lets through and a gateway must not is refused by ``wire.framing``; after a framing error the connection closes.
+The parser is fed one head or body at a time, never past the end of a message: a pipelined request waits as bytes while the one before is
+answered (RFC 9112 9.3.2). All that llhttp lets through and a gateway must not is refused by ``wire.framing``; after a framing error the
+connection closes.
 Source: RFC 9112; decisions, section 2.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,7 @@ _HELD_LIMIT = 16384
 _CHUNKED_SLICE = 16384
 _DRAIN_LIMIT = 262144
 _LINGER_LIMIT = 262144
+_LINGER_S = 2.0
 _GRACE_S = 10.0
 
 _WIRE_IDS = {
@@ -118,10 +119,10 @@ class HttpChannel:
         "_closing",
         "_count",
         "_early",
+        "_gathered",
         "_head",
         "_head_bytes",
         "_held",
-        "_in_head",
         "_left_over",
         "_lingered",
         "_lost",
@@ -130,7 +131,6 @@ class HttpChannel:
         "_parsing",
         "_pausers",
         "_producer",
-        "_queue",
         "_read_closed",
         "_request",
         "_tail",
@@ -154,14 +154,13 @@ class HttpChannel:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: _Head | None = None
         self._head: _Head | None = None
-        self._queue: deque[_Head] = deque()
         self._held = b""
         self._left_over = b""
         self._tail = b""
         self._early: list[bytes] = []
+        self._gathered: list[bytes] = []
         self._head_bytes = 0
         self._unnoticed = 0
-        self._in_head = False
         self._advancing = False
         self._count = 0
         self._request: GateRequest | None = None
@@ -199,7 +198,8 @@ class HttpChannel:
             self._lingered += len(data)
             if self._lingered > _LINGER_LIMIT:
                 self.transport.abortConnection()
-        elif self._held:
+        elif self._held or self._advancing:
+            # A TLS stream delivers what it has decrypted within ``resumeProducing``, which the loop itself may call.
             self._hold(data)
         else:
             self._advance(data)
@@ -233,7 +233,6 @@ class HttpChannel:
         request, self._request = self._request, None
         if request is not None:
             request.client_gone()
-        self._queue.clear()
         self._held = b""
         self._parser = self._parsing = self._head = None
 
@@ -242,17 +241,15 @@ class HttpChannel:
         if self._lost or self._upgraded is not None:
             return
         site = self.site
-        if self._closing:
-            self.transport.abortConnection()
-            return
         queued = self.transport.queued()
-        if queued:
-            # The client does not read: only a standstill ends the connection.
-            if queued != self._write_mark:
-                self._write_mark = queued
-                site.deadlines.set(self, site.write_timeout_s)
-            else:
-                self.abort("client does not read")
+        if queued and queued != self._write_mark:
+            # The client reads slowly: only a standstill ends the connection.
+            self._write_mark = queued
+            site.deadlines.set(self, site.limits.close_timeout_s if self._closing else site.write_timeout_s)
+        elif self._closing:
+            self.transport.abortConnection()
+        elif queued:
+            self.abort("client does not read")
         elif self._request is not None:
             if not self._body_complete():
                 self._break_body(Refusal("wire.timeout", "request body stalled", close=True))
@@ -284,10 +281,7 @@ class HttpChannel:
         parsing.method = parser.get_method()
         parsing.version = parser.get_http_version()
         parsing.body = BodyStream(self)
-        if self._in_head and self._head is None:
-            self._head = parsing
-        else:
-            self._queue.append(parsing)
+        self._head = parsing
 
     def on_chunk_header(self) -> None:
         self._unnoticed = 0
@@ -296,8 +290,15 @@ class HttpChannel:
         self._unnoticed = 0
 
     def on_body(self, data: bytes) -> None:
-        self._unnoticed = 0
-        self._parsing.body.deliver(data)  # type: ignore[union-attr]
+        parsing = self._parsing
+        assert parsing is not None and parsing.body is not None
+        body = parsing.body
+        if body.length is None:
+            # Many small chunks become one piece, which costs one write.
+            self._unnoticed = 0
+            self._gathered.append(data)
+        else:
+            body.deliver(data)
 
     def on_message_complete(self) -> None:
         parsing = self._parsing
@@ -307,7 +308,13 @@ class HttpChannel:
         parsing.complete = True
         # llhttp knows only here whether the connection can go on.
         parsing.keep_alive = self._parser.should_keep_alive()
-        parsing.body.end(parsing.trailers)
+        if self._gathered:
+            self._deliver_gathered(parsing.body)
+        body = parsing.body
+        if 0 < self.site.max_body_bytes < body.received and body.length is None and self._request is not None:
+            self._break_body(Refusal("size.too_large", "chunked body over the limit", close=True))
+        else:
+            body.end(parsing.trailers)
 
     # Reading.
 
@@ -331,21 +338,21 @@ class HttpChannel:
         self._advancing = True
         try:
             while not (self._closing or self._lost or self._broken) and self._upgraded is None:
-                if self._request is None and self._queue:
-                    data = self._start(self._queue.popleft(), data)
-                    continue
-                if not data and self._held and self._request is None:
+                parsing = self._parsing
+                in_body = parsing is not None and parsing.body is not None and not parsing.complete
+                if not data and self._held and (in_body or self._request is None):
                     data, self._held = self._held, b""
                     self.resume_reading(1)
                 if not data:
                     break
-                parsing = self._parsing
-                if parsing is not None and parsing.body is not None and not parsing.complete:
+                if in_body:
                     data = self._feed_body(data)
                 elif self._request is None:
                     data = self._feed_head(data)
                 else:
-                    self._hold(data)
+                    # What came in meanwhile is younger.
+                    self._held, held = b"", self._held
+                    self._hold(data + held)
                     break
         except WireError as problem:
             self._wire_error(problem)
@@ -354,28 +361,21 @@ class HttpChannel:
         if self._request is None and not self._closing and not self._lost and not self._broken and self._upgraded is None:
             if self._read_closed:
                 self._close()
-            elif not self._head_bytes:
+            elif not self._head_bytes and (self._parsing is None or self._parsing.complete):
                 self.site.deadlines.set(self, self.site.limits.idle_timeout_s if self._count else self.site.head_timeout_s)
 
     def _feed_head(self, data: bytes) -> bytes:
-        limit = self.site.limits.max_head_bytes
-        if self._head_bytes:
-            # The end of the head may be split over reads.
-            end = (self._tail + data[:3]).find(b"\r\n\r\n")
-            end = end - len(self._tail) if end >= 0 else data.find(b"\r\n\r\n")
-        else:
-            end = data.find(b"\r\n\r\n")
-            if end < 0 and self._count:
+        size = _find_end(self._tail, data)
+        if not size:
+            size = len(data)
+            if self._count and not self._head_bytes:
                 # First byte of a later request: its head has its own deadline.
                 self.site.deadlines.set(self, self.site.head_timeout_s)
-        size = len(data) if end < 0 else end + 4
-        if self._head_bytes + size > limit:
+        if self._head_bytes + size > self.site.limits.max_head_bytes:
             raise WireError("request head too large", 431)
         piece = data if size == len(data) else data[:size]
         self._head_bytes += size
-        self._in_head = True
         self._parse(piece)
-        self._in_head = False
         head = self._head
         if head is None:
             self._tail = (self._tail + piece)[-3:]
@@ -401,14 +401,7 @@ class HttpChannel:
             size = min(len(data), body.length - body.received)
             self._parse(data if size == len(data) else data[:size])
         else:
-            size = min(len(data), _CHUNKED_SLICE)
-            # llhttp calls nobody during one endless trailer or chunk extension: count what passes unnoticed.
-            if self._unnoticed >= self.site.limits.max_head_bytes:
-                raise WireError("chunk line or trailers too large", 431)
-            self._unnoticed += size
-            self._parse(data if size == len(data) else data[:size])
-            if parsing.complete:
-                self._unnoticed = 0
+            size = self._feed_chunks(data[:_CHUNKED_SLICE], parsing)
             if len(parsing.trailers) > self.site.framing.max_fields:
                 raise WireError("too many trailer fields", 431)
             if 0 < self.site.max_body_bytes < body.received and self._request is not None:
@@ -423,13 +416,45 @@ class HttpChannel:
             self._body_progress(body)
         return data[size:]
 
+    def _feed_chunks(self, data: bytes, parsing: _Head) -> int:
+        """Feed at most ``data``, and nothing behind the end of the body.
+
+        :returns: how many bytes were fed.
+        """
+        # llhttp calls nobody during one endless trailer or chunk extension: count what passes unnoticed.
+        if self._unnoticed >= self.site.limits.max_head_bytes:
+            raise WireError("chunk line or trailers too large", 431)
+        self._unnoticed += len(data)
+        position = 0
+        while position < len(data) and not parsing.complete:
+            # The last chunk, or the last trailer, ends with an empty line; most empty lines are somewhere in the data.
+            rest = data[position:] if position else data
+            size = _find_end(self._tail, rest) or len(rest)
+            piece = rest if size == len(rest) else rest[:size]
+            self._tail = (self._tail + piece[-3:])[-3:]
+            self._parse(piece)
+            position += size
+        if parsing.complete:
+            self._unnoticed = 0
+            self._tail = b""
+        elif self._gathered:
+            assert parsing.body is not None
+            self._deliver_gathered(parsing.body)
+        return position
+
+    def _deliver_gathered(self, body: BodyStream) -> None:
+        gathered = self._gathered
+        data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        gathered.clear()
+        body.deliver(data)
+
     def _parse(self, piece: bytes) -> None:
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             head = self._head
             if head is None:
-                raise WireError("upgrade in the middle of a pipelined body")
+                raise WireError("upgrade outside of a head")
             head.upgrade = True
         except httptools.HttpParserInvalidMethodError as problem:
             raise WireError(f"method: {problem}", 501 if _looks_like_request(piece) else 400) from problem
@@ -479,14 +504,10 @@ class HttpChannel:
                 # What is here already travels in one write with the head.
                 try:
                     rest = self._feed_body(rest)
-                except WireError as problem:
-                    if not body.ended:
-                        # Nobody has the request yet: it is refused like one whose head cannot be read.
-                        self._request = None
-                        raise
-                    # The fault lies in what follows; this one is complete.
-                    self._wire_error(problem)
-                    rest = b""
+                except WireError:
+                    # Nobody has the request yet: it is refused like one whose head cannot be read.
+                    self._request = None
+                    raise
             else:
                 self._body_progress(body)
         site.handle(request)
@@ -518,11 +539,12 @@ class HttpChannel:
     def pause_reading(self, who: int) -> None:
         """Stop reading from the client.
 
-        :param who: bit of the one that asks (1 pipelining, 2 body); reading goes on when nobody asks any more.
+        :param who: bit of the one that asks (1 pipelining, 2 a body's reader, 4 a body's full buffer); reading goes on when nobody asks
+            any more.
         """
         if not self._pausers and not self._lost:
             self.transport.pauseProducing()
-            if who == 2:
+            if who != 1:
                 self._body_paused_at = self.site.deadlines.read()
                 self.deadline = _NEVER
         self._pausers |= who
@@ -533,7 +555,7 @@ class HttpChannel:
             return
         self._pausers &= ~who
         if not self._pausers and not self._lost:
-            if who == 2 and not self._body_complete():
+            if who != 1 and not self._body_complete():
                 # Time during which nobody read does not count as the client's.
                 self._body_started += self.site.deadlines.read() - self._body_paused_at
                 self._body_progress(self._request.body)  # type: ignore[union-attr]
@@ -545,6 +567,18 @@ class HttpChannel:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # Writing.
+
+    def interim(self, request: GateRequest, status: int, headers: HeaderList) -> None:
+        """Send an interim answer (RFC 9110 15.2), which HTTP/1.0 does not know.
+
+        :param headers: without hop-by-hop ones.
+        """
+        if self._lost or self._begun or request is not self._request or request.version < 11:
+            return
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+        lines += [name + b": " + value for name, value in headers]
+        lines.append(b"\r\n")
+        self.transport.write(b"\r\n".join(lines))
 
     def respond(self, request: GateRequest, status: int, headers: HeaderList, body: bytes) -> None:
         """Send a whole answer.
@@ -636,8 +670,7 @@ class HttpChannel:
         request.detail = request.detail or reason
         self.unregister_producer()
         self._request = None
-        self._closing = True
-        self.site.deadlines.set(self, self.site.limits.close_timeout_s)
+        self._end_within(self.site.limits.close_timeout_s)
         if self._until_close:
             self.transport.abortConnection()
         elif hasattr(self.transport, "truncateConnection"):
@@ -653,11 +686,11 @@ class HttpChannel:
         self.transport.write(head)
         held, self._held = self._left_over + self._held, b""
         self._left_over = b""
+        if held:
+            upgraded.client_data(held)
         if self._pausers:
             self._pausers = 0
             self.transport.resumeProducing()
-        if held:
-            upgraded.client_data(held)
 
     def register_producer(self, producer: Any) -> None:
         """Let the client's reading speed steer ``producer`` (a push producer)."""
@@ -738,7 +771,7 @@ class HttpChannel:
         self.unregister_producer()
         self._request = None
         body = request.body
-        if body.ended and not self._queue:
+        if body.ended:
             self._parsing = None
         if body.ended:
             if not request.keep_alive:
@@ -748,10 +781,12 @@ class HttpChannel:
                 else:
                     self._close()
                 return
+            # A body that nobody asked for may have filled its buffer.
+            self.resume_reading(6)
         elif request.keep_alive and self._body_can_end(request):
             # The rest of the body is read away, for a bounded time.
-            body.discard()
             self.site.deadlines.set(self, self.site.limits.close_timeout_s)
+            body.discard()
             return
         else:
             self._linger()
@@ -795,20 +830,37 @@ class HttpChannel:
         """Half-close and read away for a bounded time and size, so that the client can read the answer before a reset."""
         if self._closing or self._lost:
             return
-        self._closing = True
+        self._end_within(_LINGER_S)
         self._held = b""
         if self._pausers:
             self._pausers = 0
             self.transport.resumeProducing()
-        self.site.deadlines.set(self, 2.0)
         self.transport.loseWriteConnection()
 
     def _close(self) -> None:
         if self._closing or self._lost:
             return
-        self._closing = True
-        self.site.deadlines.set(self, self.site.limits.close_timeout_s)
+        self._end_within(self.site.limits.close_timeout_s)
         self.transport.loseConnection()
+
+    def _end_within(self, seconds: float) -> None:
+        """Begin to close; the peer gets ``seconds`` for its part, anew as long as it takes what is queued for it."""
+        self._closing = True
+        self._write_mark = self.transport.queued()
+        self.site.deadlines.set(self, seconds)
+
+
+def _find_end(tail: bytes, data: bytes) -> int:
+    """Return how many bytes of ``data`` reach up to the end of the first empty line, 0 when there is none.
+
+    :param tail: the last bytes before, at most three: the end may be split over reads.
+    """
+    if tail:
+        end = (tail + data[:3]).find(b"\r\n\r\n")
+        if end >= 0:
+            return end + 4 - len(tail)
+    end = data.find(b"\r\n\r\n")
+    return end + 4 if end >= 0 else 0
 
 
 def _check_request_line(piece: bytes, head: _Head) -> None:

@@ -46,6 +46,10 @@ class GateRequest(WebRequestMixin, Exchange):
         self.on_end: Any = None
         """Called once with the request when an upgraded stream ends."""
 
+    def interim_answer(self, status: int, headers: HeaderList) -> None:
+        """Send an interim answer on, before the answer itself."""
+        self.channel.interim(self, status, headers)
+
     def client_gone(self) -> None:
         """The client's connection is lost: cancel whoever works for it."""
         work, self.work = self.work, None

@@ -234,6 +234,10 @@ class Site:
                 fingerprint=shown.fingerprint if shown is not None else None,
             )
 
+    def connection_lingers(self, server: TlsServer) -> None:
+        """Count a connection whose application is gone until its peer has closed: it still has its descriptor."""
+        self._servers.add(server)
+
     def connection_closed(self, server: TlsServer) -> None:
         """Forget a connection."""
         self._servers.discard(server)

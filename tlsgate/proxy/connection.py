@@ -16,7 +16,7 @@ from tlsgate.errors import UpstreamError
 from tlsgate.proxy.waiter import Waiter
 from tlsgate.tls.reasons import find_handshake_flag
 from tlsgate.tls.stream import TlsBroken
-from tlsgate.wire.forwarding import filter_trailers
+from tlsgate.wire.forwarding import filter_response_headers, filter_trailers
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from tlsgate.model.exchange import HeaderList, RequestBody
     from tlsgate.tls.deadlines import Deadlines
 
-__all__ = ["AnswerSink", "UpstreamAnswer", "UpstreamConnection"]
+__all__ = ["AnswerSink", "InterimSink", "UpstreamAnswer", "UpstreamConnection"]
 
 _NEVER = float("inf")
 _HEAD_LIMIT = 65536
+
+
+class InterimSink(Protocol):
+    """Whom interim answers (1xx) concern."""
+
+    def interim_answer(self, status: int, headers: HeaderList) -> None:
+        """One has come; the answer itself follows."""
 
 
 class AnswerSink(Protocol):
@@ -72,6 +79,7 @@ class UpstreamConnection:
         "_body",
         "_body_chunked",
         "_body_done",
+        "_client",
         "_deadlines",
         "_expires",
         "_got_bytes",
@@ -122,6 +130,7 @@ class UpstreamConnection:
         self._sink: AnswerSink | None = None
         self._body: RequestBody | None = None
         self._body_done = True
+        self._client: InterimSink | None = None
         self._body_chunked = False
         self._protected: frozenset[bytes] = frozenset()
         self._registered = False
@@ -150,6 +159,7 @@ class UpstreamConnection:
         expires: float,
         first: bytes = b"",
         protected: frozenset[bytes] = frozenset(),
+        client: InterimSink | None = None,
     ) -> Waiter[UpstreamAnswer]:
         """Send a request.
 
@@ -161,6 +171,7 @@ class UpstreamConnection:
         :param expires: monotonic time at which the whole exchange ends.
         :param first: bytes of the body that are here already.
         :param protected: lower-case names that no trailer may have, beside those that none ever has.
+        :param client: is told of interim answers.
         :returns: fires with the answer's head; fails with :class:`UpstreamError` or with the body's :class:`Refusal`.
         """
         self.used += 1
@@ -172,6 +183,7 @@ class UpstreamConnection:
         self._head_done = self._head_ready = self._message_done = self._got_bytes = False
         self._until_close = False
         self._head_bytes = 0
+        self._client = client
         self._head_request = is_head
         self._body_chunked = chunked
         self._expires = expires
@@ -392,8 +404,13 @@ class UpstreamConnection:
             raise ValueError("a second answer")
         parser = self._parser
         status = parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
-            self._headers = []
+        if status < 200 and status != 101:
+            if status < 100:
+                raise ValueError("status")
+            headers, self._headers = self._headers, []
+            # 100 concerns our own connection only (RFC 9110 15.2).
+            if status > 100 and self._client is not None and self._waiting is not None:
+                self._client.interim_answer(status, filter_response_headers(headers))
             return
         answer = UpstreamAnswer(status, self._headers)
         chunked = False

@@ -175,6 +175,7 @@ class Forwarder:
                     expires=expires,
                     first=first,
                     protected=self._protected,
+                    client=request,
                 )
             except UpstreamError as problem:
                 if reused and retryable and not again and connection.untouched and problem.refusal == "upstream.failed":

@@ -223,15 +223,16 @@ class _Plain:
 async def open_transport(reactor: Any, destination: Destination, application: Any, timeout_s: float) -> None:
     """Connect ``application`` to a destination, through proxy and TLS where it says so; returns when it is connected.
 
-    :param timeout_s: for look-up, TCP, proxy and TLS together; split evenly over the addresses of the name.
+    :param timeout_s: for look-up, TCP, proxy and TLS together; what is left is split evenly over the addresses not tried yet.
     :raises UpstreamError: with Tyk's flags: DNS, UCF (refused), NRH (no route), UCT (too slow), TL? (TLS).
     """
     via = destination.via
     host, port = (destination.host, destination.port) if via is None else (via.host, via.port)
+    deadline = reactor.seconds() + timeout_s
     addresses = await resolve(reactor, host, timeout_s)
-    share = timeout_s / len(addresses)
     last: UpstreamError | None = None
-    for address in addresses:
+    for number, address in enumerate(addresses):
+        share = max(deadline - reactor.seconds(), 0.001) / (len(addresses) - number)
         done: Deferred[None] = Deferred()
         opener = _Opener(_build_protocol(destination, application, done), done)
         connector = connect_prompt(reactor, address, port, opener, timeout_s=share)

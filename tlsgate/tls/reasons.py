@@ -29,6 +29,7 @@ def find_handshake_flag(reason: str) -> str:
     """
     if any(part in reason for part in _OTHER_PROTOCOL):
         return "TLP"
-    if "alert" in reason and not any(part in reason for part in _HANDSHAKE_ALERTS):
+    # Some alerts have names without the word: "tlsv1 unrecognized name".
+    if ("alert" in reason or reason.startswith("tlsv1 ")) and not any(part in reason for part in _HANDSHAKE_ALERTS):
         return "TLA"
     return "TLH"

@@ -64,6 +64,9 @@ class Edge(Protocol):
     def end_handshake(self, server: TlsServer, refused: str | None) -> None:
         """Count the end of a handshake and log a refusal."""
 
+    def connection_lingers(self, server: TlsServer) -> None:
+        """Count a connection that only waits for its peer's close."""
+
     def connection_closed(self, server: TlsServer) -> None:
         """Forget a connection."""
 
@@ -250,6 +253,7 @@ class TlsServer(TlsStream):
         self._shut = True
         self._failed = True
         if not self._lost:
+            self._edge.connection_lingers(self)
             self._edge.deadlines.set(self, self._edge.close_timeout_s)
             self.transport.loseWriteConnection()
 

@@ -1,0 +1,138 @@
+"""Tests of `tlsgate.gateway.generation` (design note 0001; decisions 1.8)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.support.certs import Issued, make_authority
+from tests.support.gateway import classic
+from tests.support.memory_gateway import MemoryGateway
+from tlsgate.errors import ConfigError
+from tlsgate.model.tls import ClientAuth
+
+CLIENTS = make_authority("clients")
+OTHERS = make_authority("others")
+
+
+def server(**options: Any) -> Issued:
+    return make_authority("servers").issue("localhost", names=["localhost", "a.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH], **options)
+
+
+def secure(folder: Path, *apis: dict[str, Any], certificate: Issued | None = None, **config: Any) -> MemoryGateway:
+    (folder / "server.pem").write_text((certificate or server()).full_pem)
+    http = {"use_ssl": True, "ssl_certificates": [str(folder / "server.pem")]}
+    return MemoryGateway(*apis, http_server_options=http, control_api_port=7000, enable_custom_domains=True, **config)
+
+
+def strict(api_id: str, domain: str, *references: str) -> dict[str, Any]:
+    return classic(api_id, 9, "/", domain=domain, use_mutual_tls_auth=True, client_certificates=list(references))
+
+
+def test_names_choose_policy_context_and_list(tmp_path: Path) -> None:
+    """A strict host demands its own list, others nothing; equal policies share a context."""
+    gateway = secure(tmp_path, strict("a", "a.test", CLIENTS.pem), classic("open", 9, "/open/"))
+    port = gateway.config.listen_port
+    chosen, other, again = (gateway.generation.choose(port, name) for name in ("a.test", "x.test", "y.test"))
+    assert chosen is not None and other is not None and again is not None
+    assert chosen.policy.client_auth is ClientAuth.REQUIRE
+    assert chosen.allow_list is not None and chosen.allow_list.pins == {CLIENTS.fingerprint}
+    assert (other.policy.client_auth, other.allow_list) == (ClientAuth.NONE, None)
+    assert other.context is again.context and other.context is not chosen.context
+
+
+def test_lists_of_one_host_are_united_for_the_handshake(tmp_path: Path) -> None:
+    """Two strict APIs on one domain (decisions 1.2)."""
+    one, two = strict("a", "a.test", CLIENTS.pem), strict("b", "a.test", OTHERS.pem)
+    two["proxy"]["listen_path"] = "/b/"
+    gateway = secure(tmp_path, one, two)
+    chosen = gateway.generation.choose(gateway.config.listen_port, "a.test")
+    assert chosen is not None and chosen.allow_list is not None
+    assert chosen.allow_list.pins == {CLIENTS.fingerprint, OTHERS.fingerprint}
+    assert gateway.generation.choose(gateway.config.listen_port, "a.test") == chosen
+
+
+def test_an_unresolvable_reference_grants_nothing_and_is_reported(tmp_path: Path) -> None:
+    """The others of the list work; none left is nobody (decisions 1.8)."""
+    gateway = secure(tmp_path, strict("a", "a.test", "/no/such.pem", CLIENTS.pem), strict("b", "b.test", "/no/such.pem"))
+    lists = {name: gateway.generation.apis[name].allow_list for name in ("a", "b")}
+    assert lists["a"] is not None and lists["a"].pins == {CLIENTS.fingerprint}
+    assert lists["b"] is not None and lists["b"].empty
+    texts = [str(problem) for problem in gateway.generation.notes]
+    assert sum("such.pem" in text for text in texts) == 2
+    assert any("nobody gets in" in text for text in texts)
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", server().pem, server().key_pem])
+def test_unusable_server_certificates_stop_the_load(tmp_path: Path, text: str) -> None:
+    (tmp_path / "server.pem").write_text(text)
+    with pytest.raises(ConfigError, match=r"ssl_certificates"):
+        MemoryGateway(http_server_options={"use_ssl": True, "ssl_certificates": [str(tmp_path / "server.pem")]})
+
+
+def test_a_file_that_broke_since_keeps_the_old_generation(tmp_path: Path) -> None:
+    """Readable before, half written or gone now: the whole build is refused; a name taken out may vanish."""
+    clients = tmp_path / "clients.pem"
+    clients.write_text(CLIENTS.pem)
+    gateway = secure(tmp_path, strict("a", "a.test", str(clients)))
+    gateway.build(gateway.generation)
+    for change in (lambda: clients.write_text("-----BEGIN CERT"), clients.unlink):
+        change()
+        with pytest.raises(ConfigError, match=r"clients\.pem"):
+            gateway.build(gateway.generation)
+    other = secure(tmp_path, strict("a", "a.test", OTHERS.pem))
+    other.build(gateway.generation)
+
+
+def test_expiring_server_certificates_are_named(tmp_path: Path) -> None:
+    now = time.time()
+    gateway = secure(tmp_path, certificate=server(not_after=now + 5 * 86400))
+    assert any("expires in 5.0 days" in text for text in gateway.generation.find_expiring(now))
+    assert any("has expired" in text for text in gateway.generation.find_expiring(now + 6 * 86400))
+    assert not gateway.generation.find_expiring(now - 60 * 86400)
+
+
+def test_listeners_follow_ports_and_protocols(tmp_path: Path) -> None:
+    """One listener per port; `http` is plain even with `use_ssl`, `tls` and `https` are not (decisions 1.12)."""
+    gateway = secure(
+        tmp_path,
+        classic("same", 9, "/same/", listen_port=8080),
+        classic("plain", 9, "/", listen_port=7001, protocol="http"),
+        classic("secure", 9, "/", listen_port=7002, protocol="https"),
+        classic("like", 9, "/", listen_port=7003),
+        classic("raw", "tcp://127.0.0.1:9", listen_port=7004, protocol="tls"),
+        classic("tcp", "tcp://127.0.0.1:9", listen_port=7005, protocol="tcp"),
+        classic("off", 9, "/", listen_port=7006, active=False),
+        disable_ports_whitelist=True,
+    )
+    found = {spec.key: (spec.role, spec.tls, spec.raw) for spec in gateway.generation.listeners}
+    assert found == {
+        8080: ("gateway", True, ""),
+        7000: ("control", True, ""),
+        7001: ("api", False, ""),
+        7002: ("api", True, ""),
+        7003: ("api", True, ""),
+        7004: ("api", True, ""),
+        7005: ("api", False, "tcp"),
+    }
+    assert {api.api_id for api in gateway.generation.definitions} == {"same", "plain", "secure", "like", "raw", "tcp"}
+    assert gateway.generation.find_raw("raw") is gateway.generation.find_service(7004, None)
+    assert gateway.generation.find_raw("none") is None
+
+
+def test_an_api_that_cannot_be_compiled_is_left_out_by_name(tmp_path: Path) -> None:
+    """The others are served (Tyk's rule)."""
+    bad = classic("bad", 9, "/bad/")
+    bad["x-tlsgate"] = {"resource": "no.such.module:thing"}
+    gateway = secure(tmp_path, bad, classic("good", 9, "/good/"))
+    assert set(gateway.generation.apis) == {"good"}
+    assert any("no.such.module" in str(problem) for problem in gateway.generation.notes)
+
+
+def test_internal_apis_have_no_route(tmp_path: Path) -> None:
+    gateway = secure(tmp_path, classic("inside", 9, "/in/", internal=True))
+    assert gateway.generation.routes.find(8080, "a", b"/in/") is None
