@@ -115,7 +115,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Gate]:
                 *apis,
                 server=server,
                 disable_ports_whitelist=True,
-                http_server_options={"read_timeout": READ_S, "write_timeout": WRITE_S, "enable_websockets": True},
+                http_server_options={"read_timeout": int(READ_S), "write_timeout": int(WRITE_S), "enable_websockets": True},
                 tlsgate={
                     "limits": {"head_timeout_s": HEAD_S, "idle_timeout_s": IDLE_S, "close_timeout_s": 1, "body_min_rate": 500},
                     "log": {"access": True},

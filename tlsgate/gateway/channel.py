@@ -333,8 +333,6 @@ class HttpChannel:
 
         The only place that starts requests, and never re-entered: an answer given within it is noticed by the loop.
         """
-        if self._advancing:
-            return
         self._advancing = True
         try:
             while not (self._closing or self._lost or self._broken) and self._upgraded is None:
@@ -426,7 +424,7 @@ class HttpChannel:
             raise WireError("chunk line or trailers too large", 431)
         self._unnoticed += len(data)
         position = 0
-        while position < len(data) and not parsing.complete:
+        while position < len(data) and not parsing.complete and not self._lost:
             # The last chunk, or the last trailer, ends with an empty line; most empty lines are somewhere in the data.
             rest = data[position:] if position else data
             size = _find_end(self._tail, rest) or len(rest)
@@ -761,8 +759,6 @@ class HttpChannel:
     def _body_can_end(self, request: GateRequest) -> bool:
         """Whether the rest of the request body may be read away so that the connection can live on."""
         body = request.body
-        if body.ended:
-            return True
         if self._broken or body.wants_continue or body.length is None:
             return False
         return bool(body.length - body.received <= _DRAIN_LIMIT)
@@ -804,11 +800,7 @@ class HttpChannel:
         if self._lost:
             return
         if self._request is not None:
-            if self._body_complete():
-                # The fault lies in what follows the request under way: that one is still answered.
-                self._request.keep_alive = False
-            else:
-                self._break_body(refusal)
+            self._break_body(refusal)
             return
         parsing = self._parsing
         content_type = b""

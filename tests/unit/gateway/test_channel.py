@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 
+from tests.support.memory_channel import MemoryTransport
 from tests.support.wire_site import EagerTransport, Wire
+from tlsgate.gateway.channel import HttpChannel
 
 HOST = b"Host: a.test\r\n"
 GET = b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -313,14 +318,24 @@ def test_pieces_of_a_body_are_limited() -> None:
             wire.send(b"a" * 500)
         assert sink.failed.id == "wire.head_too_large"
         assert wire.refused[0].id == "wire.head_too_large"
-    for count, failed in ((100, False), (101, True)):
+    for count, end, failed in ((100, b"\r\n", False), (101, b"\r\n", True), (101, b"", True)):
         wire = Wire()
         wire.send(start + b"0\r\n")
         sink = wire.collect(answer=True)
-        wire.send(b"A: b\r\n" * count)
-        wire.send(b"\r\n")
+        wire.send(b"A: b\r\n" * count + end)
         assert (sink.failed is not None) == failed, count
         assert (sink.trailers == [(b"A", b"b")] * 100) != failed
+
+
+@pytest.mark.parametrize(("setting", "wanted"), [("drop", [(b"A", b"1")]), ("allow", [(b"A", b"1"), (b"B_c", b"2")]), ("refuse", None)])
+def test_trailers_obey_the_rules_of_names(setting: str, wanted: list[tuple[bytes, bytes]] | None) -> None:
+    """Names with an underscore, as in a head."""
+    wire = Wire(underscore_headers=setting)
+    wire.send(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+    sink = wire.collect()
+    wire.send(b"0\r\nA: 1\r\nB_c: 2\r\n\r\n")
+    assert sink.trailers == wanted
+    assert (sink.failed is not None) == (wanted is None)
 
 
 def test_long_chunks_are_not_taken_for_chunk_lines() -> None:
@@ -452,6 +467,76 @@ def test_error_answers_have_the_form_that_the_request_asks_for() -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"Content-Length: " in head
     assert not rest
+
+
+def test_an_upgrade_by_another_name_brings_no_body() -> None:
+    """llhttp listens to Proxy-Connection, too, and stops: nobody could tell the body from what follows."""
+    for lines, status in ((b"Content-Length: 5\r\n", 400), (b"", 200)):
+        wire = Wire(answering=True)
+        wire.send(b"GET / HTTP/1.1\r\n" + HOST + b"Proxy-Connection: upgrade\r\nUpgrade: x\r\n" + lines + b"\r\nhello" + AFTER)
+        assert [answer.status for answer in wire.answers()] == [status]
+        assert wire.transport.half_closed or wire.transport.disconnecting
+
+
+def test_a_fault_of_our_own_is_not_taken_for_the_clients() -> None:
+    """Whatever a reader raises reaches the reactor, which ends the connection and logs it."""
+
+    class Faulty:
+        def body_chunk(self, data: bytes) -> None:
+            raise KeyError("ours")
+
+    wire = Wire()
+    wire.send(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n")
+    wire.request.body.attach(Faulty())  # type: ignore[arg-type]
+    with pytest.raises(httptools.HttpParserCallbackError) as caught:
+        wire.send(b"hello")
+    assert isinstance(caught.value.__context__, KeyError)
+    assert not wire.written
+
+
+class Fragile(MemoryTransport):
+    """A transport that is lost within a write, as a TLS stream whose OpenSSL fails."""
+
+    channel: HttpChannel
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+
+def test_a_connection_that_is_lost_within_a_write() -> None:
+    """In a refusal, in an answer, in the middle of a body: nothing more happens to it."""
+    for data in (b"\x00\x01", GET * 2, chunked(b"a" * 20, b"b\r\n\r\n" * 10, b"c") + GET):
+        transport = Fragile()
+        wire = Wire(transport=transport)
+        transport.channel = wire.channel
+        wire.answering = True
+        if data.startswith(b"POST"):
+            wire.answering = False
+            wire.send(data[:70])
+            request = wire.request
+            request.body.attach(Echoing(wire))
+            wire.send(data[70:])
+        else:
+            wire.send(data)
+        assert wire.channel.lost
+        assert len(wire.handled or ()) <= 1
+        assert not transport.half_closed
+
+
+class Echoing:
+    """Answers with the first piece of the body."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    def body_chunk(self, data: bytes) -> None:
+        self.wire.channel.begin(self.wire.request, 200, [], None, data)
+
+    def body_end(self, trailers: object) -> None:
+        """Too late."""
+
+    body_failed = body_end
 
 
 def test_an_upgrade_request_keeps_what_follows_for_the_new_protocol() -> None:

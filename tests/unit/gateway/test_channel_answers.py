@@ -261,6 +261,21 @@ def test_no_invitation_behind_the_head_of_an_answer() -> None:
     assert wire.written == before
 
 
+def test_interim_answers_come_before_the_final_one() -> None:
+    """RFC 9110 15.2: any number, not to HTTP/1.0, not once the answer has begun."""
+    wire = asked()
+    wire.channel.interim(wire.request, 103, [(b"Link", b"</a>")])
+    wire.channel.interim(wire.request, 199, [])
+    assert wire.written == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 199 \r\n\r\n"
+    wire.channel.begin(wire.request, 200, [], None)
+    before = wire.written
+    wire.channel.interim(wire.request, 103, [])
+    assert wire.written == before
+    old = asked(b"GET", b"1.0")
+    old.channel.interim(old.request, 103, [])
+    assert not old.written
+
+
 class Stream:
     """Stands for an upgraded stream."""
 

@@ -85,6 +85,7 @@ def test_a_request_under_way_has_no_deadline_of_the_channel() -> None:
     wire = Wire()
     wire.send(GET)
     wire.pass_time(1000)
+    wire.channel.deadline_passed()
     assert not wire.transport.disconnecting
     wire.channel.respond(wire.request, 200, [], b"late")
     assert wire.answers()[0].body == b"late"
