@@ -318,7 +318,7 @@ def test_pieces_of_a_body_are_limited() -> None:
             wire.send(b"a" * 500)
         assert sink.failed.id == "wire.head_too_large"
         assert wire.refused[0].id == "wire.head_too_large"
-    for count, end, failed in ((100, b"\r\n", False), (101, b"\r\n", True), (101, b"", True)):
+    for count, end, failed in ((100, b"\r\n", False), (101, b"\r\n", True), (102, b"", True)):
         wire = Wire()
         wire.send(start + b"0\r\n")
         sink = wire.collect(answer=True)
