@@ -14,12 +14,18 @@ __all__ = ["TlsUpstream", "server_context"]
 
 
 def server_context(
-    issued: Issued, *, version: int | None = None, clients: Sequence[Issued] = (), chain: Sequence[bytes] | None = None
+    issued: Issued,
+    *,
+    version: int | None = None,
+    clients: Sequence[Issued] = (),
+    optional: bool = False,
+    chain: Sequence[bytes] | None = None,
 ) -> ssl.SSLContext:
     """Return a context of a TLS server.
 
     :param version: 771 or 772 pins the protocol version.
-    :param clients: CAs or certificates of which a client must show one.
+    :param clients: CAs of which a client must show a certificate.
+    :param optional: it may also show none.
     :param chain: sent after the leaf instead of the certificate's own chain.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -30,7 +36,7 @@ def server_context(
         file.flush()
         context.load_cert_chain(file.name)
     if clients:
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata="".join(client.pem for client in clients))
     return context

@@ -76,6 +76,7 @@ class UpstreamConnection:
 
     __slots__ = (
         "_answer",
+        "_answer_paused",
         "_body",
         "_body_chunked",
         "_body_done",
@@ -124,6 +125,7 @@ class UpstreamConnection:
         self._parser: Any = httptools.HttpResponseParser(self)
         self._waiting: Waiter[UpstreamAnswer] | None = None
         self._answer: UpstreamAnswer | None = None
+        self._answer_paused = False
         self._headers: HeaderList = []
         self._head_done = False
         self._head_ready = False
@@ -179,6 +181,7 @@ class UpstreamConnection:
         self._waiting = waiting
         self._headers = []
         self._answer = None
+        self._answer_paused = False
         self._sink = None
         self._head_done = self._head_ready = self._message_done = self._got_bytes = False
         self._until_close = False
@@ -220,12 +223,14 @@ class UpstreamConnection:
     def pause_answer(self) -> None:
         """Stop reading from the upstream: the client is slower."""
         if not self.lost:
+            self._answer_paused = True
             self.transport.pauseProducing()
             self.deadline = self._expires
 
     def resume_answer(self) -> None:
         """Read on."""
         if not self.lost:
+            self._answer_paused = False
             self._deadlines.set_at(self, min(self._deadlines.read() + self._idle_timeout_s, self._expires))
             self.transport.resumeProducing()
 
@@ -297,7 +302,7 @@ class UpstreamConnection:
             trailers = self._answer.trailers if self._answer is not None else []
             self._release()
             sink.answer_end(trailers)
-        elif self._sink is not None:
+        elif self._sink is not None and not self._answer_paused:
             deadline = self._deadlines.read() + self._idle_timeout_s
             self.deadline = deadline if deadline < self._expires else self._expires
 
