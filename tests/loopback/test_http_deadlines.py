@@ -22,9 +22,9 @@ from tests.support.gateway import Client, Gateway, ScriptedUpstream, StrictUpstr
 from tests.support.scale import scaled
 
 HEAD_S = 1.0
-IDLE_S = 1.5
-READ_S = 2.0
-WRITE_S = 2.0
+IDLE_S = 1.2
+READ_S = 1.0
+WRITE_S = 1.0
 LATE_S = 1.0
 """How much later than its limit something may end on a busy machine."""
 MIB = 1024 * 1024
@@ -239,31 +239,34 @@ def test_client_that_does_not_read_is_cut(gate: _Gate, tls: bool) -> None:
     """Reliability reference 2d: a standstill longer than ``write_timeout`` ends the connection, upstream included, in bounded memory."""
     before = gate.gateway.rss_kib()
     with gate.connect(tls=tls, small_buffer=True) as client:
-        client.send(b"GET /flood/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
         mark = len(gate.gateway.events)
-        event = gate.gateway.wait_event("http.access", WRITE_S + WRITE_S + 3, after=mark)
+        client.send(b"GET /flood/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        event = gate.gateway.wait_event("http.access", WRITE_S + WRITE_S + 3, after=mark, match=lambda found: found["path"] == "/flood/")
         assert event["detail"] == "client does not read"
         assert gate.gateway.rss_kib() - before < 16 * 1024
 
 
 @BOTH
 def test_slow_reader_is_served(gate: _Gate, tls: bool) -> None:
-    """Progress, however slow, keeps the connection: 400 KB in four seconds. Sleeps: the client is slow on purpose."""
-    with gate.connect(tls=tls, small_buffer=True) as client:
+    """Progress keeps the connection, even while the kernel's queue hides it from the gateway's. Sleeps: the client is slow on purpose."""
+    with gate.connect(tls=tls) as client:
         client.send(b"GET /flood/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
-        for _ in range(8):
+        for _ in range(14):
             time.sleep(WRITE_S / 4)
-            assert client.read_exactly(50_000)
+            assert client.read_exactly(200_000)
 
 
-@BOTH
-@pytest.mark.parametrize("target", [b"/echo/big", b"/nowhere", b"/echo/" + b"z" * 4000], ids=["mock", "refusal", "proxied"])
+@pytest.mark.parametrize(
+    ("target", "tls"),
+    [(b"/echo/big", False), (b"/echo/big", True), (b"/nowhere", True), (b"/echo/" + b"z" * 4000, False)],
+    ids=["mock-plain", "mock-tls", "refusal-tls", "proxied-plain"],
+)
 def test_pipelined_answers_that_nobody_reads_stay_in_bounded_memory(gate: _Gate, target: bytes, tls: bool) -> None:
     """Reliability reference 2d, slow read: requests are not taken on while their answers pile up; the connection is cut in time."""
     before = gate.gateway.rss_kib()
     requests = b"GET %b HTTP/1.1\r\nHost: a.test\r\n\r\n" % target * 200
     with gate.connect(tls=tls, small_buffer=True) as client:
-        client.socket.settimeout(1.0)
+        client.socket.settimeout(0.5)
         sent = 0
         try:
             while sent < 64 * MIB:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.support.certs import SERVER, Authority, Issued, key_pem, make_authority, make_self_signed, pem_of
+from tests.support.certs import SERVER, Issued, distinguished_name, key_pem, make_authority, make_self_signed, pem_of
 from tests.support.gateway import Client, Gateway, Response, StrictUpstream, classic, oas, running_gateway
 from tests.support.hosts import host_names
 from tests.support.tls_upstream import TlsUpstream, server_context
@@ -202,8 +203,6 @@ def test_an_ipv6_target_has_its_certificate(tmp_path: Path, key: str) -> None:
         upstream._listening.close()
         upstream._listening = listening
         port = listening.getsockname()[1]
-        import threading
-
         threading.Thread(target=upstream._accept, daemon=True).start()
         mapping = {key.replace("PORT", str(port)): certificate_for("six").full_pem}
         api = classic("six", f"https://[::1]:{port}", "/", upstream_certificates=mapping)
@@ -552,8 +551,16 @@ def test_the_common_name_check_adds_to_the_others(tmp_path: Path, version: int, 
     cases = {
         "fits": (CA.issue(name, usages=SERVER, names=[name]), True, ""),
         "fits-in-capitals": (CA.issue("CN.Up.Test", usages=SERVER, names=[name]), True, ""),
-        "other-common-name": (CA.issue("gateway-7", usages=SERVER, names=[name]), False, "certificate had CN 'gateway-7', expected 'cn.up.test'"),
-        "no-common-name": (CA.issue("", usages=SERVER, names=[name]), False, "expected 'cn.up.test'"),
+        "other-common-name": (
+            CA.issue("gateway-7", usages=SERVER, names=[name]),
+            False,
+            "certificate had CN 'gateway-7', expected 'cn.up.test'",
+        ),
+        "no-common-name": (
+            CA.issue(distinguished_name(None, organization_name="x"), usages=SERVER, names=[name]),
+            False,
+            "expected 'cn.up.test'",
+        ),
         "other-alternative-name": (CA.issue(name, usages=SERVER, names=["other.up.test"]), False, "certificate is for 'other.up.test'"),
         "no-alternative-name": (CA.issue(name, usages=SERVER), False, "no subject alternative name"),
         "self-signed": (make_self_signed(name, usages=SERVER, names=[name]), False, "self-signed"),

@@ -108,7 +108,9 @@ class Gateway:
     def start(self, timeout_s: float = 30.0) -> None:
         """Start and wait until it serves."""
         self.write_config()
-        environ = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environ}
+        # A forward proxy of the machine has no say in tests.
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+        environ = {**inherited, "PYTHONUNBUFFERED": "1", **self.environ}
         command = [sys.executable, "-m", "tlsgate", "run", "--config", str(self.config_path)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.folder)
         self._readers = [threading.Thread(target=target, daemon=True) for target in (self._read_log, self._read_output)]
@@ -320,7 +322,7 @@ class Client:
     :param version: 771 or 772 pins the protocol version, None leaves it open.
     :param session: resumed when given; it must come from a connection over the same ``context``.
     :param context: ready-made, with version and ALPN; then ``identity`` belongs to this connection alone, without its chain.
-    :param ca: PEM of the CA to verify the server by; None verifies nothing.
+    :param prelude: bytes before everything else, a segment for each piece; the last one travels with what follows.
     :raises HandshakeRefused: also when the refusal comes right after a TLS 1.3 handshake (``settle``).
     """
 
@@ -339,9 +341,12 @@ class Client:
         settle: bool = True,
         context_hook: Callable[[SSL.Context], None] | None = None,
         context: SSL.Context | None = None,
+        prelude: Sequence[bytes] = (),
     ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number, piece in enumerate(prelude, 1):
+            self.socket.send(piece, socket.MSG_MORE if number == len(prelude) else 0)
         self.timeout_s = timeout_s
         self.ssl: SSL.Connection | None = None
         self._buffer = b""

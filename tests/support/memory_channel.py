@@ -36,6 +36,10 @@ class MemoryTransport(StringTransport):
         """Bytes that wait for the peer."""
         return self.queued_bytes
 
+    def undelivered(self) -> int:
+        """The same: there is no kernel."""
+        return self.queued_bytes
+
     def loseWriteConnection(self) -> None:
         """Our half is closed."""
         self.half_closed = True

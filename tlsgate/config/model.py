@@ -133,7 +133,6 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 60.0
     """Keep-alive: from the end of an answer to the first byte of the next request."""
-    write_idle_timeout_s: float = 60.0
     close_timeout_s: float = 5.0
     max_head_bytes: int = 16384
     max_target_bytes: int = 8192
@@ -143,8 +142,6 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Handshakes under way at once over all listeners."""
     body_min_rate: int = 500
     """Bytes per second, after the first ten seconds of a body."""
-    buffer_bytes: int = 262144
-    """Marks of back-pressure, each way."""
     upstream_connect_timeout_s: float = 5.0
     upstream_idle_s: float = 90.0
     stream_idle_s: float = 3600.0

@@ -36,6 +36,8 @@ _DRAIN_LIMIT = 262144
 _LINGER_LIMIT = 262144
 _LINGER_S = 2.0
 _GRACE_S = 10.0
+_QUEUE_LIMIT = 65536
+_PARTING_S = 1.0
 
 _WIRE_IDS = {
     405: "wire.connect",
@@ -115,6 +117,7 @@ class HttpChannel:
         "_body_paused_at",
         "_body_started",
         "_broken",
+        "_choked",
         "_chunked",
         "_closing",
         "_count",
@@ -171,6 +174,7 @@ class HttpChannel:
         self._lost = False
         self._lingered = 0
         self._pausers = 0
+        self._choked = False
         # The answer under way.
         self._begun = False
         self._chunked = False
@@ -205,7 +209,7 @@ class HttpChannel:
             self._advance(data)
 
     def readConnectionLost(self) -> None:
-        """The client sends nothing more; what it asked for is still answered."""
+        """The client sends nothing more: nearly always it is gone, so that what it asked for has a moment to be answered, no more."""
         self._read_closed = True
         if self._upgraded is not None:
             self._upgraded.client_ended()
@@ -216,6 +220,8 @@ class HttpChannel:
         elif not self._body_complete():
             # In the middle of a body: nothing can complete it.
             self.abort("client closed in the middle of the body")
+        else:
+            self.site.deadlines.set(self, _PARTING_S)
 
     def writeConnectionLost(self) -> None:
         """Our half is closed."""
@@ -241,10 +247,14 @@ class HttpChannel:
         if self._lost or self._upgraded is not None:
             return
         site = self.site
+        if self._read_closed and self._request is not None:
+            self.abort("client closed the connection")
+            return
         queued = self.transport.queued()
-        if queued and queued != self._write_mark:
+        undelivered = self.transport.undelivered() if queued else 0
+        if queued and undelivered != self._write_mark:
             # The client reads slowly: only a standstill ends the connection.
-            self._write_mark = queued
+            self._write_mark = undelivered
             site.deadlines.set(self, site.limits.close_timeout_s if self._closing else site.write_timeout_s)
         elif self._closing:
             self.transport.abortConnection()
@@ -346,6 +356,9 @@ class HttpChannel:
                 if in_body:
                     data = self._feed_body(data)
                 elif self._request is None:
+                    if self._count and self.transport.queued() > _QUEUE_LIMIT:
+                        self._choke(data)
+                        break
                     data = self._feed_head(data)
                 else:
                     # What came in meanwhile is younger.
@@ -357,10 +370,29 @@ class HttpChannel:
         finally:
             self._advancing = False
         if self._request is None and not self._closing and not self._lost and not self._broken and self._upgraded is None:
+            if self._choked:
+                return
             if self._read_closed:
                 self._close()
             elif not self._head_bytes and (self._parsing is None or self._parsing.complete):
                 self.site.deadlines.set(self, self.site.limits.idle_timeout_s if self._count else self.site.head_timeout_s)
+
+    def _choke(self, data: bytes) -> None:
+        """Take no further request before the client has read the answers to those before."""
+        self._held, held = b"", self._held
+        self._hold(data + held)
+        if not self._choked:
+            self._choked = True
+            self._write_mark = self.transport.undelivered()
+            self.site.deadlines.set(self, self.site.write_timeout_s)
+            # A pull producer is asked each time when the queue is empty, and once now.
+            self.transport.registerProducer(self, False)
+
+    def _unchoke(self) -> None:
+        if self._choked:
+            self._choked = False
+            if not self._lost:
+                self.transport.unregisterProducer()
 
     def _feed_head(self, data: bytes) -> bytes:
         size = _find_end(self._tail, data)
@@ -486,6 +518,8 @@ class HttpChannel:
         if site.close_connections or site.draining or (head.complete and not head.keep_alive):
             request.keep_alive = False
         self.deadline = _NEVER
+        if self._read_closed:
+            site.deadlines.set(self, _PARTING_S)
         self._begun = False
         self._request = request
         if head.upgrade:
@@ -708,7 +742,7 @@ class HttpChannel:
         if self._producer is not None:
             self._producer.pauseProducing()
             if self._body_complete():
-                self._write_mark = -1
+                self._write_mark = self.transport.undelivered()
                 self.site.deadlines.set(self, self.site.write_timeout_s)
 
     def resumeProducing(self) -> None:
@@ -716,7 +750,12 @@ class HttpChannel:
         if self._producer is not None:
             if self._body_complete():
                 self.deadline = _NEVER
+                if self._read_closed:
+                    self.site.deadlines.set(self, _PARTING_S)
             self._producer.resumeProducing()
+        elif self._choked and not self.transport.queued():
+            self._unchoke()
+            self._advance()
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` tells."""
@@ -837,8 +876,9 @@ class HttpChannel:
 
     def _end_within(self, seconds: float) -> None:
         """Begin to close; the peer gets ``seconds`` for its part, anew as long as it takes what is queued for it."""
+        self._unchoke()
         self._closing = True
-        self._write_mark = self.transport.queued()
+        self._write_mark = self.transport.undelivered()
         self.site.deadlines.set(self, seconds)
 
 

@@ -79,7 +79,6 @@ class TlsServer(TlsStream):
 
     __slots__ = (
         "_choice",
-        "_counted",
         "_discarded",
         "_edge",
         "_facts",
@@ -102,7 +101,6 @@ class TlsServer(TlsStream):
         self._facts: TlsFacts | None = None
         self.refused_peer: PeerIdentity | None = None
         """The certificate that a refused handshake showed, for the log."""
-        self._counted = False
         self._failed = False
         self._discarded = 0
         self.deadline = float("inf")
@@ -115,7 +113,6 @@ class TlsServer(TlsStream):
             self._reader = None
             self.transport.abortConnection()
             return
-        self._counted = True
         self._edge.deadlines.set(self, self._edge.handshake_timeout_s)
 
     def deadline_passed(self) -> None:
@@ -217,7 +214,7 @@ class TlsServer(TlsStream):
         self.refused_peer = None
         self._facts = facts
         self.peer_connection.tls = facts
-        self._uncount(None)
+        edge.end_handshake(self, None)
         edge.deadlines.clear(self)
         return None
 
@@ -230,7 +227,7 @@ class TlsServer(TlsStream):
                 self.refused_peer = state.identity
                 if state.refusal:
                     reason = state.refusal
-            self._uncount(reason)
+            self._edge.end_handshake(self, reason)
 
     def build_application(self) -> Application:
         """Ask the gateway what runs over this stream."""
@@ -242,11 +239,6 @@ class TlsServer(TlsStream):
     def server_name(self) -> str | None:
         """The name that the client asked for."""
         return self._name
-
-    def _uncount(self, refused: str | None) -> None:
-        if self._counted:
-            self._counted = False
-            self._edge.end_handshake(self, refused)
 
     def _drop(self) -> None:
         """Half-close, so that the alert is read before a reset can overtake it, and wait a bounded time for the peer."""

@@ -23,6 +23,7 @@ __all__ = ["Application", "TlsBroken", "TlsStream", "describe_ssl_error"]
 _RECORD_BYTES = 16384
 _OVERHEAD = 1024
 _READ_JOIN_BYTES = 65536
+_UNSENT_LIMIT = 65536
 
 
 class TlsBroken(error.ConnectionLost):
@@ -87,7 +88,7 @@ class TlsStream:
         self._peer_closed = False
         self._shut = False
         self._lost = False
-        self._unsent = False
+        self._unsent = 0
         self._outstanding = 0
 
     # Twisted's side: we are the protocol of a TCP transport.
@@ -113,12 +114,12 @@ class TlsStream:
             if self._open:
                 self._pump(one_record=records == 1)
             else:
-                self._unsent = True
+                self._unsent = 1
                 self._handshake()
         finally:
             self._corked = False
             if self._unsent and not self._lost:
-                self._unsent = False
+                self._unsent = 0
                 self._flush()
 
     def readConnectionLost(self) -> None:
@@ -159,10 +160,14 @@ class TlsStream:
         except SSL.Error as exception:
             self._fail(exception)
             return
-        if self._corked:
-            self._unsent = True
-        else:
+        if not self._corked:
             self._flush(len(data))
+            return
+        self._unsent += len(data)
+        if self._unsent > _UNSENT_LIMIT:
+            # What piles up within one read must show in the queue, by which the application stops.
+            size, self._unsent = self._unsent, 0
+            self._flush(size)
 
     def writeSequence(self, pieces: list[bytes]) -> None:
         """Encrypt and send the joined pieces."""
@@ -217,6 +222,10 @@ class TlsStream:
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
         return int(self.transport.queued())
+
+    def undelivered(self) -> int:
+        """Return how many bytes the peer has not acknowledged."""
+        return int(self.transport.undelivered())
 
     def getPeer(self) -> IAddress:
         """Return the peer's address."""
@@ -306,7 +315,7 @@ class TlsStream:
             except SSL.WantReadError:
                 drained = True
                 # Records without data may have made OpenSSL answer (alerts, key updates).
-                self._unsent = True
+                self._unsent = 1
             except SSL.ZeroReturnError:
                 ended = True
             except SSL.Error as exception:
@@ -339,9 +348,8 @@ class TlsStream:
                 if len(data) < room:
                     return
                 room = 65536
-        except SSL.WantReadError:
-            return
         except SSL.Error:
+            # Nothing more is there.
             return
 
     def _send_close_notify(self) -> None:
@@ -362,6 +370,8 @@ class TlsStream:
         if application is not None:
             application.connectionLost(Failure(TlsBroken(describe_ssl_error(exception))))
         self._drop()
+        # Nobody reads any more: what a peer still sends must not fill OpenSSL's buffer.
+        self._ssl = None
 
     def _drop(self) -> None:
         self._shut = True

@@ -7,7 +7,10 @@ Twisted queues each write and lets the next reactor turn send it, which costs tw
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import struct
+import termios
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main, tcp
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptPort", "adopt_prompt", "connect_prompt", "listen_prompt"]
 
+_OUTPUT_QUEUE = termios.TIOCOUTQ  # the same number as SIOCOUTQ on Linux
 _RETRY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
 _CHOKE_BYTES = 1 << 20
@@ -65,6 +69,18 @@ class _PromptServer(tcp.Server):
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def undelivered(self) -> int:
+        """Return how many bytes the peer has not acknowledged, those in the kernel's queue included.
+
+        The kernel asks for more only when a good part of its queue, which may hold megabytes, is free: a slow reader is told by this
+        number from one that does not read at all.
+        """
+        try:
+            (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self.fileno(), _OUTPUT_QUEUE, b"\0\0\0\0"))
+        except OSError:
+            unacknowledged = 0
+        return self.queued() + int(unacknowledged)
 
     def choke(self) -> None:
         """Read nothing more until half of the queue is gone."""

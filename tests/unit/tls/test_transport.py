@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.python.failure import Failure
 
-from tlsgate.tls.transport import adopt_prompt, connect_prompt, listen_prompt
+from tlsgate.tls.transport import PromptPort, adopt_prompt, connect_prompt, listen_prompt
 
 
 class Recorder(Protocol):
@@ -224,3 +227,142 @@ def test_an_empty_address_is_both_families(reactor: Any) -> None:
     finally:
         port.stopListening()
         spin(reactor, lambda: not port.connected)
+
+
+def drained(world: World, wanted: int) -> int:
+    """Read at the client until so many bytes came, turning the loop; how many came."""
+    world.client.settimeout(0.05)
+    got = 0
+    for _ in range(10_000):
+        world.reactor.runUntilCurrent()
+        world.reactor.doIteration(0)
+        if got >= wanted:
+            break
+        try:
+            got += len(world.client.recv(1_000_000))
+        except TimeoutError:
+            continue
+    return got
+
+
+def test_a_full_socket_with_nothing_queued(world: World) -> None:
+    """It takes nothing: everything is queued, and sent when there is room."""
+    filled = 0
+    try:
+        while True:
+            filled += world.transport.socket.send(b"x" * 100_000)
+    except BlockingIOError:
+        pass
+    world.transport.write(b"")
+    assert world.transport.queued() == 0
+    world.transport.write(b"tail")
+    assert world.transport.queued() == 4
+    assert drained(world, filled + 4) == filled + 4
+    assert world.transport.queued() == 0
+
+
+def test_a_peer_that_does_not_read_is_not_read_from(world: World) -> None:
+    """Without a producer to stop: above 1 MiB in the queue reading ends, below half of it goes on."""
+    total = 0
+    while world.transport.queued() <= 1 << 20:
+        world.transport.write(b"x" * 300_000)
+        total += 300_000
+    world.transport.write(b"x" * 300_000)
+    total += 300_000
+    world.client.sendall(b"hello?")
+    for _ in range(5):
+        world.reactor.runUntilCurrent()
+        world.reactor.doIteration(0.01)
+    assert world.server.data == b""
+    assert drained(world, total) == total
+    spin(world.reactor, lambda: world.server.data == b"hello?")
+
+
+def test_a_pause_outlives_the_queue(world: World) -> None:
+    """Who paused resumes; a queue that ran dry does not, and resuming waits for the queue."""
+    total = 0
+    while world.transport.queued() <= 1 << 20:
+        world.transport.write(b"x" * 300_000)
+        total += 300_000
+    world.transport.pauseProducing()
+    world.client.sendall(b"one")
+    assert drained(world, total) == total
+    assert world.server.data == b""
+    world.transport.resumeProducing()
+    spin(world.reactor, lambda: world.server.data == b"one")
+    total = 0
+    while world.transport.queued() <= 1 << 20:
+        world.transport.write(b"x" * 300_000)
+        total += 300_000
+    world.transport.pauseProducing()
+    world.transport.resumeProducing()
+    world.client.sendall(b"two")
+    for _ in range(5):
+        world.reactor.runUntilCurrent()
+        world.reactor.doIteration(0.01)
+    assert world.server.data == b"one"
+    assert drained(world, total) == total
+    spin(world.reactor, lambda: world.server.data == b"onetwo")
+
+
+def test_a_cut_overtakes_a_close(world: World) -> None:
+    """Lost before the close's own turn: told once."""
+    world.transport.loseConnection()
+    world.transport.connectionLost(Failure(ConnectionDone()))
+    for _ in range(3):
+        world.reactor.runUntilCurrent()
+        world.reactor.doIteration(0)
+    assert world.server.lost
+
+
+def test_an_upstream_that_does_not_read_is_read_from_all_the_same(reactor: Any) -> None:
+    """Its answer may be what makes room; who sends has a producer."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    protocol = Recorder()
+    factory = ClientFactory()
+    factory.noisy = False
+    factory.protocol = lambda: protocol  # type: ignore[assignment]
+    connect_prompt(reactor, "127.0.0.1", listening.getsockname()[1], factory, timeout_s=5)
+    spin(reactor, lambda: protocol.transport is not None)
+    accepted, _ = listening.accept()
+    transport: Any = protocol.transport
+    assert transport.getTcpNoDelay()
+    while transport.queued() <= 1 << 20:
+        transport.write(b"x" * 300_000)
+    accepted.sendall(b"answer")
+    spin(reactor, lambda: protocol.data == b"answer")
+    transport.abortConnection()
+    spin(reactor, lambda: protocol.lost)
+    accepted.close()
+    listening.close()
+
+
+@pytest.mark.parametrize(("number", "falls_back"), [(errno.EAFNOSUPPORT, True), (errno.EADDRNOTAVAIL, True), (errno.EADDRINUSE, False)])
+def test_a_host_without_ipv6_gets_ipv4(reactor: Any, monkeypatch: pytest.MonkeyPatch, number: int, falls_back: bool) -> None:
+    """Only for that reason: a port in use stays an error."""
+    listen = PromptPort.startListening
+
+    def start(port: PromptPort) -> None:
+        if port.interface == "::":
+            raise CannotListenError("::", port.port, OSError(number, "no"))
+        listen(port)
+
+    monkeypatch.setattr(PromptPort, "startListening", start)
+    if not falls_back:
+        with pytest.raises(CannotListenError):
+            listen_prompt(reactor, 0, Factory.forProtocol(Recorder), backlog=5, interface="")
+        return
+    port = listen_prompt(reactor, 0, Factory.forProtocol(Recorder), backlog=5, interface="")
+    assert port.interface == ""
+    socket.create_connection(("127.0.0.1", port.getHost().port)).close()
+    spin(reactor, lambda: True)
+    port.stopListening()
+    spin(reactor, lambda: not port.connected)
+
+
+def test_a_port_in_use_is_an_error(reactor: Any) -> None:
+    """For whoever starts the gateway."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(CannotListenError):
+        listen_prompt(reactor, taken.getsockname()[1], Factory.forProtocol(Recorder), backlog=5, interface="127.0.0.1")
+    taken.close()
