@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from twisted.python import usage
 
+from tlsgate.errors import ConfigError
+
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from twisted.application.service import IService
 
 __all__ = ["Options", "makeService"]
@@ -71,4 +76,20 @@ def makeService(options: Options) -> IService:
     """
     from tlsgate.service import make_service
 
+    sys.excepthook = _report_plainly
     return make_service(options["config"], options["port"])
+
+
+def _report_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show what a start failed on.
+
+    ``twistd`` lets an error of ``startService`` through to the interpreter after it has tidied up (process id file, waiting parent):
+    an operator's mistake is then named as by ``tlsgate run``, without a traceback. The exit status is 1 in any case.
+    """
+    if not isinstance(error, ConfigError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    text = "".join(f"{problem}\n" for problem in sorted(error.problems, key=lambda problem: problem.severity != "error"))
+    # twistd has put its log in the place of standard error; whoever started it in the foreground looks at the real one.
+    for output in {id(stream): stream for stream in (sys.stderr, sys.__stderr__) if stream is not None}.values():
+        output.write(text)

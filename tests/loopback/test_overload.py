@@ -310,7 +310,7 @@ def test_pipelining_without_reading_does_not_fill_the_memory(world: World, tls: 
     request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Fill: {'x' * 20}\r\n\r\n".encode()
     before = world.gateway.rss_kib()
     limit = scaled(24 << 20, 256 << 20)
-    with GoodTraffic(world), world.connect(tls=tls, timeout_s=1.0) as client:
+    with GoodTraffic(world), world.connect(tls=tls) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sent = 0
         try:
@@ -318,7 +318,7 @@ def test_pipelining_without_reading_does_not_fill_the_memory(world: World, tls: 
                 client.send(request * 500)
                 sent += 500 * len(request)
         except OSError:
-            pass  # the gateway does not take more, or has cut
+            pass  # cut
         grown = world.gateway.rss_kib() - before
         assert sent < limit, "everything was taken"
     assert wait_until(lambda: world.descriptors() <= 0, 3 * WRITE_S + IDLE_S + 3)

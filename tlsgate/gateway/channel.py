@@ -398,9 +398,6 @@ class HttpChannel:
         size = _find_end(self._tail, data)
         if not size:
             size = len(data)
-            if self._count and not self._head_bytes:
-                # First byte of a later request: its head has its own deadline.
-                self.site.deadlines.set(self, self.site.head_timeout_s)
         if self._head_bytes + size > self.site.limits.max_head_bytes:
             raise WireError("request head too large", 431)
         piece = data if size == len(data) else data[:size]
@@ -408,6 +405,9 @@ class HttpChannel:
         self._parse(piece)
         head = self._head
         if head is None:
+            if self._count and not self._early:
+                # First bytes of a later request: its head has its own deadline.
+                self.site.deadlines.set(self, self.site.head_timeout_s)
             self._tail = (self._tail + piece)[-3:]
             self._early.append(piece)
             return data[size:]
@@ -761,6 +761,11 @@ class HttpChannel:
         """The transport is gone; ``connectionLost`` tells."""
 
     # Ends.
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the answer under way is sent in chunks."""
+        return self._chunked
 
     @property
     def lost(self) -> bool:

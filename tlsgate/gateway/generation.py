@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.model.api import ApiDefinition
-    from tlsgate.model.tls import PeerIdentity
+    from tlsgate.model.tls import PeerIdentity, TlsPolicy
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.pool import Pool
 
@@ -82,10 +82,12 @@ class Generation:
 
         :raises PkiError: never for a generation whose contexts were tried at load.
         """
-        policy = self.policies.find(port, name)
-        found = self._certificates[port].find(name)
+        table = self._certificates.get(port)
+        found = table.find(name) if table is not None else None
         if found is None:
+            # No certificate, or a port that a reload has taken away since the connection was accepted.
             return None
+        policy = self.policies.find(port, name)
         allow_list = None
         if policy.allow_list:
             allow_list = self._unions.get(policy.allow_list)
@@ -111,6 +113,10 @@ class Generation:
             for certificate in seen.values()
             if certificate.not_after <= limit
         ]
+
+    def policy_of(self, port: int, name: str | None) -> TlsPolicy | None:
+        """Return the policy that a name has now, None on a port that is gone."""
+        return self.policies.find(port, name) if port in self._certificates else None
 
     def find_raw(self, api_id: str) -> CompiledRaw | None:
         """Return a raw service, None when it is gone."""

@@ -95,7 +95,8 @@ class Listener(Factory):
         site = self.site
         if site.connection_count >= site.limits.max_connections:
             site.counters["connections_over_limit"] += 1
-            return None
+            if not site.make_room():
+                return None
         site.counters["connections"] += 1
         spec = self.spec
         connection = Connection(new_connection_id(), _textual(addr.host), addr.port, spec.key, spec.tls)

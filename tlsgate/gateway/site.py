@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Site"]
 
 _log = Logger()
+_HANDSHAKE_GRACE_S = 1.0
 
 
 class Site:
@@ -68,7 +69,7 @@ class Site:
         self.draining = False
         self._channels: set[Any] = set()
         self._servers: set[TlsServer] = set()
-        self._handshakes = 0
+        self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
         self.access_log: Callable[[GateRequest], None] | None = None
         self.configure(config)
@@ -203,21 +204,33 @@ class Site:
 
     def policy_of(self, port: int, name: str | None) -> TlsPolicy | None:
         """Return the policy that a name has now."""
-        return self.generation.policies.find(port, name)
+        return self.generation.policy_of(port, name)
 
     def start_handshake(self, server: TlsServer) -> bool:
-        """Count a handshake under way."""
+        """Count a handshake under way; at the limit the oldest gives way, so that silent sockets cannot hold all places."""
         self._servers.add(server)
-        if self._handshakes >= self.limits.max_handshakes:
+        if len(self._handshaking) >= self.limits.max_handshakes:
             self.counters["handshakes_over_limit"] += 1
-            return False
-        self._handshakes += 1
+            if not self.make_room():
+                return False
+        self._handshaking[server] = self.deadlines.read()
         self.counters["handshakes"] += 1
+        return True
+
+    def make_room(self) -> bool:
+        """End the oldest handshake under way, if a good client would have finished it by now.
+
+        :returns: whether one was ended.
+        """
+        oldest = next(iter(self._handshaking), None)
+        if oldest is None or self.deadlines.read() - self._handshaking[oldest] < _HANDSHAKE_GRACE_S:
+            return False
+        oldest.give_way()
         return True
 
     def end_handshake(self, server: TlsServer, refused: str | None) -> None:
         """Count the end of a handshake and log a refusal with its reason."""
-        self._handshakes -= 1
+        self._handshaking.pop(server, None)
         if refused is not None:
             self.counters["handshakes_refused"] += 1
             connection = server.peer_connection

@@ -107,12 +107,15 @@ class UpstreamConnection:
         "deadline",
         "key",
         "lost",
+        "socket",
         "transport",
         "used",
     )
 
     def __init__(self, pool: Any, deadlines: Deadlines) -> None:
         self.transport: Any = None
+        self.socket: Any = None
+        """Of the TCP connection below, for a look at it while idle."""
         self._left_over = b""
         self._pool = pool
         self._deadlines = deadlines
@@ -246,14 +249,16 @@ class UpstreamConnection:
         return left
 
     def close(self) -> None:
-        """End the connection now, whatever is under way."""
+        """End the connection now, whatever is under way; nobody may take it any more."""
         if not self.lost:
+            self._pool.lost(self)
             self._finish_body()
             self.transport.abortConnection()
 
     def retire(self) -> None:
-        """End an idle connection, with a TLS goodbye."""
+        """End an idle connection, with a TLS goodbye; nobody may take it any more."""
         if not self.lost:
+            self._pool.lost(self)
             self.transport.loseConnection()
 
     # Protocol.
@@ -261,6 +266,9 @@ class UpstreamConnection:
     def makeConnection(self, transport: Any) -> None:
         """Take the transport."""
         self.transport = transport
+        while hasattr(transport, "transport"):  # TLS, and TLS to a proxy below it
+            transport = transport.transport
+        self.socket = getattr(transport, "socket", None)
         self._pool.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -290,6 +298,8 @@ class UpstreamConnection:
             return
         if self._head_ready:
             self._head_ready = False
+            if self._head_request and not data.endswith(b"\r\n\r\n"):
+                self._keep_alive = False
             waiting, self._waiting = self._waiting, None
             answer = self._answer
             if waiting is not None and answer is not None:
@@ -337,7 +347,7 @@ class UpstreamConnection:
             self._upgraded.upstream_lost()
             return
         self._failed(_describe_loss(reason))
-        self._parser = None
+        self._parser = self.socket = None
 
     def deadline_passed(self) -> None:
         """The upstream took too long."""
@@ -393,6 +403,11 @@ class UpstreamConnection:
         """The transport is gone; ``connectionLost`` tells."""
 
     # Parser callbacks.
+
+    def on_message_begin(self) -> None:
+        if self._head_done:
+            # The first byte behind an answer: left in the parser it would become the beginning of the next one.
+            raise ValueError("bytes after the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._answer is not None:
@@ -466,10 +481,9 @@ class UpstreamConnection:
             # It did not want the rest of the body, and may not read it either.
             self.close()
             return
-        if self._head_request:
-            # llhttp does not know that the answer to HEAD has no body: it must not wait for one.
-            self._parser = httptools.HttpResponseParser(self)
         if reusable:
+            # Nothing of one answer may reach into the next; and llhttp does not know that the answer to HEAD has no body.
+            self._parser = httptools.HttpResponseParser(self)
             self._pool.released(self)
         else:
             self.transport.loseConnection()

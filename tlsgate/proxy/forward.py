@@ -91,7 +91,8 @@ class Forwarder:
         """
         target = self._plan.next_target()
         request.upstream = target.address
-        upgrade = request.upgrade if self._websockets else b""
+        # WebSocket is the one protocol that is tunnelled; what else a client may want to speak next is for nobody to check.
+        upgrade = request.upgrade if self._websockets and request.upgrade == b"websocket" else b""
         if upgrade:
             target = target.for_upgrade
         head, body, chunked = self._build_head(request, target, upgrade)
@@ -101,6 +102,15 @@ class Forwarder:
             if limit:
                 expires = request.entered_at + limit
         connection, answer = await self._exchange(request, target, head, body, chunked, expires)
+        try:
+            await self._answer(request, connection, answer, upgrade)
+        except BaseException:
+            if not answer.complete:
+                connection.close()
+            raise
+
+    async def _answer(self, request: Any, connection: UpstreamConnection, answer: UpstreamAnswer, upgrade: bytes) -> None:
+        """Send an answer on; returns when it has been sent."""
         if answer.status == 101:
             if not upgrade or not _switches_to(upgrade, answer):
                 connection.close()
@@ -158,7 +168,7 @@ class Forwarder:
             destination = target.destination()
             connection = None
             if not again:
-                connection = pool.take(destination.key, surely_alive=not retryable)
+                connection = pool.take(destination.key)
             reused = connection is not None
             if connection is None:
                 timeout_s = self._connect_timeout_s
@@ -291,7 +301,8 @@ class _AnswerStream:
             flag=error.flag,
             reason=error.reason,
         )
-        if self._events:
+        if self._events and self._channel.is_chunked:
+            # Within a declared length the text would pass for the missing part.
             self._channel.chunk(request, _SSE_BROKEN)
         self._channel.break_off(request, error.reason)
         self._done.callback(None)

@@ -103,10 +103,11 @@ class Pool:
         """Connections that are open, idle or not."""
         return len(self._all)
 
-    def take(self, key: Hashable, *, surely_alive: bool) -> UpstreamConnection | None:
+    def take(self, key: Hashable) -> UpstreamConnection | None:
         """Return an idle connection, the one used last, or None.
 
-        :param surely_alive: look at the socket first: for requests that cannot be sent twice.
+        The socket is looked at first (1 us): one whose peer has closed is of no use, and one that has bytes waiting, which nobody asked
+        for, would answer the request with them.
         """
         idle = self._idle.get(key)
         while idle:
@@ -115,7 +116,7 @@ class Pool:
             connection.deadline = float("inf")
             if not idle:
                 del self._idle[key]
-            if not surely_alive or _is_alive(connection):
+            if _is_alive(connection):
                 return connection
             connection.close()
         return None
@@ -179,15 +180,13 @@ class Pool:
 
 def _is_alive(connection: UpstreamConnection) -> bool:
     """Whether the peer has neither closed nor sent anything since."""
-    transport = connection.transport
-    while hasattr(transport, "transport"):  # TLS, and TLS to a proxy below it
-        transport = transport.transport
+    looked_at = connection.socket
+    if looked_at is None:
+        return not connection.lost
     try:
-        transport.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        looked_at.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError as problem:
         return problem.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
-    except AttributeError:
-        return False
     return False
 
 

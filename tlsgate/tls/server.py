@@ -115,6 +115,11 @@ class TlsServer(TlsStream):
             return
         self._edge.deadlines.set(self, self._edge.handshake_timeout_s)
 
+    def give_way(self) -> None:
+        """End this handshake in favour of newer ones."""
+        self.handshake_failed("gave way to newer handshakes at the limit")
+        self.abortConnection()
+
     def deadline_passed(self) -> None:
         """The handshake, or the peer's close after a failed one, took too long."""
         self.handshake_failed("handshake deadline passed")

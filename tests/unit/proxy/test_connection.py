@@ -125,7 +125,7 @@ def test_head_answers_have_no_body_and_keep_the_connection() -> None:
         asked = world.request(is_head=True)
         world.connection.dataReceived(HEAD + b"Content-Length: 999\r\n\r\n")
         assert asked.answer is not None and asked.answer.complete and asked.answer.length == 999
-        assert world.pool.take(world.destination.key, surely_alive=False) is world.connection
+        assert world.pool.take(world.destination.key) is world.connection
 
 
 def test_time_runs_out() -> None:

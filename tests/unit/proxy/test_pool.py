@@ -19,9 +19,9 @@ def test_the_connection_used_last_is_used_first() -> None:
     other, _ = world.connect()
     world.pool.released(world.connection)
     world.pool.released(other)
-    assert world.pool.take(world.destination.key, surely_alive=False) is other
-    assert world.pool.take(world.destination.key, surely_alive=False) is world.connection
-    assert world.pool.take(world.destination.key, surely_alive=False) is None
+    assert world.pool.take(world.destination.key) is other
+    assert world.pool.take(world.destination.key) is world.connection
+    assert world.pool.take(world.destination.key) is None
 
 
 def test_keys_hold_everything_that_matters() -> None:
@@ -45,8 +45,8 @@ def test_keys_hold_everything_that_matters() -> None:
     connection, _ = world.connect(destinations[3])
     world.pool.released(connection)
     for destination in (*destinations[:3], destinations[4]):
-        assert world.pool.take(destination.key, surely_alive=False) is None
-    assert world.pool.take(destinations[3].key, surely_alive=False) is connection
+        assert world.pool.take(destination.key) is None
+    assert world.pool.take(destinations[3].key) is connection
 
 
 def test_bounds_per_destination_and_in_all() -> None:
@@ -95,7 +95,7 @@ def test_a_connection_that_ended_is_not_handed_out(how: str) -> None:
         world.connection.readConnectionLost()
     else:
         world.connection.connectionLost(DONE)
-    assert world.pool.take(world.destination.key, surely_alive=False) is None
+    assert world.pool.take(world.destination.key) is None
     assert world.pool.idle_count == 0
 
 
@@ -103,13 +103,12 @@ def test_a_dead_socket_is_noticed_before_a_request_that_cannot_be_repeated() -> 
     """The FIN may lie in the socket while the reactor has not read it yet."""
     ours, theirs = socket.socketpair()
     world = MemoryUpstream()
-    transport: Any = world.transport
-    transport.socket = ours
+    world.connection.socket = ours
     world.pool.released(world.connection)
-    assert world.pool.take(world.destination.key, surely_alive=True) is world.connection
+    assert world.pool.take(world.destination.key) is world.connection
     world.pool.released(world.connection)
     theirs.close()
-    assert world.pool.take(world.destination.key, surely_alive=True) is None
+    assert world.pool.take(world.destination.key) is None
     assert world.transport.disconnected
     ours.close()
 
