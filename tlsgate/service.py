@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import select
 import signal
 import sys
@@ -34,6 +35,8 @@ from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.listener import ListenerSpec
 
@@ -41,6 +44,8 @@ __all__ = ["GatewayService", "make_service", "run"]
 
 _log = Logger()
 _DAY_S = 86400.0
+_OTHER_DESCRIPTORS = 256
+"""Listeners, logs, files that a reload reads, idle connections to upstreams beyond one per client."""
 
 
 class GatewayService(service.Service):
@@ -66,6 +71,7 @@ class GatewayService(service.Service):
         self._reload_again = False
         self._watchdog: Any = None
         self._expiry: Any = None
+        self._status = ""
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -82,6 +88,7 @@ class GatewayService(service.Service):
         self.config = config
         if self._own_logging:
             self._line_log = start_logging(config.own.log)
+        _raise_descriptor_limit(config)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         generation = self._build(config, problems, None)
@@ -110,7 +117,8 @@ class GatewayService(service.Service):
         self._install_signals()
         self._start_watchdog()
         self._expiry = reactor.callLater(_DAY_S, self._look_at_expiry)
-        self._notifier.ready(f"{len(generation.apis) + len(generation.raws)} APIs")
+        self._status = _count_apis(generation)
+        self._notifier.ready(self._status)
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
 
     def stopService(self) -> Deferred[Any] | None:
@@ -133,6 +141,8 @@ class GatewayService(service.Service):
 
     def reload(self) -> None:
         """Read everything again and swap the generation; the old one stays when that fails."""
+        if self.site is None or self.site.draining:
+            return
         if self._reloading:
             self._reload_again = True
             return
@@ -141,7 +151,7 @@ class GatewayService(service.Service):
         if self._line_log is not None:
             self._line_log.reopen()
         work = Deferred.fromCoroutine(self._reload())
-        work.addErrback(lambda failure: _log.failure("reload failed", failure, event="reload.failed"))
+        work.addErrback(self._reload_failed)
         work.addBoth(self._reload_done)
 
     async def _reload(self) -> None:
@@ -154,20 +164,21 @@ class GatewayService(service.Service):
         except ConfigError as problem:
             for entry in problem.problems:
                 _log.error("{problem}", event="reload.problem", problem=str(entry))
-            _log.error("reload refused: the state before it keeps serving", event="reload.refused", reason=str(problem.problems[0]))
-            site.counters["reloads_refused"] += 1
+            self._refused(str(problem.problems[0]))
+            return
+        if site.draining:
             return
         attach_resources(generation, site)
         try:
             self._open(generation.listeners)
         except CannotListenError as problem:
-            _log.error("reload refused: {reason}", event="reload.refused", reason=f"cannot listen on {problem.port}: {problem.socketError}")
             self._close_unused(site.generation.listeners)
-            site.counters["reloads_refused"] += 1
+            self._refused(f"cannot listen on {problem.port}: {problem.socketError}")
             return
         self.config = config
         site.generation = generation
         site.configure(config)
+        _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
         site.control = ControlRoutes(site, config)
         site.access_log = AccessLog(site) if config.own.log.access else None
@@ -176,11 +187,25 @@ class GatewayService(service.Service):
         _settle_memory()
         site.counters["reloads"] += 1
         self._report(generation)
+        self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
+
+    def _refused(self, reason: str) -> None:
+        assert self.site is not None
+        self.site.counters["reloads_refused"] += 1
+        self._status = f"{_count_apis(self.site.generation)}; the last reload was refused: {reason}"
+        _log.error("reload refused, the state before it keeps serving: {reason}", event="reload.refused", reason=reason)
+
+    def _reload_failed(self, failure: Failure) -> None:
+        self._status = "the last reload failed, see the log"
+        _log.failure("reload failed", failure, event="reload.failed")
 
     def _reload_done(self, result: Any) -> None:
         self._reloading = False
-        self._notifier.ready()
+        assert self.site is not None
+        if self.site.draining:
+            return
+        self._notifier.ready(self._status)
         if self._reload_again:
             self._reload_again = False
             self.reload()
@@ -247,6 +272,17 @@ class GatewayService(service.Service):
             listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
             self._listeners[spec] = listener
             self._announce(listener)
+            if given is not None:
+                inherited.remove(given)
+        for entry in inherited:
+            # Its connections would wait for ever: a unit and a configuration that do not fit together.
+            _log.warn(
+                "the inherited socket {name} at {address}:{port} fits no listener and is not used",
+                event="service.unused_socket",
+                name=entry.name,
+                address=entry.address,
+                port=entry.port,
+            )
         for stale, spec in changed:
             # A port that speaks something else from now on stays open: a second socket could not be bound beside it.
             listener = self._listeners[spec] = self._listeners.pop(stale)
@@ -319,6 +355,35 @@ def _pool_bounds(config: GatewayConfig) -> Any:
     proxy = config.proxy
     per_host = 0 if proxy.close_connections else proxy.max_idle_connections_per_host
     return {"max_idle": proxy.max_idle_connections, "max_idle_per_key": per_host, "idle_s": config.own.limits.upstream_idle_s}
+
+
+def _count_apis(generation: Generation) -> str:
+    return f"{len(generation.apis) + len(generation.raws)} APIs"
+
+
+def _raise_descriptor_limit(config: GatewayConfig) -> None:
+    """Let the process have two descriptors per connection and some, as far as its hard limit goes.
+
+    The usual soft limit of 1024 is for programs that use ``select``; Go's run time, hence Tyk, raises it as well.
+    """
+    wanted = 2 * config.own.limits.max_connections + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if possible > soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+        except (OSError, ValueError):
+            possible = soft
+    if possible < wanted and not config.own.development:
+        _log.warn(
+            "{limit} descriptors are too few for tlsgate.limits.max_connections = {connections}: {wanted} are needed at worst",
+            event="service.few_descriptors",
+            limit=possible,
+            connections=config.own.limits.max_connections,
+            wanted=wanted,
+        )
 
 
 def _settle_memory() -> None:

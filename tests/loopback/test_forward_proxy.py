@@ -485,11 +485,11 @@ def test_clients_that_leave_close_the_tunnel(tmp_path: Path, opens: bool) -> Non
     with (
         ScriptedUpstream(lambda connection, _: time.sleep(1)) as upstream,
         ConnectProxy({"target.test:443": upstream.port}, answer=answer) as proxy,
-        running_gateway(tmp_path, classic("a", "https://target.test", "/", proxy=through(proxy.port))) as gateway,
+        running_gateway(tmp_path, classic("a", "https://target.test", "/a/", proxy=through(proxy.port))) as gateway,
     ):
-        Client(gateway.port, tls=False).close()
+        assert ask(gateway, "/").status == 404
         start = gateway.open_files()
         with Client(gateway.port, tls=False) as client:
-            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.send(b"GET /a/ HTTP/1.1\r\nHost: a\r\n\r\n")
             assert wait_until(lambda: proxy.connections == 1)
         assert wait_until(lambda: gateway.open_files() <= start)

@@ -90,7 +90,7 @@ def routed(tmp_path_factory: pytest.TempPathFactory, upstream: StrictUpstream) -
         found = {}
         for form in FORMS:
             for strict in (True, False):
-                apis = [define(form, name, upstream.port, path, strip=False, add={"X-Api": name}) for name, path in paths.items()]
+                apis = [define(form, f"id-{name}", upstream.port, path, strip=False, add={"X-Api": name}) for name, path in paths.items()]
                 apis += [
                     define(form, "domain", upstream.port, "/", domain="own.test", add={"X-Api": "domain"}),
                     define(form, "sub", upstream.port, "/", domain="{sub:[a-z]+}.own.test", add={"X-Api": "sub"}),
@@ -169,7 +169,7 @@ def test_nothing_matches(tmp_path: Path, upstream: StrictUpstream, form: str) ->
 
 @EACH_FORM
 def test_path_that_reads_as_another_apis_is_refused(tmp_path: Path, upstream: StrictUpstream, form: str) -> None:
-    """Decisions 2.11: encoded slashes, backslashes and ``;`` separate nothing for a rule that opens, and never lead past one that closes."""
+    """Decisions 2.11: encoded slashes, backslashes and ``;`` separate nothing for a rule that opens, nor lead past one that closes."""
     apis = (
         define(form, "open", upstream.port, "/open/", rules=(Rule("black_list", "/secret", "GET"), Rule("black_list", "/deep/.*", "GET"))),
         define(form, "closed", upstream.port, "/closed/", block=("127.0.0.1",)),
@@ -386,7 +386,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory, upstream: StrictUpstream, 
                 "response": {"status_code": 451, "message": "Not from there", "headers": {"X-Why": "ip"}},
             },
         ],
-        "4xx": [{"response": {"body": '{"api": "{{.Message}}"}'}}],
+        "4xx": [{"response": {"message": 'say "no"', "body": '{"api": "{{.Message}}", "status": {{.StatusCode}}}'}}],
         "500": [{"match": {"body_field": "code", "body_value": "E42"}, "response": {"status_code": 503, "body": "mapped"}}],
         "502": [{"match": {"body_field": "deep.kind", "body_value": "quota"}, "response": {"message": "quota"}}],
     }
@@ -451,7 +451,7 @@ def test_errors_are_overridden(failing: Gateway, form: str) -> None:
     response = ask(failing, f"/{form}/mapped-closed/")
     assert (response.status, response.body, response.headers["x-why"]) == (451, error("Not from there"), "ip")
     response = ask(failing, f"/{form}/mapped/no")
-    assert (response.status, response.body) == (403, b'{"api": "Requested endpoint is forbidden"}')
+    assert (response.status, response.body) == (403, b'{"api": "say \\"no\\"", "status": 403}')
     response = ask(failing, f"/{form}/mtls/")
     assert (response.status, response.body) == (401, error("Show yourself"))
 
@@ -481,14 +481,18 @@ def test_messages_can_be_replaced_and_the_generator_hidden(tmp_path: Path, upstr
         define("classic", "open", upstream.port, "/open/"),
         server=server,
         hide_generator_header=True,
-        override_messages={"auth.cert_required": {"message": "Certificate, please"}, "auth.cert_expired": {"code": 410}},
+        override_messages={"cert.missing": {"message": "Certificate, please"}, "route.ambiguous_path": {"code": 422}},
     ) as gateway:
         for form in FORMS:
             with Client(gateway.port, sni="a.test") as client:
                 response = client.request(target=f"/{form}/")
             assert response.status == 403
             assert "x-generator" not in response.headers
-            assert response.body in (error("Certificate, please"), error("Client TLS certificate is required"))
+            assert response.body == error("Certificate, please")
+            with Client(gateway.port, sni="a.test") as client:
+                response = client.request(target=f"/open/..%2f{form}/")
+            assert (response.status, response.body) == (422, error("Bad Request"))
+        assert not [event for event in gateway.events if "message with this id" in str(event)]
 
 
 # CORS.

@@ -13,6 +13,7 @@ from tlsgate.config.problems import Problems, join_path
 from tlsgate.config.schema import ListOf, ObjectOf
 from tlsgate.config.section import Section
 from tlsgate.config.values import compile_pattern
+from tlsgate.errors import CATALOGUE
 from tlsgate.model.api import ErrorOverride
 
 __all__ = ["build_error_overrides", "build_message_overrides"]
@@ -104,7 +105,8 @@ def build_message_overrides(section: Section, name: str) -> tuple[tuple[str, int
     """Return (id, status or 0, message or empty) of ``override_messages``."""
     made = []
     for id, entry in section.named(name):
-        if id not in _MESSAGE_IDS:
+        # Tyk's ids, those of methods that are not built yet included, and the gateway's own.
+        if id not in _MESSAGE_IDS and id not in CATALOGUE:
             section.problems.warning(entry.path, "there is no message with this id")
         code = entry.integer("code")
         if code and not 200 <= code <= 599:

@@ -258,3 +258,24 @@ def test_a_loss_before_the_first_byte_is_told_apart() -> None:
     world.connection.dataReceived(b"HTTP/1.1 2")
     world.connection.connectionLost(LOST)
     assert not world.connection.untouched
+
+
+@pytest.mark.parametrize("surplus", [b"H", b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/", b"\r\nHTTP/1.1 2", b"x", b"\0"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEAD + b"Content-Length: 2\r\n\r\nok",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No\r\n\r\n",
+        b"HTTP/1.1 304 Not\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("is_head", [False, True])
+def test_no_byte_behind_an_answer_reaches_the_next_one(answer: bytes, surplus: bytes, is_head: bool) -> None:
+    """The beginning of a further answer in the same read would otherwise wait in the parser for the next client's request."""
+    world = MemoryUpstream()
+    asked = world.request(is_head=is_head)
+    world.connection.dataReceived(answer + surplus)
+    assert asked.answer is not None
+    assert world.pool.idle_count == 0
+    assert world.transport.disconnecting or world.transport.disconnected
