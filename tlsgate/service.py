@@ -8,7 +8,6 @@ import resource
 import select
 import signal
 import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
@@ -28,7 +27,6 @@ from tlsgate.gateway.generation import Generation, attach_resources, build_gener
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.logs import start_logging
-from tlsgate.pki.identity import build_identity
 from tlsgate.proxy.pool import Pool
 from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
 from tlsgate.tls.deadlines import Deadlines
@@ -64,7 +62,7 @@ class GatewayService(service.Service):
         self._own_logging = own_logging
         self._line_log: Any = None
         self._clock = SystemClock()
-        self._identify = lru_cache(maxsize=4096)(build_identity)
+        self._memory = PeerMemory()
         self._notifier = build_notifier(os.environ)
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
@@ -92,7 +90,7 @@ class GatewayService(service.Service):
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         generation = self._build(config, problems, None)
-        site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, PeerMemory(self._identify))
+        site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.control = ControlRoutes(site, config)
         attach_resources(generation, site)
         _settle_memory()
@@ -233,7 +231,7 @@ class GatewayService(service.Service):
             pool=self._pool,
             reactor=self._reactor,
             environ=os.environ,
-            identify=self._identify,
+            identify=self._memory.identify,
             previous=previous,
         )
 

@@ -111,6 +111,19 @@ def answer_until_close(connection: socket.socket, number: int) -> None:
     connection.sendall(b"part two")
 
 
+def sock_or_plain(connection: socket.socket, number: int) -> None:
+    """Upstream: 101 and an echo of bytes for an upgrade, 200 for anything else, on the same connections."""
+    while head := read_head(connection):
+        head, _, rest = head.partition(b"\r\n\r\n")
+        if b"Upgrade: websocket" not in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain")
+            continue
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + rest)
+        while data := connection.recv(65536):
+            connection.sendall(data)
+        return
+
+
 class _Gate:
     def __init__(self, gateway: Gateway, upstream: StrictUpstream) -> None:
         self.gateway = gateway
@@ -122,7 +135,7 @@ class _Gate:
         return Client(self.ports[tls], tls=tls, sni="a.test" if tls else None, timeout_s=timeout_s)
 
 
-def _apis(form: str, strict: int, hashing: int, early: int, until_close: int, **plain: int) -> list[dict[str, object]]:
+def _apis(form: str, strict: int, hashing: int, early: int, until_close: int, sock: int, **plain: int) -> list[dict[str, object]]:
     base = f"/{form}"
     kind = form if not plain else f"{form}-plain"
     found = [
@@ -133,6 +146,7 @@ def _apis(form: str, strict: int, hashing: int, early: int, until_close: int, **
         define(form, f"{kind}-early", early, f"{base}/early/"),
         define(form, f"{kind}-until-close", until_close, f"{base}/until-close/"),
         define(form, f"{kind}-down", free_port(), f"{base}/down/"),
+        define(form, f"{kind}-sock", sock, f"{base}/sock/"),
     ]
     for api in found if plain else ():
         if form == "classic":
@@ -148,10 +162,19 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Gate]:
     server = make_authority("servers").issue("localhost", names=["localhost"])
     with ExitStack() as stack:
         upstream = stack.enter_context(StrictUpstream(answer))
-        ports = [stack.enter_context(ScriptedUpstream(script)).port for script in (read_then_hash, answer_early, answer_until_close)]
+        scripts = (read_then_hash, answer_early, answer_until_close, sock_or_plain)
+        ports = [stack.enter_context(ScriptedUpstream(script)).port for script in scripts]
         port = free_port()
         apis = [api for form in FORMS for api in (*_apis(form, upstream.port, *ports), *_apis(form, upstream.port, *ports, port=port))]
-        gateway = stack.enter_context(running_gateway(tmp_path_factory.mktemp("http"), *apis, server=server, disable_ports_whitelist=True))
+        gateway = stack.enter_context(
+            running_gateway(
+                tmp_path_factory.mktemp("http"),
+                *apis,
+                server=server,
+                disable_ports_whitelist=True,
+                http_server_options={"enable_websockets": True},
+            )
+        )
         yield _Gate(gateway, upstream)
         assert not upstream.violations
 
@@ -387,6 +410,43 @@ def test_trailers_pass_both_ways(gate: _Gate, form: str, tls: bool) -> None:
         assert received.trailers == (("X-Sum", "1"),)
         assert received.header("TE") == "trailers"
         assert client.request(target=f"/{form}/echo/in-step").status == 200
+
+
+# Upgrades.
+
+
+@BOTH
+@EACH_FORM
+def test_upgrades_and_plain_requests_share_an_api(gate: _Gate, form: str, tls: bool) -> None:
+    """Field report B28: 20 rounds of an upgraded connection with 20 plain requests beside it, and again after it."""
+    upgrade = b"GET /%b/sock/x HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n" % form.encode()
+    with gate.connect(tls=tls) as plain:
+        for number in range(20):
+            with gate.connect(tls=tls) as upgraded:
+                upgraded.send(upgrade)
+                assert upgraded.read_response().status == 101
+                for count in range(20):
+                    response = plain.request(target=f"/{form}/sock/plain")
+                    assert (response.status, response.body) == (200, b"plain")
+                    message = b"%d-%d" % (number, count)
+                    upgraded.send(message)
+                    assert upgraded.read_exactly(len(message)) == message
+            assert plain.request(target=f"/{form}/sock/plain").status == 200
+
+
+@BOTH
+def test_bytes_behind_an_upgrade_belong_to_the_new_protocol(gate: _Gate, tls: bool) -> None:
+    """Decisions 2.3: sent at once or one by one, in order, and never read as a request."""
+    hidden = b"GET /classic/echo/smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    before = len(gate.upstream.requests)
+    for step in (1, 7, 1000):
+        with gate.connect(tls=tls) as client:
+            raw = b"GET /classic/sock/ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + hidden * 3
+            for start in range(0, len(raw), step):
+                client.send(raw[start : start + step])
+            assert client.read_response().status == 101
+            assert client.read_exactly(3 * len(hidden)) == hidden * 3
+    assert len(gate.upstream.requests) == before
 
 
 # Uploads.

@@ -37,6 +37,8 @@ class _UpstreamTransport(MemoryTransport):
         self._connection = connection
         self._unread = b""
         self._over = False
+        self._switched = False
+        """Another protocol is spoken: nothing is read any more."""
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -60,7 +62,7 @@ class _UpstreamTransport(MemoryTransport):
 
     def _read(self) -> None:
         """Read by the letter as many requests as are whole."""
-        while self._unread and not self._over:
+        while self._unread and not self._over and not self._switched:
             stream = io.BytesIO(self._unread)
             try:
                 received = StrictUpstream._read(stream, 0)
@@ -78,7 +80,8 @@ class _UpstreamTransport(MemoryTransport):
     def _answer(self, piece: bytes) -> None:
         if self._over or self.disconnected:
             return
-        if piece is END or not piece:
+        self._switched = self._switched or b"HTTP/1.1 101 " in piece
+        if piece == END:
             self._connection.readConnectionLost()
         else:
             self._connection.dataReceived(piece)

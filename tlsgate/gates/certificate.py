@@ -61,6 +61,9 @@ def judge_certificate(connection: Connection, allow_list: JudgingList | None, no
         if len(connection.verdicts) >= _MAX_VERDICTS:
             connection.verdicts.clear()
         connection.verdicts[allow_list.key] = verdict
+        if verdict.refusal is None and connection.on_accepted is not None:
+            connection.on_accepted(peer)
+            connection.on_accepted = None
     if verdict.refusal is not None:
         raise _refusal(verdict.refusal, peer, verdict.rule)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tlsgate.errors import Refusal
     from tlsgate.model.api import ApiDefinition
-    from tlsgate.model.tls import TlsFacts
+    from tlsgate.model.tls import PeerIdentity, TlsFacts
 
 __all__ = ["BodySink", "Connection", "Exchange", "HeaderList", "RequestBody"]
 
@@ -56,7 +58,7 @@ class RequestBody(Protocol):
 class Connection:
     """What is known of the client's connection; one per connection, shared by its exchanges."""
 
-    __slots__ = ("id", "is_tls", "listener_port", "peer_address", "peer_port", "tls", "verdicts")
+    __slots__ = ("id", "is_tls", "listener_port", "on_accepted", "peer_address", "peer_port", "tls", "verdicts")
 
     def __init__(self, id: str, peer_address: str, peer_port: int, listener_port: int, is_tls: bool) -> None:
         self.id = id
@@ -66,6 +68,8 @@ class Connection:
         self.listener_port = listener_port
         self.is_tls = is_tls
         self.tls: TlsFacts | None = None
+        self.on_accepted: Callable[[PeerIdentity], None] | None = None
+        """Told once when a list has let this connection's leaf in."""
         self.verdicts: dict[Any, Any] = {}
         """Cache of allow-list judgements on this connection's leaf, keyed by the allow list object."""
 

@@ -70,7 +70,7 @@ class AllowList:
         # Only successes, so that strangers cannot push clients out; by leaf and chain, so that a client's luck never depends
         # on what another one sent before.
         self._paths: dict[tuple[str, bytes], Path] = {}
-        self.key: str = _content_key(pins, authorities, require_client_usage)
+        self.key: str = _content_key(pins, authorities, require_client_usage, trust_unmarked)
         """Equal for lists of equal content, in whatever order."""
 
     @property
@@ -221,8 +221,9 @@ def _warn_of_roles(roles: Roles, require_client_usage: bool, number: int, warnin
         warnings.add(number, "does not allow client authentication: it lets nobody in")
 
 
-def _content_key(pins: Iterable[str], authorities: Iterable[Certificate], require_client_usage: bool) -> str:
+def _content_key(pins: Iterable[str], authorities: Iterable[Certificate], require_client_usage: bool, trust_unmarked: bool) -> str:
     digest = hashlib.sha256(b"client" if require_client_usage else b"any")
+    digest.update(b"unmarked" if trust_unmarked else b"marked")
     digest.update("".join(sorted(pins)).encode())
     digest.update(b"".join(sorted(hashlib.sha256(authority.der).digest() for authority in authorities)))
     return digest.hexdigest()

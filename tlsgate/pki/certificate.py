@@ -17,6 +17,7 @@ __all__ = ["MAX_RSA_BITS", "MIN_RSA_BITS", "Certificate", "Roles", "read_certifi
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 """Bounds the work of one signature check; the limit of Go's TLS as well."""
+_MAX_RSA_EXPONENT = 2**32
 _MIN_EC_BITS = 224
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
 # Edwards curves and ML-DSA: one size each, none weak. Everything else that is neither RSA nor ECDSA cannot sign for us.
@@ -171,6 +172,9 @@ def _weak_key(opened: x509.Certificate) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             return f"RSA key of {key.key_size} bits"
+        exponent = key.public_numbers().e
+        if exponent < 3 or not exponent & 1 or exponent > _MAX_RSA_EXPONENT:
+            return "RSA key with an unusual exponent"
         return ""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return "" if key.curve.key_size >= _MIN_EC_BITS else f"elliptic curve key of {key.curve.key_size} bits"

@@ -1,13 +1,14 @@
 """Builds and verifies certification paths from a leaf to configured anchors; knows nothing of TLS, pins or lists.
 
 Written out instead of borrowed, because anchors may be intermediates whose root is nowhere, several CAs may share one name, and the
-work that a hostile chain can cause has to be bounded: cheap rules first, signatures after them and never twice, constraints of a CA
-only when an anchor vouches for it.
+work that a hostile chain can cause has to be bounded: names and cheap rules first, signatures after them, from the anchor downwards and
+never twice, constraints of a CA only when an anchor vouches for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -117,6 +118,7 @@ class _Search:
         "_later",
         "_now",
         "_rank",
+        "_reaching",
         "_signatures",
         "_steps",
         "_unmarked",
@@ -145,6 +147,7 @@ class _Search:
         self._fault = "no issuer is known"
         self._rank = 0
         self._chain = _by_subject(chain, anchor_ders)
+        self._reaching = _reaching_names(self._anchors, self._chain)
 
     def run(self, leaf: Certificate) -> Path:
         budget = self._signatures
@@ -177,43 +180,60 @@ class _Search:
         return ""
 
     def _climb(self, path: tuple[Certificate, ...]) -> tuple[Certificate, ...] | None:
-        """Extend a path, leaf first, whose signatures are all verified; return it with its anchor, or None."""
+        """Extend a path, leaf first, by names and rules; prove it when it reaches an anchor; return it with its anchor, or None."""
         child = path[-1]
         for anchor in _likely_first(self._anchors.get(child.issuer, ()), child):
-            if self._issues(anchor, path, self._unmarked):
+            if self._may_issue(anchor, path):
                 whole = (*path, anchor)
-                violation = _name_violation(whole)
-                if violation is None:
-                    return whole
-                self._note(violation, 3)
+                if self._proves(whole):
+                    violation = _name_violation(whole)
+                    if violation is None:
+                        return whole
+                    self._note(violation, 3)
         for issuer in _likely_first(self._chain.get(child.issuer, ()), child):
+            if issuer.issuer not in self._reaching:
+                self._note("no issuer is known", 0)
+                continue
             if any(issuer.subject == member.subject and issuer.spki == member.spki for member in path):
                 continue
             if issuer.weak_signature:
                 self._note(f"intermediate is too weak: {issuer.weak_signature}", 2)
                 continue
-            if self._issues(issuer, path, self._unmarked):
+            if self._may_issue(issuer, path):
                 found = self._climb((*path, issuer))
                 if found is not None:
                     return found
         return None
 
-    def _issues(self, issuer: Certificate, path: tuple[Certificate, ...], unmarked: bool) -> bool:
+    def _may_issue(self, issuer: Certificate, path: tuple[Certificate, ...]) -> bool:
+        """Whether everything but the signature lets ``issuer`` stand above a path."""
         if self._steps <= 0 or self._signatures <= 0:
             self._note("too many candidate issuers", 4)
             return False
         self._steps -= 1
-        fault = authority_fault(issuer, client_usage=self._usage, unmarked=unmarked) or self._length_fault(issuer, path)
+        fault = authority_fault(issuer, client_usage=self._usage, unmarked=self._unmarked) or self._length_fault(issuer, path)
         if not fault:
             time_fault = self._time_fault(issuer)
             fault = f"issuer is {time_fault}" if time_fault else ""
         if fault:
             self._note(fault, 2)
             return False
-        if self._verify(path[-1], issuer):
-            return True
-        self._note("signature of a CA with this name does not verify", 1)
-        return False
+        return True
+
+    def _proves(self, whole: tuple[Certificate, ...]) -> bool:
+        """Verify the signatures of a path from its anchor downwards.
+
+        In this order a stranger's keys are never used: what no anchor signed ends the proof at the anchor's own key, however costly the
+        keys below are made.
+        """
+        for position in range(len(whole) - 1, 0, -1):
+            if self._signatures <= 0:
+                self._note("too many candidate issuers", 4)
+                return False
+            if not self._verify(whole[position - 1], whole[position]):
+                self._note("signature of a CA with this name does not verify", 1)
+                return False
+        return True
 
     def _length_fault(self, issuer: Certificate, path: tuple[Certificate, ...]) -> str:
         if issuer.roles.path_length is None:
@@ -242,11 +262,28 @@ def _by_subject(chain: Sequence[bytes], anchor_ders: set[bytes]) -> dict[bytes, 
         if der in anchor_ders:
             continue
         try:
-            certificate = read_certificate(der)
+            certificate = _read_sent(der)
         except PkiError:
             continue
         found.setdefault(certificate.subject, []).append(certificate)
     return found
+
+
+@lru_cache(maxsize=64)
+def _read_sent(der: bytes) -> Certificate:
+    """Read a certificate that was sent: several lists of one handshake look at the same ones."""
+    return read_certificate(der)
+
+
+def _reaching_names(anchors: dict[bytes, list[Certificate]], chain: dict[bytes, list[Certificate]]) -> set[bytes]:
+    """Return the names from which an anchor can be reached: what else was sent is not worth a look."""
+    names = set(anchors)
+    links = [(certificate.subject, certificate.issuer) for group in chain.values() for certificate in group]
+    while True:
+        further = {subject for subject, issuer in links if issuer in names} - names
+        if not further:
+            return names
+        names |= further
 
 
 def _likely_first(candidates: Sequence[Certificate], child: Certificate) -> Sequence[Certificate]:

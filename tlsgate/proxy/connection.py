@@ -420,8 +420,6 @@ class UpstreamConnection:
                 raise ValueError("too many fields")
 
     def on_headers_complete(self) -> None:
-        if self._head_done:
-            raise ValueError("a second answer")
         parser = self._parser
         status = parser.get_status_code()
         if status < 200 and status != 101:

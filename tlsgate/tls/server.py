@@ -216,6 +216,11 @@ class TlsServer(TlsStream):
             if verdict.refusal is not None:
                 return f"client certificate {facts.peer.fingerprint} ({facts.peer.subject}): {verdict.rule}"
         ssl.set_app_data(None)
+        if facts.peer is not None and not facts.resumed:
+            if allow_list is not None:
+                edge.memory.remember(facts.peer)
+            else:
+                self.peer_connection.on_accepted = edge.memory.remember
         self.refused_peer = None
         self._facts = facts
         self.peer_connection.tls = facts

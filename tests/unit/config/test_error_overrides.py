@@ -79,6 +79,14 @@ def test_messages_become_triples() -> None:
     )
 
 
+def test_messages_of_the_gateways_own_catalogue_can_be_replaced() -> None:
+    """Not only those that Tyk has ids for."""
+    assert messages({"cert.missing": {"message": "Show it"}, "route.not_found": {"code": 410}}) == (
+        (("cert.missing", 0, "Show it"), ("route.not_found", 410, "")),
+        [],
+    )
+
+
 def test_bad_messages_are_named() -> None:
     """A status that is none, and an id that nothing uses."""
     made, problems = messages({"auth.nothing": {"message": "x"}, "auth.key_not_found": {"code": 99}})

@@ -436,10 +436,14 @@ def test_floods_of_same_name_certificates_are_bounded(one_key: bool) -> None:
     assert time.perf_counter() - started < 1
 
 
-def test_floods_of_cross_certificates_are_bounded() -> None:
-    """Layers in which every CA has several certificates, each verifying: paths multiply, work does not."""
+@pytest.mark.parametrize("top", ["Root", "Nobody"])
+def test_floods_of_cross_certificates_are_bounded(top: str) -> None:
+    """Layers in which every CA has several certificates, each verifying: paths multiply, work does not.
+
+    Under a name that leads to no anchor nothing is looked at; under a forged one only the anchor's own key is used.
+    """
     keys = [key("p256", ("layer", number)) for number in range(12)]
-    names = [f"Layer {number}" for number in range(12)]
+    names = [*(f"Layer {number}" for number in range(11)), top]
     chain: list[Issued] = []
     for number in range(11):
         above = make_authority(names[number + 1], private_key=keys[number + 1], key_ids=False)
@@ -449,9 +453,17 @@ def test_floods_of_cross_certificates_are_bounded() -> None:
     started = time.perf_counter()
     path = find(leaf, chain)
     assert path.anchor is None
-    assert path.fault == "too many candidate issuers"
-    assert path.signatures <= MAX_SIGNATURES
+    assert path.fault == ("too many candidate issuers" if top == "Root" else "no issuer is known")
+    assert path.signatures <= (MAX_SIGNATURES if top == "Root" else 0)
     assert time.perf_counter() - started < 1
+
+
+def test_costly_keys_of_strangers_are_never_used() -> None:
+    """RSA keys with huge exponents, same-named CAs below the anchor's name: one check with the anchor's key for each that claims it."""
+    chain = [make_authority("Root", kind="rsa-2048").subordinate("Root", kind="rsa-2048") for _ in range(4)]
+    path = find(chain[0].issue(), chain)
+    assert path.anchor is None
+    assert path.signatures <= len(chain) + 1
 
 
 def test_flood_under_a_forged_anchor_name_is_bounded() -> None:

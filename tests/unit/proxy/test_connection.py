@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from twisted.internet.error import ConnectionAborted
+from twisted.python.failure import Failure
+
+from tests.support.memory_channel import MemoryTransport
 from tests.support.memory_upstream import DONE, LOST, AnswerLog, FakeBody, MemoryUpstream
 from tlsgate.errors import Refusal, UpstreamError
+from tlsgate.proxy.connection import UpstreamConnection
+from tlsgate.tls.stream import TlsBroken
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -279,3 +285,157 @@ def test_no_byte_behind_an_answer_reaches_the_next_one(answer: bytes, surplus: b
     assert asked.answer is not None
     assert world.pool.idle_count == 0
     assert world.transport.disconnecting or world.transport.disconnected
+
+
+@pytest.mark.parametrize(
+    ("reason", "flag", "words"),
+    [
+        (DONE, "UPE", "closed"),
+        (LOST, "URR", "reset"),
+        (Failure(ConnectionAborted()), "UPE", "without a TLS close_notify"),
+        (Failure(TlsBroken("tlsv13 alert certificate required")), "TLH", "certificate required"),
+        (Failure(TlsBroken("tlsv1 alert unknown ca")), "TLA", "unknown ca"),
+        (Failure(TlsBroken("bad record mac")), "TLH", "bad record mac"),
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_how_a_connection_ended_is_told(reason: Failure, flag: str, words: str, begun: bool) -> None:
+    """Tyk's flags; with TLS 1.3 an upstream refuses a client certificate when the handshake is over for us."""
+    world, log = MemoryUpstream(), AnswerLog()
+    asked = world.request()
+    if begun:
+        world.connection.dataReceived(HEAD + b"Content-Length: 9\r\n\r\nhalf")
+        world.connection.stream_to(log, 30.0)
+    world.connection.connectionLost(reason)
+    world.connection.connectionLost(reason)
+    error = log.broken if begun else asked.error
+    assert isinstance(error, UpstreamError)
+    assert (error.refusal, error.flag) == ("upstream.failed", flag)
+    assert words in error.reason
+
+
+def test_an_end_before_the_answer_fails_at_once() -> None:
+    """Nothing more can come: nobody waits for a time-out, or for an upload that cannot be read."""
+    world, body = MemoryUpstream(), FakeBody(100)
+    asked = world.request(body)
+    world.connection.readConnectionLost()
+    assert isinstance(asked.error, UpstreamError)
+    assert asked.error.flag == "UPE"
+    assert world.transport.disconnected
+    assert body.sink is None
+
+
+def test_an_idle_connection_whose_peer_ends_is_taken_out_at_once() -> None:
+    """B23: not only when the socket is closed."""
+    world = MemoryUpstream()
+    world.pool.released(world.connection)
+    world.connection.readConnectionLost()
+    assert world.pool.idle_count == world.pool.open_count == 0
+    assert world.transport.disconnecting
+    world.connection.writeConnectionLost()
+
+
+@pytest.mark.parametrize("tail", [b"EVIL", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", b"\r\n", b"H"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEAD + b"Content-Length: 2\r\n\r\nok",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_bytes_behind_an_answer_belong_to_nobody(answer: bytes, tail: bytes, streamed: bool) -> None:
+    """RFC 9112 section 6.3: the answer is complete by its own account, the connection is not used again."""
+    world, log = MemoryUpstream(), AnswerLog()
+    asked = world.request()
+    if streamed and b"ok" in answer:
+        first, second = answer.split(b"ok")
+        world.connection.dataReceived(first + b"o")
+        assert asked.answer is not None
+        world.connection.stream_to(log, 30.0)
+        world.connection.dataReceived(b"k" + second + tail)
+        assert log.trailers == []
+        assert b"".join(asked.answer.chunks) + log.body == b"ok"
+    else:
+        world.connection.dataReceived(answer + tail)
+        assert asked.answer is not None
+        assert asked.answer.complete
+        assert b"".join(asked.answer.chunks) in (b"ok", b"")
+    assert world.pool.idle_count == 0
+    assert world.transport.disconnecting or world.transport.disconnected
+
+
+def test_an_answer_to_head_that_brings_a_body_ends_the_connection() -> None:
+    """Trailers of it, too."""
+    for tail in (b"2\r\nok\r\n0\r\n\r\n", b"0\r\nX: y\r\n\r\n"):
+        world = MemoryUpstream()
+        asked = world.request(is_head=True)
+        world.connection.dataReceived(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + tail)
+        assert asked.answer is not None
+        assert asked.answer.complete
+        assert asked.answer.trailers == []
+        assert world.pool.idle_count == 0
+
+
+def test_an_upload_that_is_not_read_is_an_upstream_that_does_not_answer() -> None:
+    """A queue that stands still over a whole time-out ends it; one that moves, and a client that is slow, do not."""
+    world, body = MemoryUpstream(), FakeBody(1000)
+    asked = world.request(body)
+    world.wait(100)
+    assert asked.error is None
+    world.transport.slow(500)
+    for queued in (400, 300, 200):
+        world.wait(31)
+        world.transport.queued_bytes = queued
+    assert asked.error is None
+    world.transport.fast()
+    world.wait(100)
+    assert asked.error is None
+    world.transport.slow(500)
+    world.wait(61)
+    assert isinstance(asked.error, UpstreamError)
+    assert (asked.error.refusal, asked.error.flag) == ("upstream.timeout", "URT")
+    assert world.transport.disconnected
+
+
+def test_a_connection_below_tls_is_found_for_a_look_at_its_socket() -> None:
+    """TLS, and TLS to a proxy below it."""
+    world = MemoryUpstream()
+    inner: Any = MemoryTransport()
+    inner.socket = object()
+    for depth in range(3):
+        outer = inner
+        for _ in range(depth):
+            layer: Any = MemoryTransport()
+            layer.transport = outer
+            outer = layer
+        connection = UpstreamConnection(world.pool, world.deadlines)
+        connection.makeConnection(outer)
+        assert connection.socket is inner.socket
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    """A body that goes on, a producer that is told, ends: after the connection has gone."""
+    world, body = MemoryUpstream(), FakeBody(None)
+    world.request(body, chunked=True)
+    world.connection.connectionLost(LOST)
+    world.transport.clear()
+    world.connection.body_chunk(b"late")
+    world.connection.body_end([])
+    world.connection.pauseProducing()
+    world.connection.resumeProducing()
+    world.connection.stopProducing()
+    world.connection.pause_answer()
+    world.connection.resume_answer()
+    world.connection.close()
+    world.connection.retire()
+    assert world.transport.value() == b""
+
+
+def test_answers_below_100_are_no_answers() -> None:
+    """llhttp lets them through."""
+    world = MemoryUpstream()
+    asked = world.request()
+    world.connection.dataReceived(b"HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n")
+    assert isinstance(asked.error, UpstreamError)

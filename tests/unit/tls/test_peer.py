@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.support.certs import make_authority, make_self_signed
 from tests.support.handshakes import TLS12, TLS13, VERSIONS, client_context, shake
 from tests.support.memory_edge import choice
-from tlsgate.model.tls import ClientAuth, PeerIdentity, TlsFacts, TlsPolicy
-from tlsgate.pki.identity import build_identity
+from tlsgate.model.tls import ClientAuth, TlsFacts, TlsPolicy
 from tlsgate.tls.peer import PeerMemory, take_facts
 
 both = pytest.mark.parametrize("version", VERSIONS, ids=["tls12", "tls13"])
@@ -77,7 +77,9 @@ def test_a_resumed_leaf_gets_back_what_it_was_sent_with(version: int) -> None:
     """The ticket holds the leaf only: without the memory a leaf of an intermediate would be nobody after a resumption."""
     chosen, client, memory = choice(ClientAuth.REQUEST), client_context(version, ALICE), PeerMemory()
     first = shake(chosen.context, client)
-    take_facts(first.server, server_name=None, policy=chosen.policy, resumed=False, memory=memory, max_chain=8)
+    shown = take_facts(first.server, server_name=None, policy=chosen.policy, resumed=False, memory=memory, max_chain=8).peer
+    assert shown is not None
+    memory.remember(shown)
     session = first.client.get_session()
     assert session is not None
     again = shake(chosen.context, client, session=session)
@@ -87,53 +89,58 @@ def test_a_resumed_leaf_gets_back_what_it_was_sent_with(version: int) -> None:
     assert found.peer.chain == ALICE.chain
 
 
-def chain_of(memory: PeerMemory, leaf: bytes, chain: tuple[bytes, ...] | None) -> tuple[bytes, ...]:
-    return memory.identity(leaf, chain).chain
+def known(memory: PeerMemory, leaf: bytes) -> tuple[bytes, ...]:
+    """What a resumed session of a leaf gets back."""
+    return memory.identity(leaf, None).chain
 
 
-def test_a_resumed_session_gets_the_chain_of_the_last_full_handshake() -> None:
-    """A client may send another chain later."""
+def test_a_resumed_session_gets_the_chain_of_the_last_accepted_handshake() -> None:
+    """A client may send another chain later; a leaf sent alone teaches nothing."""
     memory = PeerMemory()
     other = ROOT.subordinate("Other intermediate")
-    assert chain_of(memory, ALICE.der, None) == ()
-    assert chain_of(memory, ALICE.der, (INTER.der,)) == (INTER.der,)
-    assert chain_of(memory, ALICE.der, None) == (INTER.der,)
-    assert chain_of(memory, ALICE.der, (other.der, ROOT.der)) == (other.der, ROOT.der)
-    assert chain_of(memory, ALICE.der, None) == (other.der, ROOT.der)
+    assert known(memory, ALICE.der) == ()
+    for chain in ((INTER.der,), (), (other.der, ROOT.der)):
+        peer = memory.identity(ALICE.der, chain)
+        assert peer.chain == chain
+        memory.remember(peer)
+        assert known(memory, ALICE.der) == (chain or (INTER.der,))
 
 
-def test_a_leaf_sent_alone_keeps_what_was_known() -> None:
-    """An empty chain teaches nothing."""
+def test_strangers_leave_nothing_behind() -> None:
+    """Who was not accepted is not remembered, and large inventions are not cached: neither memory nor clients' chains are at their mercy."""
     memory = PeerMemory()
-    chain_of(memory, ALICE.der, (INTER.der,))
-    assert chain_of(memory, ALICE.der, ()) == ()
-    assert chain_of(memory, ALICE.der, None) == (INTER.der,)
+    for number in range(50):
+        memory.identity(ROOT.issue(f"stranger {number}").der, (b"x" * 20000, b"%d" % number))
+    assert not memory._chains and not memory._interned
+    assert memory._build.cache_info().currsize == 0
 
 
-def identify(leaf: bytes, chain: tuple[bytes, ...]) -> PeerIdentity:
-    return build_identity(ALICE.der, chain)
+def test_long_chains_are_cut_where_they_are_read() -> None:
+    """Not more than 24 KiB of a chain stay on a connection, nor in the memory."""
+    big = [make_authority("x" * 60, kind="rsa-4096").der] * 24
+    chosen = choice(ClientAuth.REQUEST)
+    dialogue = shake(chosen.context, client_context(TLS13, ALICE, chain=[INTER.der, *big]))
+    memory = PeerMemory()
+    found = take_facts(dialogue.server, server_name=None, policy=chosen.policy, resumed=False, memory=memory, max_chain=100).peer
+    assert found is not None
+    assert found.chain[0] == INTER.der
+    assert sum(map(len, found.chain)) <= 24576
+    memory.remember(msgspec.structs.replace(found, chain=(b"x" * 24577,)))
+    assert not memory._chains
 
 
 def test_the_memory_is_bounded_oldest_use_out_first() -> None:
-    """n-1, n, n+1 leaves."""
-    memory = PeerMemory(identify, limit=3)
-    for leaf in (b"1", b"2", b"3"):
-        memory.identity(leaf, (leaf,))
-    memory.identity(b"1", (b"1",))
-    memory.identity(b"4", (b"4",))
-    assert [memory.identity(leaf, None).chain for leaf in (b"1", b"2", b"3", b"4")] == [(b"1",), (), (b"3",), (b"4",)]
-
-
-def test_equal_chains_are_one_object() -> None:
-    """100,000 clients of one CA share it; the table of chains is bounded, too."""
-    memory = PeerMemory(identify)
-    for leaf in (b"1", b"2"):
-        memory.identity(leaf, (b"ca" + leaf[:0],))
-    assert memory._chains[b"1"] is memory._chains[b"2"]
+    """n-1, n, n+1 leaves; equal chains are one object, and the table of chains is bounded, too."""
+    memory = PeerMemory(limit=3)
+    leaves = [ROOT.issue(name).der for name in ("a", "b", "c", "d")]
+    peers = [memory.identity(leaf, (bytes(bytearray(INTER.der)),)) for leaf in leaves]
+    for peer in (*peers[:3], peers[0], peers[3]):
+        memory.remember(peer)
+    assert [known(memory, leaf) for leaf in leaves] == [(INTER.der,), (), (INTER.der,), (INTER.der,)]
+    assert len({id(chain) for chain in memory._chains.values()}) == 1
     for number in range(2000):
-        memory.identity(b"x%d" % number, (b"%d" % number,))
+        memory.remember(msgspec.structs.replace(peers[0], chain=(b"%d" % number,)))
     assert len(memory._interned) <= 1024
-    assert memory.identity(b"1", None).chain == (b"ca",)
 
 
 def test_odd_certificates_are_taken_as_they_are() -> None:
