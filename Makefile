@@ -12,6 +12,7 @@ UPSTREAM_PORT ?= 9080
 PORT          ?=
 ARGS          ?=
 T             ?=
+TIMES         ?= 20
 
 # `make systemd`: what the units are rendered with.
 EXEC ?= /opt/tlsgate/bin/tlsgate
@@ -56,8 +57,8 @@ floors: $(STAMP)
 unit: $(STAMP)
 	$(PYTEST) tests/unit -m "not acceptance" $(ARGS)
 
-fuzz: $(STAMP) ## run the fuzz tests alone
-	$(PYTEST) tests/fuzz $(ARGS)
+fuzz: $(STAMP) ## run the fuzz tests alone and TIMES (20) as long
+	TLSGATE_FUZZ=$(TIMES) $(PYTEST) tests/fuzz $(ARGS)
 
 bench: $(STAMP) ## measure the gateway beside other proxies (ARGS=--quick)
 	$(PY) benchmarks/run.py $(ARGS)

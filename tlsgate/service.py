@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
@@ -33,6 +34,8 @@ from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
     from tlsgate.config.model import GatewayConfig
@@ -70,6 +73,8 @@ class GatewayService(service.Service):
         self._watchdog: Any = None
         self._expiry: Any = None
         self._status = ""
+        self._stopping = False
+        self._drain_until = float("inf")
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -133,8 +138,8 @@ class GatewayService(service.Service):
         closed = self._close_listeners()
         site.drain()
         done: Deferred[Any] = Deferred()
-        deadline = self._clock.monotonic() + self.config.graceful_shutdown_timeout_s
-        self._wait_drained(site, done, deadline)
+        self._drain_until = min(self._drain_until, self._clock.monotonic() + self.config.graceful_shutdown_timeout_s)
+        self._wait_drained(site, done)
         return DeferredList([done, *closed])
 
     def reload(self) -> None:
@@ -308,15 +313,15 @@ class GatewayService(service.Service):
             level = _log.warn if problem.severity == "warning" else _log.error
             level("{problem}", event="load.problem", problem=str(problem), file=problem.file)
 
-    def _wait_drained(self, site: Site, done: Deferred[Any], deadline: float) -> None:
+    def _wait_drained(self, site: Site, done: Deferred[Any]) -> None:
         if not site.connection_count:
             self._finish(site, done)
-        elif self._clock.monotonic() >= deadline:
+        elif self._clock.monotonic() >= self._drain_until:
             _log.warn("{count} connections cut after the drain", event="service.drain_cut", count=site.connection_count)
             site.abort_all()
             self._reactor.callLater(0.1, self._finish, site, done)
         else:
-            self._reactor.callLater(0.05, self._wait_drained, site, done, deadline)
+            self._reactor.callLater(0.05, self._wait_drained, site, done)
 
     def _finish(self, site: Site, done: Deferred[Any]) -> None:
         self._pool.close_idle()
@@ -331,6 +336,23 @@ class GatewayService(service.Service):
             signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(self.reload))
         except ValueError:
             _log.warn("not in the main thread: SIGHUP does not reload", event="service.no_signals")
+            return
+        # The reactor installs its own handlers when it starts; at a second signal they fail with a traceback.
+        reactor.callWhenRunning(self._guard_stop_signals)
+
+    def _guard_stop_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, partial(self._stop_signal, before))
+
+    def _stop_signal(self, before: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+        """The first signal stops the reactor, which drains; a second one comes from somebody in a hurry: the drain ends at once."""
+        if self._stopping:
+            self._drain_until = 0.0
+        else:
+            self._stopping = True
+            before(number, frame)
 
     def _look_at_expiry(self) -> None:
         """Once a day: a certificate that ends soon is named in the log even when nobody reloads."""

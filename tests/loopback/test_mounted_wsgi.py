@@ -70,7 +70,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, client: Issued) -> Iterato
     ]
     server = make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
     environ = {"PYTHONPATH": f"{EXAMPLES}:{folder}"}
-    with running_gateway(folder, *apis, server=server, environ=environ) as running:
+    own = {"resources": ["wsgi_behind_mtls", "mounted_here"]}
+    with running_gateway(folder, *apis, server=server, environ=environ, tlsgate=own) as running:
         yield running
 
 

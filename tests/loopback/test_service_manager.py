@@ -1,6 +1,7 @@
 """Started by a service manager or an operator: the start-up contract, signals, notifications, inherited sockets, failures that are named.
 
-Source: issue, section 1 (contract that black-box tools rely on); decisions 4.4, 4.5; sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
+Source: issue, section 1 (contract that black-box tools rely on); decisions 4.4, 4.5; sd_notify(3), sd_listen_fds(3),
+sd_watchdog_enabled(3).
 What `test_main.py` and `test_systemd.py` show with the samples of `conf/` is not repeated here.
 """
 
@@ -117,7 +118,10 @@ def test_sighup_reloads(tmp_path: Path, command: list[str]) -> None:
 
 
 def test_a_drain_is_not_undone_by_a_reload(tmp_path: Path) -> None:
-    """ghostunnel's test: SIGHUP during the drain opens no port again; the request in flight ends well, the exit status is 0."""
+    """ghostunnel's test: SIGHUP during the drain opens no port again; the request in flight ends well, the exit status is 0.
+
+    Sleeps: a reload that began would have opened the port by then.
+    """
     release = threading.Event()
 
     def script(connection: socket.socket, number: int) -> None:
@@ -133,12 +137,35 @@ def test_a_drain_is_not_undone_by_a_reload(tmp_path: Path) -> None:
             assert wait_until(lambda: not _accepts(port), 5)
             for _ in range(3):
                 program.process.send_signal(signal.SIGHUP)
-                program.process.send_signal(signal.SIGTERM)
-                time.sleep(0.1)  # a reload that began would have opened the port by then
+                time.sleep(0.1)
                 assert not _accepts(port)
             release.set()
             assert client.read_response().body == b"late"
             assert program.process.wait(10) == 0
+        assert_clean(program)
+
+
+@WAYS
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path, command: list[str], number: int) -> None:
+    """Somebody in a hurry: what is in flight is cut, the end is as orderly as before, also when the signals come in a bunch."""
+    release = threading.Event()
+
+    def script(connection: socket.socket, number: int) -> None:
+        read_head(connection)
+        release.wait(20)
+
+    with ScriptedUpstream(script) as upstream:
+        write_api(tmp_path, classic("slow", upstream.port))
+        with running([*command, "--config", write_config(tmp_path)], tmp_path) as program, _waiting(program, release) as client:
+            started = time.monotonic()
+            for _ in range(3):
+                program.process.send_signal(number)
+            ended = program.process.wait(10)
+            assert time.monotonic() - started < 3
+            assert ended == (0 if command is RUN else -number)
+            with pytest.raises((EOFError, OSError)):
+                client.read_response()
         assert_clean(program)
 
 
@@ -483,7 +510,6 @@ def _no_certificate(folder: Path) -> dict[str, Any]:
 
 FAILURES: dict[str, tuple[Callable[[Path], dict[str, Any]] | dict[str, Any], str]] = {
     "empty secret": ({"secret": ""}, "secret"),
-    "no secret": ({"secret": None}, "secret"),
     "Tyk's sample secret": ({"secret": "352d20ee67be67f6340b4c0605b044b7"}, "secret"),
     "server certificate is missing": (_missing_file, "absent.pem"),
     "server certificate is a folder": (_a_folder, "ssl_certificates"),
@@ -561,6 +587,18 @@ def test_a_default_secret_is_for_development(tmp_path: Path) -> None:
         assert status(program.wait_for_port()) == 200
         assert program.stop() == 0
     assert [line for line in program.lines if "secret" in line]
+
+
+def test_without_a_secret_the_control_api_is_closed(tmp_path: Path) -> None:
+    """An absent secret opens nothing to anybody; health needs none. The start warns."""
+    with running([*RUN, "--config", write_config(tmp_path, secret=None)], tmp_path) as program:
+        port = program.wait_for_port()
+        assert status(port) == 200
+        for value in ("", "352d20ee67be67f6340b4c0605b044b7"):
+            with Client(port, tls=False) as client:
+                assert client.request(target="/tyk/apis", headers=[("x-tyk-authorization", value)]).status in (403, 404)
+        assert program.stop() == 0
+    assert [line for line in program.lines if "secret" in line and '"warn' in line]
 
 
 # The check.

@@ -265,6 +265,7 @@ def _build_own(section: Section) -> OwnSettings:
         underscore_headers=_choice(section, "underscore_headers", ("drop", "refuse", "allow"), "drop"),
         keep_client_certificate_headers=section.flag("keep_client_certificate_headers"),
         alias_routes=section.flag("alias_routes", True),
+        resources=section.texts("resources"),
         upstream_ca=build_references(section, "upstream_ca"),
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),

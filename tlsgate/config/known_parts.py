@@ -186,6 +186,7 @@ OWN = object_of(
         "underscore_headers": TEXT,
         "keep_client_certificate_headers": FLAG,
         "alias_routes": FLAG,
+        "resources": TEXTS,
         "upstream_ca": TEXTS,
         "limits": _settings_of(ConnectionLimits),
         "log": _settings_of(AccessLogSettings),

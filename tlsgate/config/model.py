@@ -184,6 +184,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
     require_client_usage: bool = True
     """``client_certificates.require_client_usage``: default of the setting of the same name under ``x-tlsgate``."""
+    resources: tuple[str, ...] = ()
+    """Modules (or packages above them) that definitions may mount by ``x-tlsgate.resource``; empty is none."""
     trust_unmarked_ca: bool = True
     """``client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA (RFC 5280 4.2.1.3 allows it, and
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.upstream_tls import UpstreamContexts
-    from tlsgate.model.api import ApiDefinition
+    from tlsgate.model.api import ApiDefinition, HeaderOperations
     from tlsgate.model.exchange import Connection, HeaderList
     from tlsgate.pki.acl import AllowList
+    from tlsgate.proxy.lookups import Lookups
     from tlsgate.proxy.pool import Pool
     from tlsgate.proxy.tunnel import Via
     from tlsgate.proxy.upstreams import ParsedTarget
@@ -83,13 +84,20 @@ class CompiledApi:
 class CompiledRaw:
     """One raw service, ready to serve."""
 
-    __slots__ = ("_allow_list", "api", "connect_timeout_s", "idle_s", "plan")
+    __slots__ = ("_allow_list", "api", "connect_timeout_s", "idle_s", "lookups", "plan")
 
     def __init__(
-        self, api: ApiDefinition, plan: UpstreamPlan, allow_list: AllowList | None, connect_timeout_s: float, idle_s: float
+        self,
+        api: ApiDefinition,
+        plan: UpstreamPlan,
+        allow_list: AllowList | None,
+        lookups: Lookups,
+        connect_timeout_s: float,
+        idle_s: float,
     ) -> None:
         self.api = api
         self.plan = plan
+        self.lookups = lookups
         self._allow_list = allow_list
         self.connect_timeout_s = connect_timeout_s
         self.idle_s = idle_s
@@ -136,7 +144,8 @@ def compile_raw(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
     :raises ConfigError: its target cannot be used.
     """
     limits = workshop.config.own.limits
-    return CompiledRaw(api, _build_plan(api, workshop, "tcp"), allow_list, limits.upstream_connect_timeout_s, limits.stream_idle_s)
+    plan = _build_plan(api, workshop, "tcp")
+    return CompiledRaw(api, plan, allow_list, workshop.pool.lookups, limits.upstream_connect_timeout_s, limits.stream_idle_s)
 
 
 def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
@@ -144,16 +153,16 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     limits = config.own.limits
     version = api.version
     remove_xff = any(name.lower() == "x-forwarded-for" for name in version.request_headers.remove)
-    protected = {name.lower().encode("latin-1") for name, _ in version.request_headers.add}
+    protected = _names(version.request_headers)
     for rule in version.request_header_rules:
-        protected.update(name.lower().encode("latin-1") for name, _ in rule.operations.add)
+        protected |= _names(rule.operations)
         remove_xff = remove_xff or (rule.path in ("", "/*") and any(name.lower() == "x-forwarded-for" for name in rule.operations.remove))
     mounted = api.settings.get("resource")
     if mounted:
         from tlsgate.gateway.mounted import MountedLeaf
 
         return MountedLeaf(
-            _load_resource(api, str(mounted)),
+            _load_resource(api, str(mounted), config.own.resources),
             workshop.reactor,
             config,
             request_headers=build_request_headers_step(api, config),
@@ -263,9 +272,22 @@ class _Unusable:
         raise UpstreamError("internal", "TLN", f"{self._host}: {self._reason}")
 
 
-def _load_resource(api: ApiDefinition, path: str) -> Any:
-    """Import ``module:attribute``: an IResource or a function without arguments that returns one."""
+def _names(operations: HeaderOperations) -> set[bytes]:
+    """Return the names that an API sets or removes, as they are compared: a client's trailers must not bring them back."""
+    names = {name.lower().encode("latin-1") for name in (*operations.remove, *(name for name, _ in operations.add))}
+    return names | {name.replace(b"_", b"-") for name in names}
+
+
+def _load_resource(api: ApiDefinition, path: str, allowed: tuple[str, ...]) -> Any:
+    """Import ``module:attribute``: an IResource or a function without arguments that returns one.
+
+    Importing runs code, so the configuration must name the module or a package above it: definitions may come from others.
+    """
     module, _, attribute = path.partition(":")
+    if not any(module == name or module.startswith(f"{name}.") for name in allowed):
+        raise ConfigError(
+            [Problem(api.source, "x-tlsgate.resource", path, "its module is not allowed", "name it in tlsgate.resources of the configuration")]
+        )
     try:
         found = getattr(import_module(module), attribute)
         if not IResource.providedBy(found):

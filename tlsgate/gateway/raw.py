@@ -97,7 +97,9 @@ class RawService:
     async def _connect(self, compiled: CompiledRaw) -> None:
         target = compiled.plan.next_target()
         try:
-            await open_transport(self._site.reactor, target.destination(), _Upstream(self), compiled.connect_timeout_s)
+            await open_transport(
+                self._site.reactor, compiled.lookups, target.destination(), _Upstream(self), compiled.connect_timeout_s
+            )
         except UpstreamError as problem:
             self._site.counters["raw_upstream_failed"] += 1
             _log.warn(

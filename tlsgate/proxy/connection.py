@@ -29,6 +29,7 @@ __all__ = ["AnswerSink", "InterimSink", "UpstreamAnswer", "UpstreamConnection"]
 
 _NEVER = float("inf")
 _HEAD_LIMIT = 65536
+_UNMEASURED = 1 << 62
 
 
 class InterimSink(Protocol):
@@ -380,7 +381,8 @@ class UpstreamConnection:
         self._failed(refusal)
 
     def pauseProducing(self) -> None:
-        self._stalled_at = self.transport.queued()
+        # Measured when the next deadline passes: a standstill counts over a whole time-out only.
+        self._stalled_at = _UNMEASURED
         if self._body is not None:
             self._body.pause()
 

@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from tlsgate.errors import UpstreamError
 from tlsgate.proxy.connection import UpstreamConnection
+from tlsgate.proxy.lookups import Lookups
 from tlsgate.proxy.tunnel import Tunnel, Via
 from tlsgate.tls.transport import connect_prompt
 from tlsgate.tls.upstream import TlsClient
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tlsgate.tls.deadlines import Deadlines
 
-__all__ = ["Destination", "Pool", "open_transport", "resolve"]
+__all__ = ["Destination", "Pool", "open_transport"]
 
 
 class Destination:
@@ -80,6 +80,7 @@ class Pool:
 
     def __init__(self, reactor: Any, deadlines: Deadlines, *, max_idle: int, max_idle_per_key: int, idle_s: float) -> None:
         self.reactor = reactor
+        self.lookups = Lookups(reactor, deadlines.read)
         self._deadlines = deadlines
         self._idle: dict[Hashable, deque[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
@@ -130,7 +131,7 @@ class Pool:
         connection = UpstreamConnection(self, self._deadlines)
         connection.key = destination.key
         connection.address = f"{destination.host}:{destination.port}"
-        await open_transport(self.reactor, destination, connection, timeout_s)
+        await open_transport(self.reactor, self.lookups, destination, connection, timeout_s)
         return connection
 
     def close_idle(self, keep: Callable[[Hashable], bool] | None = None) -> None:
@@ -219,7 +220,7 @@ class _Plain:
         _succeed(self._done)
 
 
-async def open_transport(reactor: Any, destination: Destination, application: Any, timeout_s: float) -> None:
+async def open_transport(reactor: Any, lookups: Lookups, destination: Destination, application: Any, timeout_s: float) -> None:
     """Connect ``application`` to a destination, through proxy and TLS where it says so; returns when it is connected.
 
     :param timeout_s: for look-up, TCP, proxy and TLS together; what is left is split evenly over the addresses not tried yet.
@@ -228,7 +229,7 @@ async def open_transport(reactor: Any, destination: Destination, application: An
     via = destination.via
     host, port = (destination.host, destination.port) if via is None else (via.host, via.port)
     deadline = reactor.seconds() + timeout_s
-    addresses = await resolve(reactor, host, timeout_s)
+    addresses = await lookups.find(host, timeout_s)
     last: UpstreamError | None = None
     for number, address in enumerate(addresses):
         share = max(deadline - reactor.seconds(), 0.001) / (len(addresses) - number)
@@ -292,30 +293,3 @@ def _describe(text: str, problem: error.ConnectError) -> UpstreamError:
 def _expire(done: Deferred[None]) -> None:
     if not done.called:
         done.errback(UpstreamError("upstream.timeout", "UCT", "connect and TLS handshake took too long"))
-
-
-async def resolve(reactor: Any, host: str, timeout_s: float) -> list[str]:
-    """Look a name up (A and AAAA) in a thread.
-
-    :raises UpstreamError: it has no address.
-    """
-    if host[:1].isdigit() or ":" in host:
-        try:
-            socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
-            return [host]
-        except OSError:
-            pass
-    looked_up: Deferred[list[Any]] = deferToThreadPool(
-        reactor, reactor.getThreadPool(), socket.getaddrinfo, host.encode("ascii"), None, socket.AF_UNSPEC, socket.SOCK_STREAM
-    )
-    looked_up.addTimeout(timeout_s, reactor)
-    try:
-        found = await looked_up
-    except (OSError, UnicodeError) as problem:
-        raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r}: {problem}") from problem
-    except DeferredTimeout as problem:
-        raise UpstreamError("upstream.lookup", "DNS", f"look-up of {host!r} took too long") from problem
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not addresses:
-        raise UpstreamError("upstream.lookup", "DNS", f"{host!r} has no address")
-    return addresses

@@ -45,7 +45,12 @@ _HOP_BY_HOP = frozenset(
 _REQUEST_DROPPED = _HOP_BY_HOP | {b"expect", b"http2-settings", b"host", b"x-forwarded-for"}
 
 _IDENTITY = frozenset({b"x-forwarded-client-cert", b"client-cert", b"client-cert-chain", b"x-client-cert", b"x-arr-clientcert"})
-_IDENTITY_PREFIXES = (b"x-ssl-client-", b"ssl-client-")
+_IDENTITY_PREFIXES = (
+    b"x-ssl-client",
+    b"ssl-client-",
+    b"x-forwarded-tls-client-cert",  # Traefik
+    b"x-amzn-mtls-clientcert",  # AWS load balancers
+)
 _CONTROL_PREFIX = b"x-tyk-"
 
 # RFC 9110 section 6.5.1 and decisions 2.7: framing, routing, credentials, identity, and how content is to be understood.

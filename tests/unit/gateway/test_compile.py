@@ -58,7 +58,7 @@ def test_a_resource_can_take_the_place_of_the_proxy(name: str) -> None:
     """`x-tlsgate.resource` names an IResource or a function that makes one."""
     api = classic("api", 9, "/")
     api["x-tlsgate"] = {"resource": f"{__name__}:{name}"}
-    gateway = MemoryGateway(api)
+    gateway = MemoryGateway(api, tlsgate={"resources": ["tests.unit"]})
     assert isinstance(gateway.generation.apis["api"].leaf, MountedLeaf)
     assert isinstance(compiled().leaf, Forwarder)
 
@@ -67,9 +67,19 @@ def test_a_resource_can_take_the_place_of_the_proxy(name: str) -> None:
 def test_what_is_no_resource_is_refused_by_name(name: str) -> None:
     api = classic("api", 9, "/")
     api["x-tlsgate"] = {"resource": f"{__name__}:{name}"}
-    gateway = MemoryGateway(api)
+    gateway = MemoryGateway(api, tlsgate={"resources": [__name__]})
     assert not gateway.generation.apis
     assert any(name in str(problem) for problem in gateway.generation.notes)
+
+
+@pytest.mark.parametrize("allowed", [[], ["tests.unit.gateway.test_comp"], ["tests.unit.gateway.test_compile.x"]])
+def test_only_modules_that_the_configuration_names_are_imported(allowed: list[str]) -> None:
+    """A definition must not run code of its own choice, in a check neither."""
+    api = classic("api", 9, "/")
+    api["x-tlsgate"] = {"resource": f"{__name__}:make_page"}
+    gateway = MemoryGateway(api, tlsgate={"resources": allowed})
+    assert not gateway.generation.apis
+    assert any("tlsgate.resources" in str(problem) for problem in gateway.generation.notes)
 
 
 @pytest.mark.parametrize("target", ["gopher://x/", "http://", "http://a b/", "tcp://up.test"])

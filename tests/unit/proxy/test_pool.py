@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from tests.support.memory_upstream import DONE, MemoryUpstream
-from tlsgate.errors import UpstreamError
-from tlsgate.proxy.pool import Destination, resolve
+from tlsgate.proxy.pool import Destination
 
 
 def test_the_connection_used_last_is_used_first() -> None:
@@ -120,35 +116,3 @@ def test_close_idle_spares_what_is_to_be_kept() -> None:
     world.pool.released(other)
     world.pool.close_idle(lambda key: key == world.destination.key)
     assert transport.disconnecting and not world.transport.disconnecting
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "2001:db8::1"])
-def test_addresses_need_no_look_up(host: str) -> None:
-    work = Deferred.fromCoroutine(resolve(Clock(), host, 1.0))
-    assert work.result == [host]
-
-
-def test_names_are_looked_up_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every address once, in order; none, an error, or too slow is Tyk's look-up failure."""
-    from tlsgate.proxy import pool
-
-    pending: Deferred[Any] = Deferred()
-    monkeypatch.setattr(pool, "deferToThreadPool", lambda *arguments: pending)
-    reactor: Any = Clock()
-    reactor.getThreadPool = lambda: None
-    work = Deferred.fromCoroutine(resolve(reactor, "up.test", 1.0))
-    pending.callback([(2, 1, 6, "", ("192.0.2.1", 0)), (10, 1, 6, "", ("2001:db8::1", 0, 0, 0)), (2, 1, 6, "", ("192.0.2.1", 0))])
-    assert work.result == ["192.0.2.1", "2001:db8::1"]
-    for end in ("none", "error", "slow"):
-        pending = Deferred()
-        failures: list[Any] = []
-        work = Deferred.fromCoroutine(resolve(reactor, "up.test", 1.0))
-        work.addErrback(failures.append)
-        if end == "none":
-            pending.callback([])
-        elif end == "error":
-            pending.errback(socket.gaierror("no such name"))
-        else:
-            reactor.advance(2)
-        assert isinstance(failures[0].value, UpstreamError)
-        assert failures[0].value.refusal == "upstream.lookup"

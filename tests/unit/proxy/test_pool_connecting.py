@@ -62,6 +62,18 @@ class Attempt:
         self.factory.clientConnectionFailed(self, Failure(problem))
 
 
+class _Names:
+    """Every name has the same addresses."""
+
+    def __init__(self, asked: list[str], addresses: list[str]) -> None:
+        self._asked = asked
+        self._addresses = addresses
+
+    async def find(self, host: str, timeout_s: float) -> list[str]:
+        self._asked.append(host)
+        return self._addresses
+
+
 class World:
     """A destination that is being connected to."""
 
@@ -70,20 +82,16 @@ class World:
         self.attempts: list[Attempt] = []
         self.looked_up: list[str] = []
 
-        async def resolve(reactor: Any, host: str, timeout_s: float) -> list[str]:
-            self.looked_up.append(host)
-            return addresses
-
         def connect(reactor: Any, host: str, port: int, factory: Any, *, timeout_s: float) -> Attempt:
             self.attempts.append(Attempt(host, port, factory, timeout_s))
             return self.attempts[-1]
 
-        monkeypatch.setattr(pool_module, "resolve", resolve)
         monkeypatch.setattr(pool_module, "connect_prompt", connect)
         self.pool = Pool(self.clock, Deadlines(self.clock, self.clock.seconds), max_idle=0, max_idle_per_key=1, idle_s=90)
+        self.pool.lookups = lookups = _Names(self.looked_up, addresses)  # type: ignore[assignment]
         self.application = UpstreamConnection(self.pool, Deadlines(self.clock, self.clock.seconds))
         self.result: Any = "waiting"
-        self.work = Deferred.fromCoroutine(open_transport(self.clock, destination, self.application, timeout_s))
+        self.work = Deferred.fromCoroutine(open_transport(self.clock, lookups, destination, self.application, timeout_s))
         self.work.addCallbacks(lambda none: setattr(self, "result", "connected"), lambda failure: setattr(self, "result", failure.value))
 
 
