@@ -435,8 +435,20 @@ def run(config_path: str | None, port: int | None = None) -> int:
     from twisted.internet import reactor
 
     gateway = GatewayService(config_path, port, own_logging=True)
-    gateway.startService()
     running: Any = reactor
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            gateway.startService()
+        except BaseException as problem:
+            failures.append(problem)
+            running.stop()
+
+    # Within the loop, so that SIGTERM ends it in good order from the first moment on.
+    running.callWhenRunning(start)
     running.addSystemEventTrigger("before", "shutdown", gateway.stopService)
     running.run()
+    if failures:
+        raise failures[0]
     return 0

@@ -36,6 +36,7 @@ from tests.support.oddhello import (
     add_extension,
     connect,
     exchange,
+    idle_descriptors,
     read_outcome,
 )
 from tests.support.scale import FULL, scaled
@@ -99,8 +100,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ]
         limits = {"handshake_timeout_s": HANDSHAKE_S, "close_timeout_s": 1.0}
         with running_gateway(folder, *apis, server=server, tlsgate={"limits": limits}) as gateway:
-            exchange(gateway.port, b"\x00")  # served: by now the event loop has its own descriptors
-            found = World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            found = World(gateway, upstream, authority.issue("alice"), idle_descriptors(gateway))
             yield found
             found.settle(2 * HANDSHAKE_S + 3)
         assert not upstream.violations
@@ -615,8 +615,7 @@ def capped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with StrictUpstream() as upstream:
         api = classic("strict", upstream.port, domain="strict.test", use_mutual_tls_auth=True, client_certificates=[authority.pem])
         with running_gateway(folder, api, server=server, tlsgate={"limits": limits}) as gateway:
-            exchange(gateway.port, b"\x00")
-            yield World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            yield World(gateway, upstream, authority.issue("alice"), idle_descriptors(gateway))
 
 
 def good(world: World) -> Client:
@@ -695,6 +694,22 @@ def test_handshakes_over_the_cap_are_refused_quickly_and_no_slot_is_lost(capped:
         clients = open_clients(capped, CAP + 1)
         close_all(clients)
         assert len(clients) == CAP
+
+
+def test_a_stuck_handshake_gives_way_to_a_new_one(capped: World) -> None:
+    """Silent sockets cannot hold all places until their deadline: after a grace of a second the oldest makes room for whoever comes."""
+    capped.settle()
+    stuck = [connect(capped.port) for _ in range(HANDSHAKES)]
+    try:
+        assert wait_until(lambda: bool(refused_quickly(capped)), 0.5)
+        assert wait_until(lambda: not refused_quickly(capped), 1.3)
+        ended = [client for client in stuck if read_outcome(client, 0.01).ended != "open"]
+        assert stuck[0] in ended
+        assert len(ended) < HANDSHAKES
+    finally:
+        for client in stuck:
+            client.close()
+    capped.settle(1.0)
 
 
 def refused_quickly(world: World) -> str:

@@ -298,6 +298,18 @@ def test_identity_and_control_headers_are_dropped(gate: _Gate, form: str) -> Non
 
 
 @EACH_FORM
+def test_trailers_cannot_speak_for_the_gateway(gate: _Gate, form: str) -> None:
+    """Decisions 2.7 and 2.10: no name that the API itself sets, in any spelling."""
+    with Client(gate.gateway.port, sni="a.test") as client:
+        client.send(
+            f"POST /{form}/headers-of/x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            "x-static: forged\r\nX-PEER: forged\r\nX-Sum: 1\r\n\r\n".encode()
+        )
+        assert client.read_response().status == 200
+    assert gate.upstream.requests[-1].trailers == (("X-Sum", "1"),)
+
+
+@EACH_FORM
 def test_other_headers_keep_order_case_and_number(gate: _Gate, form: str) -> None:
     """Nothing is re-cased, joined or sorted on the way through."""
     sent = [("X-b", "1"), ("x-A", "2"), ("X-b", "3"), ("ACCEPT", "*/*"), ("Cookie", "a=1; b=2"), ("X-e", ""), ("Content-Type", "a/b")]

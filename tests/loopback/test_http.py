@@ -582,6 +582,24 @@ def test_declared_size_over_the_limit_is_refused_before_the_body(limited: tuple[
         assert client.read_response("POST").status == 413
 
 
+@EACH_FORM
+def test_upgrades_are_plain_requests_where_they_are_off(limited: tuple[Gateway, StrictUpstream], form: str) -> None:
+    """Reference 10.3 and decisions 2.3: forwarded without ``Upgrade``, then the connection ends; what follows is never a request."""
+    gateway, upstream = limited
+    hidden = b"GET /%b/smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n" % form.encode()
+    with Client(gateway.port, tls=False) as client:
+        client.send(
+            b"GET /%b/x HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" % form.encode() + hidden
+        )
+        response = client.read_response()
+        assert (response.status, response.headers["connection"]) == (200, "close")
+        assert client.recv() == b""
+    received = upstream.requests[-1]
+    assert received.target == "/x"
+    assert received.header("Upgrade") is None and received.header("Connection") is None
+
+
 @BOTH
 def test_connections_close_after_each_answer_when_configured(tmp_path: Path, tls: bool) -> None:
     """``close_connections``: every answer says so and the connection ends (reference 1.3)."""

@@ -314,10 +314,13 @@ def test_upstream_work_ends_when_the_client_leaves(gate: _Gate, how: str, tls: b
     assert wait_until(lambda: ticker.open == 0, 2.0 + LATE_S), ticker.open
     assert time.monotonic() - left < 2.0 + LATE_S
     assert wait_until(lambda: gateway.open_files() <= files + 2), (files, gateway.open_files())
-    lines = [event for event in gateway.events[mark:] if event.get("event") == "http.access"]
-    assert len(lines) == count
-    assert len({line["request"] for line in lines}) == count
+    assert wait_until(lambda: len(_requests(gateway, mark)) >= count)
+    assert len(_requests(gateway, mark)) == len(set(_requests(gateway, mark))) == count
     assert not gateway.tracebacks()
+
+
+def _requests(gateway: Gateway, mark: int) -> list[str]:
+    return [event["request"] for event in gateway.events[mark:] if event.get("event") == "http.access"]
 
 
 @BOTH

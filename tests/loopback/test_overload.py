@@ -23,6 +23,7 @@ from tests.support.gateway import (
     Gateway,
     HandshakeRefused,
     Received,
+    ScriptedUpstream,
     StrictUpstream,
     classic,
     echo,
@@ -31,11 +32,11 @@ from tests.support.gateway import (
     running_gateway,
     wait_until,
 )
-from tests.support.oddhello import connect, exchange
+from tests.support.oddhello import connect, idle_descriptors
 from tests.support.scale import FULL, scaled
 
-HEAD_S, READ_S, WRITE_S, IDLE_S = 2.0, 3, 2, 2.0
-LIMITS = {"head_timeout_s": HEAD_S, "idle_timeout_s": IDLE_S, "close_timeout_s": 1.0, "handshake_timeout_s": 3.0}
+HEAD_S, READ_S, WRITE_S, IDLE_S, STREAM_S = 2.0, 3, 2, 2.0, 1.5
+LIMITS = {"head_timeout_s": HEAD_S, "idle_timeout_s": IDLE_S, "close_timeout_s": 1.0, "handshake_timeout_s": 3.0, "stream_idle_s": STREAM_S}
 BIG = 16 << 20
 _BIG_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG + bytes(BIG)
 
@@ -75,17 +76,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             return _BIG_ANSWER
         return echo(received)
 
-    with StrictUpstream(respond) as upstream:
+    with StrictUpstream(respond) as upstream, ScriptedUpstream(lambda connection, number: connection.sendall(_BIG_ANSWER)) as pouring:
+        target = f"tcp://127.0.0.1:{pouring.port}"
         apis = [
             classic("strict", upstream.port, domain="strict.test", use_mutual_tls_auth=True, client_certificates=[authority.pem]),
             classic("plain", upstream.port, domain="strict.test", protocol="http", listen_port=free_port()),
+            classic("raw-tcp", target, "", protocol="tcp", listen_port=free_port()),
+            classic("raw-tls", target, "", protocol="tls", listen_port=free_port()),
         ]
         options = {"read_timeout": READ_S, "write_timeout": WRITE_S}
         with running_gateway(
             folder, *apis, server=server, disable_ports_whitelist=True, http_server_options=options, tlsgate={"limits": LIMITS}
         ) as gateway:
-            exchange(gateway.port, b"\x00")
-            found = World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            found = World(gateway, upstream, authority.issue("alice"), idle_descriptors(gateway))
             yield found
             found.settle()
         assert not upstream.violations
@@ -285,6 +288,22 @@ def test_readers_that_stand_still_are_cut_and_cost_little_memory(world: World) -
     world.settle()
 
 
+def test_readers_of_raw_streams_that_stand_still_are_cut(world: World) -> None:
+    """Decisions 2.13: the idle time of a stream, then five seconds for its close, whatever is left in the queue."""
+    world.settle()
+
+    clients = []
+    for number in range(scaled(10, 200)):
+        tls = number % 2 == 0
+        client = Client(world.gateway.port_of("api", 1 + tls), tls=tls, sni="strict.test" if tls else None, settle=False)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        clients.append(client)
+    assert wait_until(lambda: world.descriptors() >= 2 * len(clients), 1.0)
+    world.settle(STREAM_S + 5 + 3)
+    for client in clients:
+        client.close()
+
+
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
 def test_a_slow_reader_that_reads_gets_everything(world: World, tls: bool) -> None:
     """Slow is no fault: 16 MiB in pieces, with pauses shorter than ``write_timeout``."""
@@ -358,8 +377,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             classic("plain", upstream.port, domain="strict.test", protocol="http", listen_port=free_port()),
         ]
         with running_gateway(folder, *apis, server=server, disable_ports_whitelist=True) as gateway:
-            exchange(gateway.port, b"\x00")
-            found = World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            found = World(gateway, upstream, authority.issue("alice"), idle_descriptors(gateway))
             yield found
             found.settle()
         assert not upstream.violations
@@ -450,9 +468,9 @@ def few_descriptors(folder: Path, count: int) -> Iterator[World]:
         with running_gateway(
             folder, *apis, server=server, disable_ports_whitelist=True, tlsgate={"limits": {"handshake_timeout_s": 30.0}}
         ) as gateway:
-            exchange(gateway.port, b"\x00")
+            found = World(gateway, upstream, authority.issue("alice"), idle_descriptors(gateway))
             resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (count, count))
-            yield World(gateway, upstream, authority.issue("alice"), gateway.open_files())
+            yield found
         assert not upstream.violations
 
 
@@ -511,7 +529,7 @@ def test_no_descriptor_for_the_upstream_is_an_error_to_the_client(tmp_path: Path
         finally:
             for plain in flood:
                 plain.close()
-        world.settle()
+        assert wait_until(lambda: world.descriptors() <= 1, 5.0)  # the client's
         assert wait_until(lambda: client.request(host="strict.test").status == 200, 3.0)
 
 
@@ -529,7 +547,7 @@ def test_a_reload_without_descriptors_keeps_what_serves(tmp_path: Path) -> None:
         finally:
             for plain in flood:
                 plain.close()
-        world.settle()
+        assert wait_until(lambda: world.descriptors() <= 1, 5.0)  # the client's
         with world.connect(tls=True) as other:
             assert other.request(host="strict.test").status == 200
         assert world.gateway.reload()["event"] == "reload.done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -124,19 +125,27 @@ class ConnectProxy:
         self.asked.append(asked)
         return asked
 
-    def _join(self, connection: Any, upstream: socket.socket) -> None:
-        def copy(source: Any, target: Any) -> None:
-            try:
-                while data := source.recv(65536):
+    @staticmethod
+    def _join(connection: Any, upstream: socket.socket) -> None:
+        """Copy both ways in one thread: an ``SSLSocket`` must not be read and written by two."""
+        others = {connection: upstream, upstream: connection}
+        reading = {connection, upstream}
+        while reading:
+            ready, _, _ = select.select(list(reading), [], [], 30)
+            if not ready:
+                return
+            for source in ready:
+                target = others[source]
+                data = source.recv(65536)
+                if data:
                     target.sendall(data)
-                target.shutdown(socket.SHUT_WR)
-            except (OSError, ValueError):
-                _shut(target)
-
-        other = threading.Thread(target=copy, args=(upstream, connection), daemon=True)
-        other.start()
-        copy(connection, upstream)
-        other.join(30)
+                    while isinstance(source, ssl.SSLSocket) and source.pending():
+                        target.sendall(source.recv(65536))
+                elif isinstance(target, ssl.SSLSocket):
+                    return  # Python's TLS knows no half-close
+                else:
+                    reading.discard(source)
+                    target.shutdown(socket.SHUT_WR)
 
 
 def _read_answer(upstream: socket.socket, *, has_body: bool) -> bytes:

@@ -719,10 +719,14 @@ class _Cut(Exception):
 
 
 def _exactly(stream: Any, size: int) -> bytes:
-    data: bytes = stream.read(size)
-    if len(data) < size:
-        raise _Cut
-    return data
+    pieces = []
+    while size:
+        piece: bytes = stream.read(min(size, 1 << 20))
+        if not piece:
+            raise _Cut
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _fields(stream: Any, raw: list[bytes]) -> list[tuple[str, str]]:

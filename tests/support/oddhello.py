@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tests.support.certs import Issued
-from tests.support.gateway import Client, HandshakeRefused
+from tests.support.gateway import Client, Gateway, HandshakeRefused
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
@@ -18,7 +18,17 @@ with warnings.catch_warnings():
     from tlslite.extensions import TLSExtension
     from tlslite.messages import ClientHello
 
-__all__ = ["ChangedHelloClient", "Outcome", "ShapedClient", "TLSError", "add_extension", "connect", "exchange", "read_outcome"]
+__all__ = [
+    "ChangedHelloClient",
+    "Outcome",
+    "ShapedClient",
+    "TLSError",
+    "add_extension",
+    "connect",
+    "exchange",
+    "idle_descriptors",
+    "read_outcome",
+]
 
 
 class Outcome(NamedTuple):
@@ -107,6 +117,16 @@ def read_outcome(client: socket.socket, wait_s: float = 5.0) -> Outcome:
             break
         data += piece
     return Outcome(data, ended, time.monotonic() - started)
+
+
+def idle_descriptors(gateway: Gateway) -> int:
+    """Return how many descriptors a gateway has that has served once and has no connection: the least number within half a second."""
+    exchange(gateway.port, b"\x00")
+    levels = []
+    for _ in range(10):
+        levels.append(gateway.open_files())
+        time.sleep(0.05)
+    return min(levels)
 
 
 class ShapedClient(Client):

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
 
+from tests.support.certs import SERVER, make_authority
 from tests.support.gateway import classic
+from tests.support.logged import logged_events
+from tests.support.memory_channel import MemoryTransport, make_connection
+from tlsgate import service as service_module
 from tlsgate.errors import ConfigError
+from tlsgate.gateway import listener as listener_module
+from tlsgate.gateway.channel import HttpChannel
 from tlsgate.service import GatewayService, make_service
+from tlsgate.systemd import InheritedSocket
 
 
 def write(folder: Path, **config: Any) -> str:
@@ -51,3 +67,420 @@ def test_what_cannot_change_while_running_is_kept(tmp_path: Path) -> None:
     assert (kept.listen_port, kept.control.port, kept.hide_generator_header) == (8080, 0, True)
     same = GatewayService(write(tmp_path, listen_port=8080))._read_config()[0]
     assert gateway._keep_fixed(same) is same
+
+
+# The life of a service, with a clock for a reactor and ports that are only noted.
+
+
+class FakePort:
+    """A port that is open until it is not."""
+
+    def __init__(self, number: int, interface: str) -> None:
+        self.number = number
+        self.interface = interface
+        self.open = True
+
+    def getHost(self) -> Any:
+        return SimpleNamespace(port=self.number)
+
+    def stopListening(self) -> Deferred[None]:
+        self.open = False
+        return succeed(None)
+
+
+class Life:
+    """A service from its start to its end."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        (folder / "apps").mkdir()
+        self.reactor = Clock()
+        self.reactor.callFromThread = lambda call, *arguments: call(*arguments)  # type: ignore[attr-defined]
+        self.when_running: list[Any] = []
+        self.reactor.callWhenRunning = self.when_running.append  # type: ignore[attr-defined]
+        self.ports: list[FakePort] = []
+        self.taken: set[int] = set()
+        self.signals: dict[int, Any] = {signal.SIGTERM: lambda *_: self.stops.append("stop"), signal.SIGINT: signal.SIG_DFL}
+        self.stops: list[str] = []
+        self.output = io.StringIO()
+        self.later: list[Deferred[None]] | None = None
+        """When a list: work of threads waits in it."""
+        monkeypatch.setattr("twisted.internet.reactor", self.reactor, raising=False)
+        monkeypatch.setitem(sys.modules, "twisted.internet.reactor", self.reactor)
+        monkeypatch.setattr(listener_module, "listen_prompt", self._listen)
+        monkeypatch.setattr(
+            listener_module, "adopt_prompt", lambda reactor, fd, factory: self._listen(reactor, fd, factory, backlog=0, interface="fd")
+        )
+        monkeypatch.setattr(service_module, "deferToThread", self._in_thread)
+        monkeypatch.setattr(service_module, "_settle_memory", lambda: None)
+        monkeypatch.setattr(service_module, "_raise_descriptor_limit", lambda config: None)
+        monkeypatch.setattr(signal, "signal", self.signals.__setitem__)
+        monkeypatch.setattr(signal, "getsignal", self.signals.get)
+        monkeypatch.setattr(sys, "__stdout__", self.output)
+
+    def _listen(self, reactor: Any, number: int, factory: Any, *, backlog: int, interface: str) -> FakePort:
+        if number in self.taken:
+            raise CannotListenError(interface, number, OSError(98, "in use"))
+        port = FakePort(number or 40_000, interface)
+        self.ports.append(port)
+        return port
+
+    def _in_thread(self, call: Any, *arguments: Any) -> Deferred[Any]:
+        if self.later is None:
+            return maybeDeferred(call, *arguments)
+        waiting: Deferred[None] = Deferred()
+        self.later.append(waiting)
+        return waiting.addCallback(lambda _: call(*arguments))
+
+    def write(self, *apis: dict[str, Any], **config: Any) -> None:
+        """Write the configuration."""
+        own = {"development": True, "api_definitions": list(apis), **config.pop("tlsgate", {})}
+        tree = {
+            "listen_port": 8080,
+            "listen_address": "127.0.0.1",
+            "secret": "s" * 32,
+            "app_path": str(self.folder / "apps"),
+            "tlsgate": own,
+            **config,
+        }
+        (self.folder / "tyk.conf.json").write_text(json.dumps(tree))
+
+    def start(self, *apis: dict[str, Any], **config: Any) -> GatewayService:
+        """Start with this configuration."""
+        self.write(*apis, **config)
+        gateway = GatewayService(str(self.folder / "tyk.conf.json"))
+        gateway.startService()
+        return gateway
+
+    @property
+    def open_ports(self) -> list[int]:
+        return [port.number for port in self.ports if port.open]
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+    yield Life(tmp_path, monkeypatch)
+
+
+def connect(gateway: GatewayService, data: bytes = b"") -> MemoryTransport:
+    """A client's connection."""
+    transport = MemoryTransport()
+    channel = HttpChannel(gateway.site, make_connection())  # type: ignore[arg-type]
+    channel.makeConnection(transport)
+    if data:
+        channel.dataReceived(data)
+    transport.channel = channel  # type: ignore[attr-defined]
+    return transport
+
+
+def names(events: list[dict[str, Any]]) -> list[str]:
+    return [str(event["event"]) for event in events if event.get("event")]
+
+
+def test_ports_open_when_everything_is_loaded_and_are_announced(life: Life) -> None:
+    """Decisions 4.5: one line per listener; APIs with ports of their own too."""
+    extra = classic("two", 9, "/", listen_port=8081, protocol="http")
+    with logged_events() as events:
+        gateway = life.start(
+            classic("one", 9, "/one/"), extra, control_api_port=7000, disable_ports_whitelist=True, tlsgate={"log": {"access": True}}
+        )
+    assert life.output.getvalue().splitlines() == [
+        "listening role=gateway address=127.0.0.1 port=8080 tls=no",
+        "listening role=control address=127.0.0.1 port=7000 tls=no",
+        "listening role=api address=127.0.0.1 port=8081 tls=no",
+    ]
+    assert "service.started" in names(events)
+    assert gateway.site is not None
+    assert gateway.site.access_log is not None
+    assert set(gateway.site.generation.apis) == {"one", "two"}
+
+
+def test_a_port_that_cannot_be_had_stops_the_start(life: Life) -> None:
+    """Nothing stays open."""
+    life.taken = {7000}
+    with pytest.raises(ConfigError) as caught:
+        life.start(control_api_port=7000)
+    assert (caught.value.problems[0].path, caught.value.problems[0].value) == ("listen_port", "7000")
+    assert life.open_ports == []
+
+
+def test_problems_of_definitions_are_logged(life: Life) -> None:
+    """The others are served."""
+    with logged_events() as events:
+        gateway = life.start(classic("one", 9, "/one/"), classic("closed", 9, "/c/", use_keyless=False))
+    (problem,) = [str(event["problem"]) for event in events if event.get("event") == "load.problem"]
+    assert "auth_token" in problem or "use_keyless" in problem
+    assert gateway.site is not None
+    assert set(gateway.site.generation.apis) == {"one"}
+
+
+def test_a_reload_swaps_everything_that_can_change(life: Life) -> None:
+    """Definitions, ports of APIs, settings; SIGHUP asks for it."""
+    gateway = life.start(classic("one", 9, "/one/"), classic("port", 9, "/", listen_port=8081), disable_ports_whitelist=True)
+    assert gateway.site is not None
+    before = gateway.site.generation
+    life.write(
+        classic("two", 9, "/two/"),
+        classic("port", 9, "/", listen_port=8082),
+        disable_ports_whitelist=True,
+        close_connections=True,
+        tlsgate={"log": {"access": True}},
+    )
+    with logged_events() as events:
+        life.signals[signal.SIGHUP](signal.SIGHUP, None)
+    assert "reload.done" in names(events)
+    assert set(gateway.site.generation.apis) == {"two", "port"}
+    assert gateway.site.generation is not before
+    assert gateway.site.close_connections
+    assert gateway.site.access_log is not None
+    assert life.open_ports == [8080, 8082]
+    assert gateway.site.counters["reloads"] == 1
+
+
+def test_a_port_that_speaks_something_else_stays_open(life: Life, tmp_path: Path) -> None:
+    """A second socket could not be bound beside it."""
+    (tmp_path / "server.pem").write_text(make_authority("CA").issue("s", names=["a.test"], usages=SERVER).full_pem)
+    config = {"disable_ports_whitelist": True, "http_server_options": {"ssl_certificates": [str(tmp_path / "server.pem")]}}
+    gateway = life.start(classic("port", 9, "/", listen_port=8081, protocol="http"), **config)
+    life.write(classic("port", 9, "/", listen_port=8081, protocol="https"), **config)
+    gateway.reload()
+    assert life.open_ports == [8080, 8081]
+    assert life.output.getvalue().splitlines()[-1] == "listening role=api address=127.0.0.1 port=8081 tls=yes"
+
+
+@pytest.mark.parametrize("how", ["configuration", "text", "port"])
+def test_a_reload_that_cannot_be_is_refused_whole(life: Life, how: str) -> None:
+    """The state before it keeps serving, and the log says why."""
+    gateway = life.start(classic("one", 9, "/one/"), disable_ports_whitelist=True)
+    assert gateway.site is not None
+    before = gateway.site.generation
+    if how == "configuration":
+        life.write(classic("two", 9, "/two/"), listen_port="x")
+    elif how == "text":
+        (life.folder / "tyk.conf.json").write_text("{")
+    else:
+        life.taken = {8082}
+        life.write(classic("a", 9, "/", listen_port=8081), classic("b", 9, "/", listen_port=8082), disable_ports_whitelist=True)
+    with logged_events() as events:
+        gateway.reload()
+    assert "reload.refused" in names(events)
+    assert gateway.site.generation is before
+    assert gateway.site.counters["reloads_refused"] == 1
+    assert life.open_ports == [8080]
+    life.write(classic("two", 9, "/two/"))
+    gateway.reload()
+    assert set(gateway.site.generation.apis) == {"two"}
+
+
+def test_a_reload_that_fails_unexpectedly_is_logged(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one works."""
+    gateway = life.start(classic("one", 9, "/one/"))
+    assert gateway.site is not None
+    build = gateway._build
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(gateway, "_build", fail)
+    with logged_events() as events:
+        gateway.reload()
+    assert "reload.failed" in names(events)
+    monkeypatch.setattr(gateway, "_build", build)
+    life.write(classic("two", 9, "/two/"))
+    gateway.reload()
+    assert set(gateway.site.generation.apis) == {"two"}
+
+
+def test_reloads_that_come_together_are_one_more(life: Life) -> None:
+    """What was written while one ran is read by the next, however many asked."""
+    gateway = life.start(classic("one", 9, "/one/"))
+    assert gateway.site is not None
+    life.later = []
+    for _ in range(5):
+        gateway.reload()
+    assert len(life.later) == 1
+    waiting, life.later = life.later, None
+    life.write(classic("two", 9, "/two/"))
+    waiting[0].callback(None)
+    assert gateway.site.counters["reloads"] == 2
+    assert set(gateway.site.generation.apis) == {"two"}
+
+
+def test_no_reload_ends_a_drain(life: Life) -> None:
+    """One that was under way is given up."""
+    gateway = life.start(classic("one", 9, "/one/"))
+    assert gateway.site is not None
+    before = gateway.site.generation
+    life.later = []
+    gateway.reload()
+    connect(gateway, b"GET / HT")
+    gateway.stopService()
+    gateway.reload()
+    assert len(life.later) == 1
+    first = life.later.pop()
+    first.callback(None)
+    life.later.pop().callback(None)
+    assert gateway.site.generation is before
+    assert life.open_ports == []
+
+
+def test_an_idle_service_stops_at_once(life: Life) -> None:
+    """Ports first, then idle connections, then the rest; twice is once."""
+    gateway = life.start(classic("one", 9, "/one/"))
+    done = gateway.stopService()
+    assert done is not None
+    assert life.open_ports == []
+    assert done.called
+    assert gateway.stopService() is None
+    assert not [call for call in life.reactor.getDelayedCalls() if call.getTime() < 3600]
+
+
+def test_requests_in_flight_get_their_time(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``graceful_shutdown_timeout_duration``; then they are cut, and the service ends all the same."""
+    gateway = life.start(classic("one", 9, "/one/"), graceful_shutdown_timeout_duration=10)
+    now = [100.0]
+    monkeypatch.setattr(gateway, "_clock", SimpleNamespace(monotonic=lambda: now[0], now=lambda: 1e9))
+    busy = connect(gateway, b"GET / HT")
+    idle = connect(gateway)
+    with logged_events() as events:
+        done = gateway.stopService()
+        assert done is not None
+        assert idle.disconnecting
+        idle.channel.connectionLost(None)  # type: ignore[attr-defined]
+        for _ in range(50):
+            life.reactor.advance(0.1)
+            now[0] += 0.1
+        assert not done.called
+        assert not busy.disconnected
+        for _ in range(60):
+            life.reactor.advance(0.1)
+            now[0] += 0.1
+    assert busy.disconnected
+    assert done.called
+    assert "service.drain_cut" in names(events)
+
+
+def test_the_second_signal_ends_the_drain(life: Life) -> None:
+    """The first one is the reactor's; a default action stays what it is."""
+    gateway = life.start(classic("one", 9, "/one/"), graceful_shutdown_timeout_duration=1000)
+    for call in life.when_running:
+        call()
+    assert life.signals[signal.SIGINT] is signal.SIG_DFL
+    stop = life.signals[signal.SIGTERM]
+    stop(signal.SIGTERM, None)
+    assert life.stops == ["stop"]
+    busy = connect(gateway, b"GET / HT")
+    done = gateway.stopService()
+    assert done is not None
+    life.reactor.pump([0.1] * 10)
+    assert not done.called
+    stop(signal.SIGTERM, None)
+    assert life.stops == ["stop"]
+    life.reactor.pump([0.1] * 10)
+    assert busy.disconnected
+    assert done.called
+
+
+def test_a_service_outside_of_the_main_thread_has_no_signals(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so and serves."""
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("signal only works in main thread")
+
+    monkeypatch.setattr(signal, "signal", refuse)
+    with logged_events() as events:
+        life.start(classic("one", 9, "/one/"))
+    assert "service.no_signals" in names(events)
+    assert life.when_running == []
+
+
+def test_the_watchdog_is_fed_until_the_end(life: Life, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half of what the service manager allows; states are told in order."""
+    path = str(tmp_path / "notify")
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(path)
+    receiver.setblocking(False)
+    monkeypatch.setenv("NOTIFY_SOCKET", path)
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    gateway = life.start(classic("one", 9, "/one/"))
+    life.reactor.pump([0.5] * 6)
+    gateway.reload()
+    gateway.stopService()
+    life.reactor.pump([0.5] * 6)
+    told = []
+    while True:
+        try:
+            told.append(receiver.recv(1000).decode().partition("\n")[0])
+        except BlockingIOError:
+            break
+    receiver.close()
+    assert told == ["WATCHDOG=1", "READY=1", *["WATCHDOG=1"] * 3, "RELOADING=1", "READY=1", "STOPPING=1"]
+
+
+def test_certificates_that_end_soon_are_named_each_day(life: Life, tmp_path: Path) -> None:
+    """Also when nobody reloads; not after the drain."""
+    soon = make_authority("CA").issue("s", names=["a.test"], usages=SERVER, not_after=GatewayService(None)._clock.now() + 86400)
+    (tmp_path / "server.pem").write_text(soon.full_pem)
+    gateway = life.start(
+        classic("one", 9, "/one/"), http_server_options={"use_ssl": True, "ssl_certificates": [str(tmp_path / "server.pem")]}
+    )
+    for day in range(2):
+        with logged_events() as events:
+            life.reactor.advance(86400)
+        assert any(soon.fingerprint in str(event.get("reason")) for event in events if event.get("event") == "tls.certificate_expires"), day
+    gateway.stopService()
+    with logged_events() as events:
+        gateway._look_at_expiry()
+    assert events == []
+
+
+def test_inherited_sockets_are_used_and_others_are_named(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Socket activation: matched by address and port."""
+    given = (
+        InheritedSocket(3, "http", socket.AF_INET, "127.0.0.1", 8080),
+        InheritedSocket(4, "stray", socket.AF_INET, "127.0.0.1", 9999),
+    )
+    monkeypatch.setattr(service_module, "load_inherited_sockets", lambda environ, pid: given)
+    with logged_events() as events:
+        life.start(classic("one", 9, "/one/"))
+    assert [(port.number, port.interface) for port in life.ports] == [(3, "fd")]
+    assert [event["name"] for event in events if event.get("event") == "service.unused_socket"] == ["stray"]
+
+
+@pytest.mark.parametrize(("soft", "hard", "wanted", "warns"), [
+    (1024, 1_000_000, 41_000, False),
+    (-1, -1, None, False),
+    (1_000_000, 1_000_000, None, False),
+    (1024, -1, 41_000, False),
+    (1024, 4096, 4096, True),
+    (4096, 4096, None, True),
+    (1024, 8192, "refused", True),
+])  # fmt: skip
+def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, soft: int, hard: int, wanted: Any, warns: bool
+) -> None:
+    """Two per connection and some; in development nobody is warned."""
+    resource = service_module.resource
+    found: list[tuple[int, int]] = []
+
+    def set_limit(kind: int, limits: tuple[int, int]) -> None:
+        if wanted == "refused":
+            raise OSError("no")
+        found.append(limits)
+
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda kind: (soft if soft >= 0 else resource.RLIM_INFINITY, hard if hard >= 0 else resource.RLIM_INFINITY)
+    )
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    for development in (True, False):
+        config = GatewayService(
+            write(tmp_path, tlsgate={"development": development}, storage={"type": "memory"}, node_secret="n" * 32)
+        )._read_config()[0]
+        with logged_events() as events:
+            service_module._raise_descriptor_limit(config)
+        assert ("service.few_descriptors" in names(events)) == (warns and not development)
+    if isinstance(wanted, int):
+        assert abs(found[0][0] - wanted) < 1000
+    else:
+        assert found == []

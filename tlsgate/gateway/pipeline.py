@@ -36,18 +36,19 @@ def start(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
 async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
     """Serve one routed request."""
     try:
-        if compiled.misdirected is not None:
-            compiled.misdirected(request)
-        for gate in compiled.gates:
-            gate(request)
-        await compiled.leaf(request)
-    except Reply as reply:
-        request.channel.respond(request, reply.status, [*reply.headers, *request.response_headers], reply.body)
-    except Refusal as refusal:
-        refuse(request, compiled, refusal)
-    except UpstreamError as problem:
-        request.flag = problem.flag
-        refuse(request, compiled, Refusal(problem.refusal, problem.reason))
+        try:
+            if compiled.misdirected is not None:
+                compiled.misdirected(request)
+            for gate in compiled.gates:
+                gate(request)
+            await compiled.leaf(request)
+        except Reply as reply:
+            request.channel.respond(request, reply.status, [*reply.headers, *request.response_headers], reply.body)
+        except Refusal as refusal:
+            refuse(request, compiled, refusal)
+        except UpstreamError as problem:
+            request.flag = problem.flag
+            refuse(request, compiled, Refusal(problem.refusal, problem.reason))
     except CancelledError:
         request.refusal = "client.gone"
         request.flag = "CDC"
@@ -56,13 +57,24 @@ async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
         _log.failure(
             "request {request} of API {api} failed", event="pipeline.error", request=site.request_id(request), api=compiled.api.api_id
         )
-        refuse(request, compiled, Refusal("internal", "unexpected error", close=True))
+        _give_up(request, compiled)
     finally:
         request.work = None
         if request.status != 101:
             site.finished(request)
         else:
             request.on_end = site.finished
+
+
+def _give_up(request: GateRequest, compiled: CompiledApi) -> None:
+    """Answer 500; where not even that can be sent, cut the connection: nobody waits for ever."""
+    # What could not be sent may be among these.
+    request.response_headers = []
+    try:
+        refuse(request, compiled, Refusal("internal", "unexpected error", close=True))
+    except Exception:
+        _log.failure("the answer to a failed request failed", event="pipeline.error")
+        request.channel.abort("no answer could be made")
 
 
 def refuse(request: GateRequest, compiled: Any, refusal: Refusal) -> None:

@@ -97,9 +97,7 @@ class RawService:
     async def _connect(self, compiled: CompiledRaw) -> None:
         target = compiled.plan.next_target()
         try:
-            await open_transport(
-                self._site.reactor, compiled.lookups, target.destination(), _Upstream(self), compiled.connect_timeout_s
-            )
+            await open_transport(self._site.reactor, compiled.lookups, target.destination(), _Upstream(self), compiled.connect_timeout_s)
         except UpstreamError as problem:
             self._site.counters["raw_upstream_failed"] += 1
             _log.warn(
@@ -116,6 +114,10 @@ class RawService:
                 self.transport.abortConnection()
         except CancelledError:
             pass
+        except Exception:
+            _log.failure("raw service {api} failed", event="raw.error", api=compiled.api.api_id)
+            if not self._over:
+                self.transport.abortConnection()
         finally:
             self._work = None
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["Bridge"]
 
 _NEVER = float("inf")
+_CLOSE_S = 5.0
+"""A side that takes nothing of what is left for it is cut after so long (decisions 2.13)."""
 
 
 class _Steered:
@@ -50,6 +52,7 @@ class Bridge:
         self._client_ended = self._upstream_ended = False
         self._client_lost = self._upstream_lost = False
         self._over = False
+        self._left = 0
         self.bytes_up = 0
         self.bytes_down = 0
         self.deadline = _NEVER
@@ -95,15 +98,26 @@ class Bridge:
         """The client's connection is gone."""
         self._client_lost = True
         self._end("client closed", abort=not self._client_ended)
+        self._forget()
 
     def upstream_lost(self) -> None:
         """The upstream's connection is gone: a cut is passed on as a cut."""
         self._upstream_lost = True
         self._end("upstream closed", abort=not self._upstream_ended)
+        self._forget()
 
     def deadline_passed(self) -> None:
-        """Nothing moved for too long, or the drain took too long."""
-        self._end("nothing moved in time", abort=True)
+        """Nothing moved for too long, the drain took too long, or a side that is being closed takes what is left too slowly."""
+        if not self._over:
+            self._end("nothing moved in time", abort=True)
+            return
+        left = self._undelivered()
+        if left != self._left:
+            self._left = left
+            self._deadlines.set(self, _CLOSE_S)
+            return
+        for transport in self._open_sides():
+            transport.abortConnection()
 
     def drain(self, farewell: bytes, limit_s: float) -> None:
         """Shut down: say goodbye, half-close towards the client, end within ``limit_s`` seconds."""
@@ -127,10 +141,7 @@ class Bridge:
         if self._over:
             return
         self._over = True
-        self._deadlines.clear(self)
-        for transport, lost in ((self._client, self._client_lost), (self._upstream, self._upstream_lost)):
-            if lost:
-                continue
+        for transport in self._open_sides():
             transport.unregisterProducer()
             if abort and not transport.queued():
                 transport.abortConnection()
@@ -138,4 +149,17 @@ class Bridge:
                 transport.truncateConnection()
             else:
                 transport.loseConnection()
+        # A close ends by itself only when the peer takes what is queued for it.
+        self._left = self._undelivered()
+        self._deadlines.set(self, _CLOSE_S)
         self._on_end(reason)
+
+    def _open_sides(self) -> list[Any]:
+        return [side for side, lost in ((self._client, self._client_lost), (self._upstream, self._upstream_lost)) if not lost]
+
+    def _undelivered(self) -> int:
+        return sum(transport.undelivered() for transport in self._open_sides())
+
+    def _forget(self) -> None:
+        if self._client_lost and self._upstream_lost:
+            self._deadlines.clear(self)

@@ -531,7 +531,7 @@ class UpstreamConnection:
 
 
 def _describe_loss(reason: Failure) -> UpstreamError:
-    """Say how a connection ended, with Tyk's flag: URR reset, UPE closed, TL? a TLS alert (TLS 1.3 refuses a client certificate so late)."""
+    """Say how a connection ended, with Tyk's flag: URR reset, UPE closed, TL? an alert (TLS 1.3 refuses a client certificate so late)."""
     if reason.check(TlsBroken):
         text = reason.getErrorMessage()
         return UpstreamError("upstream.failed", find_handshake_flag(text), f"TLS ended the connection: {text}")

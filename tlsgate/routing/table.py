@@ -121,7 +121,7 @@ class _PathTable:
             self._nodes.append(_Node(key, not strict or key.endswith(b"/"), parent, literals.get(key), reach, tuple(own)))
 
     def find(self, path: bytes) -> Route | None:
-        """Return the listen path with the most literal text that takes ``path``."""
+        """Return the listen path with the most literal text that takes ``path``; of several the longest beginning, then the first id."""
         nodes = self._nodes
         index = bisect_right(self._keys, path) - 1
         while index >= 0:

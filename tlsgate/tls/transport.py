@@ -57,6 +57,19 @@ def _write_promptly(transport: Any, data: bytes) -> None:
         transport.choke()
 
 
+def _unacknowledged(transport: Any) -> int:
+    """Return how many bytes wait in the kernel's queue.
+
+    The kernel asks for more only when a good part of its queue, which may hold megabytes, is free: a slow reader is told by this number
+    from one that does not read at all.
+    """
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(transport.fileno(), _OUTPUT_QUEUE, b"\0\0\0\0"))
+    except (OSError, ValueError):  # closed meanwhile
+        return 0
+    return int(count)
+
+
 class _PromptServer(tcp.Server):
     """An accepted connection; one that does not read what it asked for is not read from either."""
 
@@ -71,16 +84,8 @@ class _PromptServer(tcp.Server):
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     def undelivered(self) -> int:
-        """Return how many bytes the peer has not acknowledged, those in the kernel's queue included.
-
-        The kernel asks for more only when a good part of its queue, which may hold megabytes, is free: a slow reader is told by this
-        number from one that does not read at all.
-        """
-        try:
-            (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self.fileno(), _OUTPUT_QUEUE, b"\0\0\0\0"))
-        except OSError:
-            unacknowledged = 0
-        return self.queued() + int(unacknowledged)
+        """Return how many bytes the peer has not acknowledged."""
+        return self.queued() + _unacknowledged(self)
 
     def choke(self) -> None:
         """Read nothing more until half of the queue is gone."""
@@ -138,6 +143,10 @@ class _PromptClient(tcp.Client):
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def undelivered(self) -> int:
+        """Return how many bytes the peer has not acknowledged."""
+        return self.queued() + _unacknowledged(self)
 
 
 class _PromptConnector(tcp.Connector):

@@ -305,6 +305,21 @@ def test_a_port_speaks_one_protocol() -> None:
     ] == ["a", "b"]
 
 
+def test_a_port_is_behind_a_balancer_or_not() -> None:
+    """One listener reads PROXY headers from everybody or from nobody; on a port of the gateway's own the setting means nothing."""
+    behind = {"enable_proxy_protocol": True}
+    kept, problems = collide(
+        named("a", listen_port=9000, **behind),
+        named("b", listen_port=9000),
+        named("c", listen_port=9000, **behind),
+        named("d", listen_port=9696, **behind),
+        named("e", listen_port=9696),
+        control_api_port=9696,
+    )
+    assert kept == ["a", "c", "d", "e"]
+    assert problems == ["the API is refused: a uses the port as http behind PROXY headers, not as http"]
+
+
 def test_raw_services_of_one_port_are_told_apart_by_name() -> None:
     """Decisions 1.12: by SNI; a second one without a name of its own has no place."""
     raw = {"protocol": "tls", "proxy": {"target_url": "tcp://up.test:1"}, "listen_port": 9000}

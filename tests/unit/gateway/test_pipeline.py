@@ -157,3 +157,39 @@ def test_an_upgraded_exchange_is_recorded_when_it_ends() -> None:
     request.ended()
     request.ended()
     assert [entry.status for entry in world.finished] == [101]
+
+
+def broken_line(request: Any) -> None:
+    request.response_headers.append((b"X-Broken", b"a\r\nb"))
+
+
+@pytest.mark.parametrize("where", ["reply", "refusal", "upstream"])
+def test_an_answer_that_cannot_be_sent_becomes_a_500(where: str) -> None:
+    """A step put a line break into a header: nothing of it is sent, the client is answered all the same."""
+    error = {"reply": Reply(200), "refusal": Refusal("address.forbidden"), "upstream": UpstreamError("upstream.failed", "UCF", "x")}[where]
+    events: list[LogEvent] = []
+    world = World(leaf_raising(error), broken_line)
+    globalLogPublisher.addObserver(events.append)
+    try:
+        got = world.ask()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert got.status == 500
+    assert got.header(b"connection") == b"close"
+    assert [event["event"] for event in events if "log_failure" in event] == ["pipeline.error"]
+    assert len(world.finished) == 1
+
+
+def test_a_connection_whose_errors_cannot_be_rendered_is_cut() -> None:
+    """Better than a client that waits for ever."""
+    world = World(leaf_raising(ValueError("x")))
+
+    class NoErrors:
+        def render(self, *_: Any) -> Any:
+            raise KeyError("template")
+
+    world.gateway.generation.apis["one"].errors = NoErrors()  # type: ignore[assignment]
+    world.channel.dataReceived(GET)
+    assert world.transport.disconnected
+    assert not world.transport.value()
+    assert len(world.finished) == 1

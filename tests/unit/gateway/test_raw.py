@@ -35,7 +35,7 @@ class World:
         self.upstream_side: Any = None
         self.asked = 0
 
-        async def open_transport(reactor: Any, destination: Any, application: Any, timeout_s: float) -> None:
+        async def open_transport(reactor: Any, lookups: Any, destination: Any, application: Any, timeout_s: float) -> None:
             self.asked += 1
             self.upstream_side = application
             await self.connecting
@@ -162,3 +162,59 @@ def test_drain_half_closes_and_cuts_after_five_seconds(world: World) -> None:
     assert world.client.half_closed and not world.client.disconnected
     world.gateway.reactor.pump([0.25] * 24)
     assert world.client.disconnected
+
+
+def test_an_unexpected_failure_ends_the_client(world: World) -> None:
+    """Logged, and nobody is left waiting."""
+    events: list[LogEvent] = []
+    world.service.makeConnection(world.client)
+    globalLogPublisher.addObserver(events.append)
+    try:
+        world.connecting.errback(RuntimeError("ours"))
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert world.client.disconnected
+    assert [event["event"] for event in events if "log_failure" in event] == ["raw.error"]
+
+
+def test_a_service_without_a_bridge_has_only_the_client_to_end(world: World) -> None:
+    """Drained, cut, or its client gone before the upstream is there: an upstream that comes late is closed."""
+    for end in ("drain", "abort", "lost"):
+        service = RawService(world.gateway.generation.find_raw("raw"), world.gateway.site, world.service.connection)
+        client, upstream = MemoryTransport(), MemoryTransport()
+        world.connecting = Deferred()
+        service.makeConnection(client)
+        side = world.upstream_side
+        side.dataReceived(b"nobody")
+        side.readConnectionLost()
+        side.writeConnectionLost()
+        side.connectionLost(DONE)
+        service.writeConnectionLost()
+        if end == "drain":
+            service.drain()
+        elif end == "abort":
+            service.abort("shut down")
+        assert client.disconnected == (end != "lost")
+        service.connectionLost(DONE)
+        side.makeConnection(upstream)
+        assert upstream.disconnected
+        assert service.bridge is None
+
+
+def test_a_reload_before_the_upstream_is_there_cuts_as_well(world: World) -> None:
+    """The service is gone: so is whoever waits for it."""
+    world.service.makeConnection(world.client)
+    world.gateway.site.generation = MemoryGateway().generation
+    world.service.recheck()
+    assert world.client.disconnected
+
+
+def test_bytes_and_the_end_that_came_early_go_up_first(world: World) -> None:
+    """Behind a PROXY header, in one piece with it."""
+    world.service.makeConnection(world.client)
+    world.service.dataReceived(b"early ")
+    world.service.dataReceived(b"bytes")
+    world.service.readConnectionLost()
+    world.connect()
+    assert world.upstream.value() == b"early bytes"
+    assert world.upstream.half_closed

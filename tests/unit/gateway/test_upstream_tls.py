@@ -63,3 +63,34 @@ def test_a_certificate_that_cannot_be_had_fails_the_request(reference: str) -> N
     """Never without (decisions 1.8): missing, without a key, unreadable."""
     with pytest.raises(UpstreamError):
         destination(upstream_certificates={"up.test": reference})
+
+
+def through(url: str, *, target: str = "https://up.test", **own: Any) -> Any:
+    """Return the way of a target whose definition names a proxy."""
+    return destination(target=target, own=own, proxy={"transport": {"proxy_url": url}}).via
+
+
+def test_targets_without_a_proxy_go_straight() -> None:
+    """The usual case costs one attribute that is None."""
+    assert destination().via is None
+    assert destination(target="http://up.test").via is None
+
+
+@pytest.mark.parametrize(("target", "tunnelled"), [("http://up.test", False), ("ws://up.test", True), ("https://up.test", True)])
+def test_the_scheme_of_the_target_decides_on_the_tunnel(target: str, tunnelled: bool) -> None:
+    """API definitions reference, section 10.7."""
+    via = through("http://u:p@proxy.test:3128", target=target)
+    assert (via.host, via.port, via.tunnelled, via.tls) == ("proxy.test", 3128, tunnelled, None)
+    assert via.authorization == b"Basic dTpw"
+
+
+def test_a_proxy_behind_tls_has_an_identity_of_its_own() -> None:
+    """Verified, without the client certificate and the pins of the target."""
+    settings = {"transport": {"proxy_url": "https://proxy.test", "ssl_insecure_skip_verify": True}}
+    found = destination(proxy=settings, upstream_certificates={"*": ONE.full_pem}, pinned_public_keys={"*": ONE.pem})
+    assert found.via is not None
+    proxy, target = found.via.tls.identity, found.tls.identity
+    assert (proxy.host, proxy.port, proxy.verify, proxy.certificate, proxy.pins) == ("proxy.test", 443, True, None, None)
+    assert (target.host, target.port, target.verify) == ("up.test", 8443, False)
+    assert target.certificate is not None
+    assert target.pins is not None

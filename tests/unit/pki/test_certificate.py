@@ -120,6 +120,18 @@ def test_huge_keys_are_refused(bits: int) -> None:
     assert bool(found.weak_key) is (bits > MAX_RSA_BITS)
 
 
+@pytest.mark.parametrize(
+    ("exponent", "weak"), [(3, False), (65537, False), (2**32 - 1, False), (1, True), (2, True), (65536, True), (2**32 + 1, True)]
+)
+def test_unusual_exponents_are_refused(exponent: int, weak: bool) -> None:
+    """1 verifies anything, even ones are no keys, huge ones make a check cost a thousand times as much."""
+    integer = der_element(0x02, b"\x00" + (1 << (MIN_RSA_BITS - 1) | 1).to_bytes(MIN_RSA_BITS // 8, "big"))
+    size = exponent.bit_length() // 8 + 1
+    numbers = der_element(0x30, integer + der_element(0x02, exponent.to_bytes(size, "big")))
+    spki = der_element(0x30, bytes.fromhex("300d06092a864886f70d0101010500") + der_element(0x03, b"\x00" + numbers))
+    assert bool(read_certificate(resign(ROOT.issue().der, swap_element(6, spki), ROOT.key)).weak_key) is weak
+
+
 def test_keys_that_cannot_sign_a_handshake_are_refused() -> None:
     """DSA, an unknown algorithm, and a key that does not parse."""
     der = make_self_signed("x", private_key=dsa.generate_private_key(1024)).der

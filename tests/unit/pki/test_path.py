@@ -436,6 +436,19 @@ def test_floods_of_same_name_certificates_are_bounded(one_key: bool) -> None:
     assert time.perf_counter() - started < 1
 
 
+def test_the_budget_ends_a_proof_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is proven whole or not at all: n signatures suffice, n-1 do not."""
+    first = ROOT.subordinate("First")
+    second = first.subordinate("Second")
+    leaf = second.issue()
+    for spare, found in ((2, True), (1, False), (0, False)):
+        monkeypatch.setattr("tlsgate.pki.path.MAX_SIGNATURES", spare)
+        path = find(leaf, [second, first])
+        assert (path.anchor is not None) == found
+        if not found:
+            assert path.fault == "too many candidate issuers"
+
+
 @pytest.mark.parametrize("top", ["Root", "Nobody"])
 def test_floods_of_cross_certificates_are_bounded(top: str) -> None:
     """Layers in which every CA has several certificates, each verifying: paths multiply, work does not.

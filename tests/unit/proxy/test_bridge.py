@@ -115,3 +115,30 @@ def test_everything_ends_once(world: World) -> None:
     world.bridge.upstream_ended()
     world.wait(60)
     assert world.ended == ["why"]
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["clean end", "cut"])
+def test_a_side_that_takes_nothing_more_is_cut_in_the_end(world: World, clean: bool) -> None:
+    """Decisions 2.13: a close waits five seconds for the peer; one that goes on reading gets everything."""
+    world.bridge.upstream_data(b"much")
+    world.client.queued_bytes = 90_000
+    if clean:
+        world.bridge.client_ended()
+        world.bridge.upstream_ended()
+    world.bridge.upstream_lost()
+    assert world.client.disconnecting or world.client.truncated
+    for left in (60_000, 30_000):
+        world.wait(4.5)
+        world.client.queued_bytes = left
+        world.wait(1)
+        assert not world.client.disconnected
+    world.wait(5)
+    assert world.client.disconnected
+
+
+def test_nothing_is_timed_once_both_sides_are_gone(world: World) -> None:
+    """The clock of all connections holds no closed stream."""
+    world.bridge.upstream_lost()
+    assert world.bridge.armed_at < float("inf")
+    world.bridge.client_lost()
+    assert world.bridge.armed_at == float("inf")

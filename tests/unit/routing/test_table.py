@@ -329,7 +329,8 @@ def slow(entries: list[RouteEntry], strict: bool, host: str, path: bytes) -> str
         if single is None:
             continue
         literal = item.listen_path.replace("{x:.*}", "").replace("{x}", "")
-        rank = (level, len(literal), "{" not in item.listen_path, [-ord(letter) for letter in item.api_id])
+        beginning = item.listen_path.partition("{")[0]
+        rank = (level, len(literal), "{" not in item.listen_path, len(beginning), [-ord(letter) for letter in item.api_id])
         if best is None or rank > best[0]:
             best = (rank, item.value)
     return None if best is None else best[1]

@@ -19,6 +19,7 @@ from tlsgate.pki.pem import PemBundle, parse_pem
 from tlsgate.tls import client as client_module
 from tlsgate.tls.client import (
     ClientContextCache,
+    Fault,
     UpstreamIdentity,
     build_client_certificate,
     build_client_context,
@@ -503,3 +504,25 @@ def test_contexts_are_shared_where_only_the_target_differs() -> None:
     cache.get(identity(min_version=772))
     assert len(cache) == 3
     assert cache.get(identity()) is first
+
+
+@both
+@pytest.mark.parametrize(
+    ("issued", "options", "flag"),
+    [
+        (upstream(not_after=real_now() - DAY), {}, "TLE"),
+        (upstream(not_before=real_now() + DAY), {}, "TLE"),
+        (upstream(authority=FOREIGN), {}, "TLI"),
+        (upstream(usages=CLIENT), {}, "TLI"),
+        (upstream("other.test"), {}, "TLM"),
+        (upstream(), {"pins": frozenset({b"x"})}, "TLI"),
+        (upstream(), {"check_common_name": True}, "TLM"),
+    ],
+)
+def test_faults_carry_tyks_flags(version: int, issued: Issued, options: dict[str, Any], flag: str) -> None:
+    """TLE out of its time, TLM another name, TLI anything else; for the log and for ``error_overrides``."""
+    answer = reach(identity(**options), issued, version)
+    fault = answer.fault or answer.log
+    assert isinstance(fault, Fault)
+    assert fault.flag == flag
+    assert str(fault)

@@ -260,6 +260,17 @@ def test_too_many_handshakes_refuse_the_next() -> None:
     assert (edge.under_way, edge.closed, edge.refused) == (0, 1, [])
 
 
+def test_an_old_handshake_can_give_way_to_newer_ones() -> None:
+    """Cut, and counted once."""
+    edge = MemoryEdge(choice())
+    connection = EdgeConnection(edge)
+    connection.server.give_way()
+    assert connection.transport.disconnected
+    connection.lose()
+    assert edge.refused == ["gave way to newer handshakes at the limit"]
+    assert (edge.under_way, edge.closed) == (0, 1)
+
+
 # The name that OpenSSL reports.
 
 

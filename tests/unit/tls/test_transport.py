@@ -278,6 +278,34 @@ def test_a_peer_that_does_not_read_is_not_read_from(world: World) -> None:
     spin(world.reactor, lambda: world.server.data == b"hello?")
 
 
+def test_what_the_peer_has_not_taken_is_known(world: World) -> None:
+    """The kernel's queue included: a slow reader is told by it from one that does not read at all."""
+    assert world.transport.undelivered() == 0
+    total = 0
+    while not world.transport.queued():
+        world.transport.write(b"x" * 300_000)
+        total += 300_000
+    before = world.transport.undelivered()
+    assert before > world.transport.queued()
+    world.client.settimeout(1)
+    got = 0
+    while world.transport.undelivered() == before and got < total:
+        got += len(world.client.recv(100_000))
+    assert world.transport.undelivered() < before
+    world.transport.abortConnection()
+    spin(world.reactor, lambda: world.server.lost)
+
+
+def test_a_lost_connection_has_nothing_in_the_kernels_queue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question fails, and is no failure."""
+
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.EBADF, "closed")
+
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    assert world.transport.undelivered() == world.transport.queued() == 0
+
+
 def test_a_pause_outlives_the_queue(world: World) -> None:
     """Who paused resumes; a queue that ran dry does not, and resuming waits for the queue."""
     total = 0
@@ -329,6 +357,7 @@ def test_an_upstream_that_does_not_read_is_read_from_all_the_same(reactor: Any) 
     assert transport.getTcpNoDelay()
     while transport.queued() <= 1 << 20:
         transport.write(b"x" * 300_000)
+    assert transport.undelivered() > transport.queued()
     accepted.sendall(b"answer")
     spin(reactor, lambda: protocol.data == b"answer")
     transport.abortConnection()

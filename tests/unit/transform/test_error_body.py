@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import make_api, make_config, make_exchange
+from tlsgate.config.model import GatewayConfig, OwnSettings
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.model.api import ErrorOverride
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
@@ -278,3 +279,12 @@ def test_rules_look_at_the_beginning_of_a_body_only() -> None:
     found = renderer({"statuses": "500", "message_pattern": "needle", "message": "x"})
     assert found.override_answer(make_exchange(), UpstreamAnswer(500, b" " * 4090 + b"needle")) is not None
     assert found.override_answer(make_exchange(), UpstreamAnswer(500, b" " * 4091 + b"needle")) is None
+
+
+def test_failures_of_upstreams_can_be_502() -> None:
+    """``tlsgate.upstream_error_status``: not a time-out, not a fault of our own; ``override_messages`` goes on top."""
+    config = GatewayConfig(own=OwnSettings(upstream_error_status=502), override_messages=(("upstream.lookup", 0, "later"),))
+    found = build_error_renderer(config, None)
+    statuses = {id: found.render_plain(Refusal(id)).status for id in ("upstream.failed", "upstream.lookup", "upstream.timeout", "internal")}
+    assert statuses == {"upstream.failed": 502, "upstream.lookup": 502, "upstream.timeout": 504, "internal": 500}
+    assert found.render_plain(Refusal("upstream.lookup")).body == b'{\n    "error": "later"\n}'
