@@ -18,12 +18,12 @@ from tlsgate.control.routes import ControlRoutes
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources, build_generation
 from tlsgate.gateway.site import Site
-from tlsgate.tls.peer import PeerMemory
 from tlsgate.model.api import ApiDefinition, ProxySettings
 from tlsgate.model.exchange import Connection
 from tlsgate.proxy.connection import UpstreamConnection
 from tlsgate.proxy.pool import Destination, Pool
 from tlsgate.tls.deadlines import Deadlines
+from tlsgate.tls.peer import PeerMemory
 
 REQUEST = (
     b"GET /api/things/7?full=1 HTTP/1.1\r\nHost: api.example.test\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"

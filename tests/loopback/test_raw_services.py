@@ -81,7 +81,9 @@ HEARD: list[bytes] = []
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("raw")
     authority = make_authority("clients")
-    server = make_authority("servers").issue("localhost", names=["localhost", "db.test", "open.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    server = make_authority("servers").issue(
+        "localhost", names=["localhost", "db.test", "open.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH]
+    )
     ports = {name: free_port() for name in ("strict", "oasis", "open", "tcp", "down")}
     mtls = {"use_mutual_tls_auth": True, "client_certificates": [authority.pem]}
     with ScriptedUpstream(serve) as script:
@@ -276,7 +278,15 @@ def test_services_of_one_port_are_told_apart_by_name(tmp_path: Path) -> None:
 
     with say(b"AAAA") as first, say(b"BBBB") as second:
         apis = [
-            classic(name, f"tcp://127.0.0.1:{up.port}", protocol="tls", listen_port=port, domain=f"{name}.test", use_mutual_tls_auth=True, client_certificates=[ca.pem])
+            classic(
+                name,
+                f"tcp://127.0.0.1:{up.port}",
+                protocol="tls",
+                listen_port=port,
+                domain=f"{name}.test",
+                use_mutual_tls_auth=True,
+                client_certificates=[ca.pem],
+            )
             for name, up, ca in (("a", first, authority), ("b", second, other))
         ]
         with running_gateway(tmp_path, *apis, server=server, disable_ports_whitelist=True):
@@ -305,7 +315,12 @@ def test_real_redis_behind_client_certificates(tmp_path: Path) -> None:
     try:
         assert wait_until(lambda: _accepts(redis_port))
         api = classic(
-            "redis", f"tcp://127.0.0.1:{redis_port}", protocol="tls", listen_port=port, use_mutual_tls_auth=True, client_certificates=[authority.pem]
+            "redis",
+            f"tcp://127.0.0.1:{redis_port}",
+            protocol="tls",
+            listen_port=port,
+            use_mutual_tls_auth=True,
+            client_certificates=[authority.pem],
         )
         files = {"ca": server_ca.pem, "cert": alice.pem, "key": alice.key_pem}
         for name, text in files.items():

@@ -45,7 +45,9 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     authority, other = make_authority("clients"), make_authority("others")
-    server = make_authority("servers").issue("localhost", names=["localhost", "mtls.test", "open.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    server = make_authority("servers").issue(
+        "localhost", names=["localhost", "mtls.test", "open.test"], usages=[ExtendedKeyUsageOID.SERVER_AUTH]
+    )
     world = World(authority, authority.issue("alice"), other, other.issue("bob"), server, tmp_path)
     world.extra["ca"] = tmp_path / "clients.pem"
     world.extra["ca"].write_text(authority.pem)
@@ -220,19 +222,22 @@ def test_bad_definition_does_not_take_the_others_down(world: World, form: str) -
 
 def test_second_api_on_an_occupied_path_leaves_the_first_alone(world: World) -> None:
     """The newcomer is refused by name, the first by api_id keeps the path (field report B60, decisions 4.7)."""
-    with StrictUpstream() as upstream, running_gateway(world.folder, classic("aaa", upstream.port, "/foo/"), server=world.server) as gateway:
-        with Load(gateway, world, 0), Client(gateway.port) as client:
-            for path in ("/foo/", "/foo"):
-                gateway.write_apis(classic("aaa", upstream.port, "/foo/"), classic("bbb", upstream.port, path))
-                assert gateway.reload()["event"] == "reload.done"
-                assert client.request(target="/foo/").status == 200
-            assert any("bbb" in line for line in gateway.lines), gateway.tail()
-            gateway.write_apis(classic("aaa", upstream.port, "/foo/"))
-            gateway.reload()
+    with (
+        StrictUpstream() as upstream,
+        running_gateway(world.folder, classic("aaa", upstream.port, "/foo/"), server=world.server) as gateway,
+        Client(gateway.port) as client,
+    ):
+        for path in ("/foo/", "/foo"):
+            gateway.write_apis(classic("aaa", upstream.port, "/foo/"), classic("bbb", upstream.port, path))
+            assert gateway.reload()["event"] == "reload.done"
             assert client.request(target="/foo/").status == 200
-            gateway.write_apis()
-            gateway.reload()
-            assert client.request(target="/foo/").status == 404
+        assert any("bbb" in line for line in gateway.lines), gateway.tail()
+        gateway.write_apis(classic("aaa", upstream.port, "/foo/"))
+        gateway.reload()
+        assert client.request(target="/foo/").status == 200
+        gateway.write_apis()
+        gateway.reload()
+        assert client.request(target="/foo/").status == 404
 
 
 def test_listeners_of_definitions_come_and_go(world: World) -> None:

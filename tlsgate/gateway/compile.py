@@ -286,7 +286,11 @@ def _load_resource(api: ApiDefinition, path: str, allowed: tuple[str, ...]) -> A
     module, _, attribute = path.partition(":")
     if not any(module == name or module.startswith(f"{name}.") for name in allowed):
         raise ConfigError(
-            [Problem(api.source, "x-tlsgate.resource", path, "its module is not allowed", "name it in tlsgate.resources of the configuration")]
+            [
+                Problem(
+                    api.source, "x-tlsgate.resource", path, "its module is not allowed", "name it in tlsgate.resources of the configuration"
+                )
+            ]
         )
     try:
         found = getattr(import_module(module), attribute)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from zope.interface import implementer

@@ -25,7 +25,7 @@ class Waiter(Generic[T]):
     :param canceller: called when the waiting coroutine is cancelled before there is a result.
     """
 
-    __slots__ = ("_canceller", "_error", "_resume", "_result", "fired")
+    __slots__ = ("_canceller", "_error", "_result", "_resume", "fired")
 
     def __init__(self, canceller: Callable[[], None]) -> None:
         self.fired = False

@@ -410,7 +410,5 @@ def test_authority_builder_knows_its_place() -> None:
 
 def test_lists_that_judge_differently_have_different_keys() -> None:
     """The key names cached verdicts, unions and contexts: a lax API's verdict must not serve a tight one."""
-    keys = {
-        allow(ROOT, require_client_usage=usage, trust_unmarked=unmarked).key for usage in (True, False) for unmarked in (True, False)
-    }
+    keys = {allow(ROOT, require_client_usage=usage, trust_unmarked=unmarked).key for usage in (True, False) for unmarked in (True, False)}
     assert len(keys) == 4

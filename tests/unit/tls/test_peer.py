@@ -107,7 +107,7 @@ def test_a_resumed_session_gets_the_chain_of_the_last_accepted_handshake() -> No
 
 
 def test_strangers_leave_nothing_behind() -> None:
-    """Who was not accepted is not remembered, and large inventions are not cached: neither memory nor clients' chains are at their mercy."""
+    """Who was not accepted is not remembered, and large inventions are not cached: neither memory nor chains are at their mercy."""
     memory = PeerMemory()
     for number in range(50):
         memory.identity(ROOT.issue(f"stranger {number}").der, (b"x" * 20000, b"%d" % number))
