@@ -255,7 +255,8 @@ def test_listeners_of_definitions_come_and_go(world: World) -> None:
             assert client.request().status == 200
         gateway.write_apis(classic("one", upstream.port))
         gateway.reload()
-        with pytest.raises(OSError, match="refused"):
+        # The socket closes in the turn after the reload: what came before is reset.
+        with pytest.raises((OSError, HandshakeRefused)):
             Client(port)
 
 
