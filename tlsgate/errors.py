@@ -151,6 +151,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         # Routing
         "route.not_found": CatalogueEntry(404, "Not Found", "NRH", plain=True),
         "route.ambiguous_path": CatalogueEntry(400, "Bad Request", "CRQ"),
+        "route.reserved": CatalogueEntry(503, "This API is not available", "NRH"),
         "method.not_supported": CatalogueEntry(405, "Method Not Allowed", "CMM"),
         "control.forbidden": CatalogueEntry(403, "Attempted administrative access with invalid or missing key!", "EAD"),
         # Version and path lists

@@ -43,7 +43,16 @@ def check_everything(config_path: str | None, environ: Mapping[str, str]) -> lis
         reactor: Any = _NoReactor()
         pool = Pool(reactor, Deadlines(reactor, clock.monotonic), max_idle=0, max_idle_per_key=1, idle_s=1.0)
         definitions = load_definitions(loaded.config, environ)
-        found = build_generation(loaded.config, definitions.apis, [], clock=clock, pool=pool, reactor=reactor, environ=environ).notes
+        found = build_generation(
+            loaded.config,
+            definitions.apis,
+            [],
+            reserved=definitions.reserved,
+            clock=clock,
+            pool=pool,
+            reactor=reactor,
+            environ=environ,
+        ).notes
     except ConfigError as error:
         found = tuple(error.problems)
     known = {(problem.file, problem.path.partition("[")[0]) for problem in problems}

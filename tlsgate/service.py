@@ -226,12 +226,13 @@ class GatewayService(service.Service):
         return config, list(loaded.problems)
 
     def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
-        serving = previous.definitions if previous is not None else ()
-        loaded = load_definitions(config, os.environ, serving)
+        before = (*previous.definitions, *previous.reserved) if previous is not None else None
+        loaded = load_definitions(config, os.environ, before)
         return build_generation(
             config,
             loaded.apis,
             [*problems, *loaded.problems],
+            reserved=loaded.reserved,
             clock=self._clock,
             pool=self._pool,
             reactor=self._reactor,

@@ -6,14 +6,18 @@ The upstream reads by the letter; a second client shares its pooled connections,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from random import Random
 
 import pytest
 
-from tests.support.ambiguous import CASES, Case, Reading
+from tests.support.ambiguous import CASES, Case, Reading, mutate
 from tests.support.certs import make_authority
 from tests.support.gateway import Client, Gateway, Received, Response, StrictUpstream, classic, free_port, oas, running_gateway
+from tests.support.scale import scaled
 
 AFTER = b"GET /after HTTP/1.1\r\nHost: a.test\r\n\r\n"
 WHOLE, BYTEWISE, FOLLOWED = "whole", "byte by byte", "followed"
@@ -64,6 +68,23 @@ def test_ambiguous_request_has_one_reading(sides: dict[str, _Side], case: Case, 
         _check_case(side, case, tls, witness)
 
 
+def test_mutations_have_one_reading_however_they_are_cut(sides: dict[str, _Side]) -> None:
+    """The upstream sees the same requests whether the bytes come at once or in pieces, and none that breaks the rules; nothing hangs."""
+    side = sides["drop"]
+    chance = Random(9112)
+    shortest = [case.raw for case in CASES if len(case.raw) < 800]
+    for number in range(scaled(2_000, 20_000)):
+        raw = mutate(chance.choice(shortest), chance)
+        if len(raw) > 3000:
+            continue
+        cuts = range(1, len(raw)) if chance.random() < 0.5 else sorted(chance.sample(range(len(raw)), min(3, len(raw))))
+        at_once, in_pieces = (_seen(side, raw, found) for found in ((), cuts))
+        assert at_once == in_pieces, (number, raw)
+        assert not side.upstream.violations, (number, raw)
+    assert not side.gateway.tracebacks()
+    side.upstream.requests.clear()
+
+
 def test_corpus_is_large_enough() -> None:
     """At least 120 cases, each with a name of its own."""
     assert len(CASES) >= 120
@@ -88,6 +109,26 @@ def _check_case(side: _Side, case: Case, tls: bool, witness: Client) -> None:
         own = witness.request(target="/witness", host="b.test")
         assert own.status == 200 and b'"/witness"' in own.body, way
         assert side.upstream.requests.pop().target == "/witness"
+
+
+def _seen(side: _Side, raw: bytes, cuts: Iterable[int]) -> list[tuple[object, ...]]:
+    """Send bytes and the end behind them; return what the upstream saw by the time the gateway had closed."""
+    before = len(side.upstream.requests)
+    with Client(side.ports[False], tls=False, timeout_s=6) as client:
+        start = 0
+        try:
+            for end in (*cuts, len(raw)):
+                client.send(raw[start:end])
+                start = end
+            client.socket.shutdown(socket.SHUT_WR)
+            while client.recv():
+                pass
+        except (ConnectionError, BrokenPipeError):
+            pass
+        except OSError as problem:
+            # The other side has closed already.
+            assert problem.errno == errno.ENOTCONN
+    return [(found.method, found.target, found.body, found.trailers) for found in side.upstream.requests[before:]]
 
 
 def _ask(side: _Side, case: Case, way: str, tls: bool) -> tuple[list[Response], bool]:

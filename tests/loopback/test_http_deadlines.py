@@ -19,7 +19,7 @@ import pytest
 from tests.support.certs import make_authority
 from tests.support.forms import Rule, define
 from tests.support.gateway import Client, Gateway, ScriptedUpstream, StrictUpstream, free_port, read_head, running_gateway, wait_until
-from tests.support.scale import scaled
+from tests.support.scale import FULL
 
 HEAD_S = 1.0
 IDLE_S = 1.2
@@ -213,10 +213,10 @@ def test_slow_but_living_body_goes_through(gate: _Gate, tls: bool) -> None:
         assert response.status == 200 and b'"body": "abcdef"' in response.body
 
 
+@pytest.mark.acceptance
+@pytest.mark.skipif(not FULL, reason="full size, because it takes twelve seconds: make acceptance")
 def test_trickling_body_is_refused(gate: _Gate) -> None:
-    """Decisions 2.5: a minimum rate of 500 B/s after the first ten seconds (acceptance run only: it takes that long)."""
-    if scaled(True, False):
-        pytest.skip("takes twelve seconds; full-size runs only")
+    """Decisions 2.5: a minimum rate of 500 B/s after the first ten seconds."""
     with gate.connect() as client:
         client.send(b"POST /echo/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n")
         started = time.monotonic()

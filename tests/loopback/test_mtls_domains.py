@@ -158,4 +158,5 @@ def test_an_api_that_is_refused_at_load_relaxes_nothing(tmp_path: Path, upstream
     with running_gateway(tmp_path, *apis, server=SERVER_CERTIFICATE) as gateway:
         for version in VERSIONS:
             assert status(gateway.port, "own.test", "own.test", version) == 0
-            assert status(gateway.port, "own.test", "own.test", version, ALICE, "/token/x") == 200, "the host's own API has the path"
+            assert status(gateway.port, "own.test", "own.test", version, ALICE, "/x") == 200
+            assert status(gateway.port, "own.test", "own.test", version, ALICE, "/token/x") == 503, "its place goes to nobody else"

@@ -298,7 +298,7 @@ def test_readers_of_raw_streams_that_stand_still_are_cut(world: World) -> None:
         client = Client(world.gateway.port_of("api", 1 + tls), tls=tls, sni="strict.test" if tls else None, settle=False)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         clients.append(client)
-    assert wait_until(lambda: world.descriptors() >= 2 * len(clients), 1.0)
+    assert wait_until(lambda: world.descriptors() >= len(clients), 1.0)
     world.settle(STREAM_S + 5 + 3)
     for client in clients:
         client.close()

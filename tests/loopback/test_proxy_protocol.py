@@ -321,7 +321,7 @@ def test_one_port_is_behind_a_balancer_or_not(tmp_path: Path) -> None:
             assert "PROXY" in problem["problem"]
             with behind(port, version1("203.0.113.9"), tls=False) as client:
                 assert client.request("GET", "/a/").status == 200
-                assert client.request("GET", "/b/").status == 404
+                assert client.request("GET", "/b/").status == 503
 
 
 def test_a_stop_does_not_wait_for_headers(tmp_path: Path) -> None:

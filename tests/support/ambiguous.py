@@ -6,9 +6,10 @@ Source: RFC 9110, RFC 9112, RFC 3986; decisions, section 2; reliability referenc
 
 from __future__ import annotations
 
+from random import Random
 from typing import NamedTuple
 
-__all__ = ["CASES", "HIDDEN", "Case", "Reading"]
+__all__ = ["CASES", "HIDDEN", "Case", "Reading", "mutate"]
 
 HIDDEN = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
@@ -484,7 +485,9 @@ TARGETS = (
     kept(b"/a;b=c"),
     kept(b"/a;b/c"),
     kept(b"/a%3Bb"),
-    kept(b"/..;/x"),
+    by_gateway("parameters behind dots that leave the root", get(target=b"/..;/x"), 400),
+    by_gateway("encoded slash behind dots that leave the root", get(target=b"/..%2Fx"), 400),
+    by_gateway("backslash behind dots that leave the root", get(target=b"/x/..\\..\\y"), 400),
     kept(b"/x/..%2Fy"),
     kept(b"/x%2F..%2Fy"),
     kept(b"/x\\..\\y"),
@@ -627,3 +630,64 @@ UPGRADES = (
 
 CASES = (*LENGTHS, *CODINGS, *CHUNKS, *TRAILERS, *FIELDS, *SIZES, *HOSTS, *TARGETS, *LINES, *UPGRADES)
 """All of them."""
+
+
+_PIECES = (
+    *(
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b",",
+        b";",
+        b"\x00",
+        b"\x0b",
+        b"0",
+        b"5",
+        b"_",
+        b"x",
+        b"\xff",
+        b"/",
+        b"%2f",
+        b"..",
+        b"#",
+        b"?",
+    ),
+    *(b"chunked", b"HTTP/1.1", b"HTTP/1.0", b"\r\n\r\n", b"0\r\n\r\n", HIDDEN),
+    *(
+        line + b"\r\n"
+        for line in (
+            b"Content-Length: 5",
+            CHUNKED,
+            b"Host: a.test",
+            b"Connection: close",
+            b"Connection: keep-alive",
+            b"Proxy-Connection: upgrade",
+            b"Expect: 100-continue",
+            b"Upgrade: websocket\r\nConnection: upgrade",
+            b"Trailer: X",
+            b"X: y",
+        )
+    ),
+)
+
+
+def mutate(raw: bytes, chance: Random) -> bytes:
+    """Return a request with one to three changes: something put in, left out, changed, doubled, or spliced with another case."""
+    for _ in range(chance.randint(1, 3)):
+        start, end = sorted((chance.randint(0, len(raw)), chance.randint(0, len(raw))))
+        kind = chance.random()
+        if kind < 0.45:
+            raw = raw[:start] + chance.choice(_PIECES) + raw[start:]
+        elif kind < 0.65:
+            raw = raw[:start] + raw[start + chance.randint(1, 4) :]
+        elif kind < 0.8:
+            raw = raw[:start] + bytes((chance.randrange(256),)) + raw[start + 1 :]
+        elif kind < 0.9:
+            other = chance.choice(CASES).raw
+            raw = raw[:start] + other[chance.randint(0, len(other)) :]
+        else:
+            raw = raw[:end] + raw[start:]
+    return raw

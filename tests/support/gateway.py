@@ -423,8 +423,9 @@ class Client:
         """Wait for what follows a TLS 1.3 handshake at once: session tickets, or the alert that refuses."""
         assert self.ssl is not None
         while True:
-            readable, _, _ = select.select([self.socket], [], [], self.timeout_s)
-            if not readable:
+            waiting = select.poll()  # select() knows no descriptor above 1023
+            waiting.register(self.socket, select.POLLIN)
+            if not waiting.poll(self.timeout_s * 1000):
                 return
             self._pump_in()
             try:
@@ -625,7 +626,7 @@ class StrictUpstream:
 
     def close(self) -> None:
         """Stop listening and cut all connections."""
-        self._listening.close()
+        _cut(self._listening)
         for connection in list(self._open):
             _cut(connection)
 
@@ -779,7 +780,7 @@ class ScriptedUpstream:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._listening.close()
+        _cut(self._listening)
 
     def _accept(self) -> None:
         while True:

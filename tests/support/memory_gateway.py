@@ -53,6 +53,7 @@ class MemoryGateway:
             self.config,
             definitions.apis,
             definitions.problems,
+            reserved=definitions.reserved,
             clock=self.clock,
             pool=self.pool,
             reactor=self.reactor,

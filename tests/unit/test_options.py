@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from types import ModuleType
 
@@ -10,6 +11,7 @@ from twisted.application.service import IServiceMaker, Service
 from twisted.plugin import IPlugin
 from twisted.python import usage
 
+from tlsgate.errors import ConfigError, Problem
 from tlsgate.options import Options, makeService
 
 
@@ -60,8 +62,38 @@ def test_the_service_is_made_from_file_and_port(monkeypatch: pytest.MonkeyPatch)
     calls: list[tuple[str, int | None]] = []
     double.make_service = lambda config, port=None: calls.append((config, port)) or service  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tlsgate.service", double)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     assert makeService(parsed("-c", "g.json", "-p", "0")) is service
     assert calls == [("g.json", 0)]
+
+
+def test_a_start_that_fails_is_named_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own standard error gets it once, and so does the log that twistd put in its place; errors come first."""
+    monkeypatch.setitem(sys.modules, "tlsgate.service", ModuleType("tlsgate.service"))
+    sys.modules["tlsgate.service"].make_service = lambda config, port=None: Service()  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    makeService(parsed("-c", "g.json"))
+    log, real = io.StringIO(), io.StringIO()
+    problems = [Problem("g.json", "a", "", "odd", severity="warning"), Problem("g.json", "b", "", "wrong")]
+    error = ConfigError(problems)
+    for stream in (log, real):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(sys, "__stderr__", real)
+        sys.excepthook(ConfigError, error, None)
+    assert log.getvalue() == f"{problems[1]}\n{problems[0]}\n"
+    assert real.getvalue() == 2 * log.getvalue()
+
+
+def test_our_own_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only problems of the configuration are for operators."""
+    monkeypatch.setitem(sys.modules, "tlsgate.service", ModuleType("tlsgate.service"))
+    sys.modules["tlsgate.service"].make_service = lambda config, port=None: Service()  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    makeService(parsed("-c", "g.json"))
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", output)
+    sys.excepthook(ValueError, ValueError("ours"), None)
+    assert "ValueError: ours" in output.getvalue()
 
 
 def test_the_drop_in_is_a_plugin_that_names_this_module() -> None:

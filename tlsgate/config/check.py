@@ -41,12 +41,12 @@ def check(config_path: str | None, environ: Mapping[str, str], clock: Clock | No
         config, problems = load_config(config_path, environ)
     except ConfigError as error:
         return error.problems
-    apis, found = load_definitions(config, environ)
-    look = _Look(config, [api for api in apis if api.active], (clock or SystemClock()).now())
+    loaded = load_definitions(config, environ)
+    look = _Look(config, [api for api in loaded.apis if api.active], (clock or SystemClock()).now())
     look.server_certificates()
     look.client_certificates()
     look.upstream_references()
-    return problems + found + look.problems + _check_policies(config) + _check_templates(config)
+    return problems + loaded.problems + look.problems + _check_policies(config) + _check_templates(config)
 
 
 class _Look:

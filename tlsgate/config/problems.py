@@ -77,12 +77,15 @@ class Problems:
         self.found: list[Problem] = []
         self.failed = False
         """Whether any of them is an error, those beyond the bound included."""
+        self.error_paths: set[str] = set()
+        """Members with an error, by their paths in the tree at hand; items of lists are their list."""
         self._origins = origins or {}
         self._dropped = 0
 
     def error(self, path: str, message: str, remedy: str = "", *, value: object = None, secret: bool = False) -> None:
         """Note something that makes the file, or the part of it at hand, unusable."""
         self.failed = True
+        self.error_paths.add(path.partition("[")[0])
         self._add(path, message, remedy, show_value(value, secret=secret), "error")
 
     def warning(self, path: str, message: str, remedy: str = "", *, value: object = None, secret: bool = False) -> None:

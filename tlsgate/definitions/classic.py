@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from tlsgate.config.build import build_references, split_pins
 from tlsgate.config.error_overrides import build_error_overrides
 from tlsgate.config.model import GatewayConfig
@@ -25,12 +27,14 @@ from tlsgate.definitions.targets import RAW_PROTOCOLS, normalise_domain
 from tlsgate.errors import Problem
 from tlsgate.model.api import ApiDefinition, CorsSettings, HeaderOperations
 
-__all__ = ["Context", "build_api", "dump_classic", "parse_classic"]
+__all__ = ["Context", "build_api", "dump_classic", "parse_classic", "read_classic_place", "read_place"]
 
 PROTOCOLS = ("", "http", "https", "h2c", "tcp", "tls")
 _MAX_PORT = 65535
 _MAX_ID = 200
 _INJECTOR = object_of({"add_headers": TEXT_MAP, "remove_headers": TEXTS})
+_PLACE = frozenset({"", "proxy", "proxy.listen_path", "domain", "domain_disabled", "listen_port", "protocol"})
+"""Members that say where an API answers."""
 _BAD_IN_ID = frozenset("/\\{}?#%;\"'<>|^`")
 
 
@@ -52,7 +56,27 @@ def parse_classic(tree: Tree, source: str, context: Context) -> tuple[ApiDefinit
     :returns: (the API, or None when an error stands against it; all problems).
     """
     problems = Problems(source)
-    return build_api(tree, tree, problems, context, is_oas=False), problems.all()
+    api = build_api(tree, tree, problems, context, is_oas=False)
+    return (None if problems.failed else api), problems.all()
+
+
+def read_classic_place(tree: Tree, source: str, context: Context) -> ApiDefinition | None:
+    """Return what of a refused Classic definition still counts: see :func:`read_place`."""
+    problems = Problems(source)
+    return read_place(build_api(tree, tree, problems, context, is_oas=False), problems)
+
+
+def read_place(api: ApiDefinition, problems: Problems) -> ApiDefinition | None:
+    """Return an API that was built in spite of errors, when its place (port, host, listen path) is not among what they concern.
+
+    Only its place and its demand of client certificates may be used: without it requests would fall to the next shorter listen path, past
+    what the refused definition asks for. Its id is empty where that cannot be used.
+
+    :returns: None where nobody can tell the place.
+    """
+    if not _PLACE.isdisjoint(problems.error_paths):
+        return None
+    return msgspec.structs.replace(api, api_id="") if "api_id" in problems.error_paths else api
 
 
 def dump_classic(api: ApiDefinition) -> Tree:
@@ -60,13 +84,12 @@ def dump_classic(api: ApiDefinition) -> Tree:
     return api.raw
 
 
-def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is_oas: bool) -> ApiDefinition | None:
-    """Return the API of a tree in Classic form, whatever form it was written in.
+def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is_oas: bool) -> ApiDefinition:
+    """Return the API of a tree in Classic form, whatever form it was written in; after an error it must not be served.
 
     :param tree: the Classic form.
     :param raw: as written.
     :param problems: takes everything that is wrong.
-    :returns: None after an error.
     """
 
     def report(path: str, message: str, text: str) -> None:
@@ -129,7 +152,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         section.warning(
             "use_mutual_tls_auth", "the API's port speaks plain HTTP: every request is refused", "use TLS (use_ssl, or protocol https)"
         )
-    return None if problems.failed else api
+    return api
 
 
 def _is_secure(api: ApiDefinition, config: GatewayConfig) -> bool:

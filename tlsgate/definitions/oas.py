@@ -12,7 +12,7 @@ from tlsgate.config.durations import parse_duration
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
-from tlsgate.definitions.classic import Context, build_api
+from tlsgate.definitions.classic import Context, build_api, read_place
 from tlsgate.definitions.oas_auth import map_authentication
 from tlsgate.definitions.oas_fields import EXTENSION, EXTENSION_NAME
 from tlsgate.definitions.oas_mapping import Mapping
@@ -20,11 +20,26 @@ from tlsgate.definitions.oas_operations import map_operations
 from tlsgate.errors import Problem
 from tlsgate.model.api import ApiDefinition
 
-__all__ = ["dump_oas", "is_oas_document", "map_to_classic", "parse_oas"]
+__all__ = ["dump_oas", "is_oas_document", "map_to_classic", "parse_oas", "read_oas_place"]
 
 _VERSION = "version_data.versions.Default"
 _TLS_VERSIONS = {"": 0, "1.0": 769, "1.1": 770, "1.2": 771, "1.3": 772}
 _MAX_WEIGHT = 1000
+_PLACE = frozenset(
+    f"{EXTENSION_NAME}{member}"
+    for member in (
+        "",
+        ".server",
+        ".server.listenPath",
+        ".server.listenPath.value",
+        ".server.customDomain",
+        ".server.customDomain.enabled",
+        ".server.customDomain.name",
+        ".server.port",
+        ".server.protocol",
+    )
+)
+"""Members that say where an API answers."""
 
 
 def is_oas_document(tree: Tree) -> bool:
@@ -43,7 +58,16 @@ def parse_oas(tree: Tree, source: str, context: Context) -> tuple[ApiDefinition 
     classic, origins = map_to_classic(tree, first, context)
     problems = Problems(source, origins)
     api = build_api(classic, tree, problems, context, is_oas=True)
-    return (None if first.failed else api), first.all() + problems.all()
+    return (None if first.failed or problems.failed else api), first.all() + problems.all()
+
+
+def read_oas_place(tree: Tree, source: str, context: Context) -> ApiDefinition | None:
+    """Return what of a refused document still counts: see :func:`tlsgate.definitions.classic.read_place`."""
+    first = Problems(source)
+    classic, origins = map_to_classic(tree, first, context)
+    problems = Problems(source, origins)
+    api = build_api(classic, tree, problems, context, is_oas=True)
+    return read_place(api, problems) if _PLACE.isdisjoint(first.error_paths) else None
 
 
 def dump_oas(api: ApiDefinition) -> Tree:

@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from tlsgate.clock import Clock
 from tlsgate.config.model import GatewayConfig
+from tlsgate.errors import WireError
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.tls import PeerIdentity
-from tlsgate.routing.paths import RuleSet, build_path_matcher, remaining_path
-from tlsgate.wire.target import closing_readings
+from tlsgate.routing.paths import RuleSet, build_path_matcher
+from tlsgate.wire.target import readings_below
 
 __all__ = ["Gate", "GateTools", "JudgingList", "Reply", "Verdict", "build_answer_headers", "build_rules", "other_readings"]
 
@@ -117,15 +118,15 @@ def other_readings(exchange: Exchange) -> tuple[tuple[bytes, bytes], ...] | None
 
     Source: decisions 2.11.
 
-    :returns: None when a reading leaves the listen path: no rule of this API can judge it.
+    :returns: None when a reading leaves the listen path: no rule of this API can judge it. Routing has refused it before.
     """
-    readings = closing_readings(exchange.canonical)
+    readings = exchange.readings
+    if readings is None:
+        try:
+            readings = exchange.readings = readings_below(exchange.remaining_path)
+        except WireError:
+            return None
     if not readings:
         return ()
-    matched = exchange.matched
-    found = []
-    for reading in readings:
-        if not reading.startswith(matched):
-            return None
-        found.append((remaining_path(reading, matched), reading))
-    return tuple(found)
+    base = exchange.matched.rstrip(b"/")
+    return tuple((reading, base + reading) for reading in readings)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tlsgate.tls.upstream import UpstreamTls
     from tlsgate.transform.error_body import ErrorRenderer
 
-__all__ = ["CompiledApi", "CompiledRaw", "Workshop", "compile_api", "compile_raw"]
+__all__ = ["CompiledApi", "CompiledRaw", "ReservedPlace", "Workshop", "compile_api", "compile_raw"]
 
 
 class Workshop(NamedTuple):
@@ -115,6 +115,21 @@ class CompiledRaw:
             return "the service's list cannot be resolved"
         verdict = self._allow_list.judge(tls.peer, now)
         return verdict.rule if verdict.refusal is not None else None
+
+
+class ReservedPlace:
+    """The place of an API that is refused: it answers 503, and cuts connections where it would have been a raw service."""
+
+    __slots__ = ("api", "resource")
+
+    def __init__(self, api: ApiDefinition) -> None:
+        self.api = api
+        self.resource: Any = None
+        """Set when the generation is attached to its site."""
+
+    def judge(self, connection: Connection, now: float) -> str:
+        """Return why a connection may not use the service."""
+        return "its definition is refused, see the last load"
 
 
 def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Workshop) -> CompiledApi:

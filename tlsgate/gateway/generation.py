@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, UpstreamError
-from tlsgate.gateway.compile import CompiledApi, CompiledRaw, Workshop, compile_api, compile_raw
+from tlsgate.gateway.compile import CompiledApi, CompiledRaw, ReservedPlace, Workshop, compile_api, compile_raw
 from tlsgate.gateway.listener import ListenerSpec
-from tlsgate.gateway.tree import ApiResource
+from tlsgate.gateway.tree import ApiResource, RefusingResource
 from tlsgate.gateway.upstream_tls import UpstreamContexts
 from tlsgate.pki.acl import build_allow_list
 from tlsgate.pki.identity import build_identity
@@ -49,6 +49,7 @@ class Generation:
         config: GatewayConfig,
         apis: dict[str, CompiledApi],
         raws: dict[str, CompiledRaw],
+        places: tuple[ReservedPlace, ...],
         routes: RouteTable,
         policies: PolicyTable,
         certificates: dict[int, CertificateTable],
@@ -62,6 +63,7 @@ class Generation:
         self.config = config
         self.apis = apis
         self.raws = raws
+        self.places = places
         self.routes = routes
         self.policies = policies
         self.errors = errors
@@ -103,6 +105,11 @@ class Generation:
         """The APIs that are served."""
         return (*(compiled.api for compiled in self.apis.values()), *(raw.api for raw in self.raws.values()))
 
+    @property
+    def reserved(self) -> tuple[ApiDefinition, ...]:
+        """The APIs that are refused and whose places are kept."""
+        return tuple(place.api for place in self.places)
+
     def find_expiring(self, now: float) -> list[str]:
         """Return a text for each server certificate that has ended or ends within the warning time."""
         limit = now + self.config.security.warning_threshold_days * 86400.0
@@ -123,12 +130,12 @@ class Generation:
         return self.raws.get(api_id)
 
     def find_service(self, port: int, name: str | None) -> CompiledRaw | None:
-        """Return the raw service of a port for a server name."""
+        """Return the raw service of a port for a server name; a reserved place stands in for one, and its ``judge`` lets nobody on."""
         found: CompiledRaw | None = self.routes.find_service(port, name)
         return found
 
     def _served_on(self, port: int) -> Iterable[ApiDefinition]:
-        return [api for api in self.definitions if effective_port(api, self.config) == port]
+        return [api for api in (*self.definitions, *self.reserved) if effective_port(api, self.config) == port]
 
     def try_contexts(self) -> None:
         """Build the context of each name once, so that what OpenSSL does not take fails the load and not a handshake.
@@ -159,6 +166,7 @@ def build_generation(
     definitions: Iterable[ApiDefinition],
     found: Iterable[Problem],
     *,
+    reserved: Iterable[ApiDefinition] = (),
     clock: Clock,
     pool: Pool,
     reactor: Any,
@@ -169,6 +177,7 @@ def build_generation(
     """Build everything from validated definitions.
 
     :param identify: makes a peer's identity; a pure cache may stand in.
+    :param reserved: refused definitions whose places (and demand of client certificates) stay; those that do not compile join them.
     :param found: problems that reading the definitions found, for the report.
     :param previous: what serves now; files that it could read and that are broken now refuse the build.
     :raises ConfigError: it must not serve; with every problem.
@@ -176,21 +185,26 @@ def build_generation(
     problems: list[Problem] = list(found)
     apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
     resolver = ReferenceResolver(folders=config.own.certificate_folders)
-    lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in apis if api.use_mutual_tls}
+    listeners = _listeners(apis, config)
+    # A port that only refused definitions want is not opened: there is nothing on it that could answer in their place.
+    ports = {spec.key for spec in listeners}
+    refused = [api for api in reserved if effective_port(api, config) in ports]
+    placed = [*apis, *refused]
+    lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in placed if api.use_mutual_tls}
     control_list = None
     if config.security.control_api_use_mutual_tls:
         resolved = resolver.resolve_all(config.security.control_api, file=config.source, path="security.certificates.control_api")
         problems.extend(resolved.problems)
         control_list = build_allow_list(resolved.bundles, trust_unmarked=config.own.trust_unmarked_ca)
     policies = build_policy_table(
-        apis,
+        # One that asks for nothing must not relax what the others of its host ask for (decisions 3.8).
+        [*apis, *(api for api in refused if api.use_mutual_tls)],
         config,
         lambda api: AllowListRef(lists[api.api_id].key, lists[api.api_id]),
         control_list=AllowListRef(control_list.key, control_list) if control_list is not None else None,
     )
     problems.extend(policies.notes)
-    listeners = _listeners(apis, config)
-    certificates, fatal = _certificates(apis, config, listeners, resolver, clock, problems)
+    certificates, fatal = _certificates(placed, config, listeners, resolver, clock, problems)
     upstream = UpstreamContexts(config, resolver, clock, environ)
     templates = load_templates(config.template_path)
 
@@ -201,10 +215,12 @@ def build_generation(
 
     workshop = Workshop(config, clock, pool, reactor, upstream, policies, build_renderer)
     compiled, raws = _compile(apis, lists, workshop, problems)
+    uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
+    places = tuple(map(ReservedPlace, (*refused, *uncompiled)))
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
-        missing = sorted(path for path in previous.files - resolver.files if path not in broken and _still_named(path, apis, config))
+        missing = sorted(path for path in previous.files - resolver.files if path not in broken and _still_needed(path, apis, config))
         fatal.extend(
             Problem(path, "", "", f"was readable before and is broken now: {resolver.broken_files[path]}", "write it again, whole")
             for path in broken
@@ -212,11 +228,12 @@ def build_generation(
         fatal.extend(Problem(path, "", "", "was readable before and is gone now", "put it back, or take its name out") for path in missing)
     if fatal:
         raise ConfigError(fatal)
-    routes = build_route_table(_entries(compiled, raws, config), strict=config.http.enable_strict_routes)
+    routes = build_route_table(_entries((*compiled.values(), *raws.values(), *places), config), strict=config.http.enable_strict_routes)
     generation = Generation(
         config=config,
         apis=compiled,
         raws=raws,
+        places=places,
         routes=routes,
         policies=policies,
         certificates=certificates,
@@ -235,6 +252,9 @@ def attach_resources(generation: Generation, site: Any) -> None:
     """Give each route its resource, which needs the site that it reports to."""
     for compiled in generation.apis.values():
         compiled.resource = ApiResource(compiled, site)
+    refusing = RefusingResource("route.reserved", site)
+    for place in generation.places:
+        place.resource = refusing
 
 
 def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
@@ -369,34 +389,28 @@ def _compile(
     return compiled, raws
 
 
-def _entries(compiled: dict[str, CompiledApi], raws: dict[str, CompiledRaw], config: GatewayConfig) -> list[RouteEntry]:
+def _entries(values: Iterable[CompiledApi | CompiledRaw | ReservedPlace], config: GatewayConfig) -> list[RouteEntry]:
     entries = []
-    for built in compiled.values():
-        api = built.api
+    for value in values:
+        api = value.api
+        listen_path, alias = ("/", False) if api.is_raw else (api.proxy.listen_path, config.own.alias_routes)
         entries.append(
-            RouteEntry(
-                api.api_id,
-                effective_port(api, config),
-                effective_domain(api, config),
-                api.proxy.listen_path,
-                config.own.alias_routes,
-                built,
-            )
+            RouteEntry(api.api_id, effective_port(api, config), effective_domain(api, config), listen_path, alias, value, raw=api.is_raw)
         )
-    for service in raws.values():
-        api = service.api
-        entries.append(RouteEntry(api.api_id, effective_port(api, config), effective_domain(api, config), "/", False, service, raw=True))
     return entries
 
 
-def _still_named(path: str, apis: list[ApiDefinition], config: GatewayConfig) -> bool:
-    """Whether a file is still referred to: one that was taken out of the configuration may vanish."""
-    named = [*config.http.ssl_certificates, *config.security.apis, *config.security.control_api, *config.own.upstream_ca]
+def _still_needed(path: str, apis: list[ApiDefinition], config: GatewayConfig) -> bool:
+    """Whether a file that is gone is still referred to, other than by a list of clients.
+
+    One that was taken out of the configuration may vanish, and to delete a client's file is a way to revoke it: it grants nothing at once.
+    """
+    named = [*config.http.ssl_certificates, *config.own.upstream_ca]
     named += [name for pair in config.http.certificates for name in (pair.cert_file, pair.key_file)]
     named += [reference for _, reference in config.security.upstream]
     named += [reference for _, references in config.security.pinned_public_keys for reference in references]
     for api in apis:
-        named += [*api.client_certificates, *api.certificates, *api.proxy.transport.ca_certificates]
+        named += [*api.certificates, *api.proxy.transport.ca_certificates]
         named += [reference for _, reference in api.upstream_certificates]
         named += [reference for _, references in api.pinned_public_keys for reference in references]
     return any(reference.strip() == path for reference in named)

@@ -12,10 +12,10 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from tlsgate.errors import Refusal
+from tlsgate.errors import Refusal, WireError
 from tlsgate.gateway.pipeline import refuse, start
-from tlsgate.routing.paths import remaining_path
-from tlsgate.wire.target import clean_path, needs_cleaning
+from tlsgate.routing.paths import raw_length, remaining_path
+from tlsgate.wire.target import clean_path, needs_cleaning, readings_below
 
 if TYPE_CHECKING:
     from tlsgate.gateway.compile import CompiledApi
@@ -112,17 +112,28 @@ class RootResource:
             return control
         try:
             route = generation.routes.resolve(port, request.host, canonical)
+            if route is None:
+                return self._not_found
+            matched = route.matched
+            home = route.home
+            if home is not None:
+                # From here on the request is the one that the listen path would have got: rules, upstream and resource see no other.
+                request.alias = True
+                request.canonical = home.enter(route, canonical)
+                request.path = home.prefix + request.path[raw_length(request.path, canonical, len(matched)) :]
+                canonical, matched = request.canonical, home.prefix
+            request.matched = matched
+            below = request.remaining_path = remaining_path(canonical, matched)
+            request.readings = readings_below(below)
         except Refusal as refusal:
             request.detail = refusal.detail
             return self._ambiguous
-        if route is None:
-            return self._not_found
+        except WireError as problem:
+            request.detail = problem.reason
+            return self._ambiguous
         compiled = route.value
         request.route = compiled
         request.api = compiled.api
-        matched = request.matched = route.matched
-        request.alias = route.alias
-        request.remaining_path = remaining_path(canonical, matched)
         return compiled.resource
 
     def render(self, request: GateRequest) -> int:

@@ -98,6 +98,7 @@ class Exchange:
         "number",
         "path",
         "query",
+        "readings",
         "refusal",
         "remaining_path",
         "response_bytes",
@@ -137,11 +138,13 @@ class Exchange:
         self.route: Any = None
         """The compiled API (``gateway.compile.CompiledApi``)."""
         self.alias = False
-        """Found under ``/<api_id>/``, which never goes upstream."""
+        """Found under ``/<api_id>/``; ``path`` and ``canonical`` name the listen path instead since then."""
         self.matched = b""
         """The part of ``canonical`` that the listen path matched."""
         self.remaining_path = b""
         """Canonical path below the listen path, with a leading slash: what path rules speak of."""
+        self.readings: tuple[bytes, ...] | None = None
+        """Other readings of ``remaining_path`` (``wire.target.readings_below``); None before anybody looked."""
         self.client_address = connection.peer_address
         """Address for IP lists and logs (forwarding headers only from trusted proxies)."""
         self.ignored = False

@@ -198,7 +198,7 @@ class Forwarder:
     def _build_head(self, request: Any, target: UpstreamTarget, upgrade: bytes) -> tuple[bytes, Any, bool]:
         """Return request line and headers, the body to attach (None for none) and whether it goes out chunked."""
         path = request.path
-        if self._strip or request.alias:
+        if self._strip:
             path = _strip(request)
         wanted = target.join(path)
         query = request.query

@@ -152,7 +152,7 @@ class _PortPolicies:
                 self._forced = strict
         elif self._control_host:
             # Rule 4: control clients need no certificate, so this one host asks at most.
-            self._exact[self._control_host] = of(self._apis_of(self._control_host), "gateway", ClientAuth.REQUEST)
+            self._exact[self._control_host] = of(self._apis_of(self._control_host) or apis, "gateway", ClientAuth.REQUEST)
         self._note(apis, config, own_mtls, open_host)
 
     def find(self, name: str | None) -> TlsPolicy:

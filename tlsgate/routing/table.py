@@ -35,7 +35,7 @@ class RouteEntry(NamedTuple):
     listen_path: str
     """As configured; ignored for raw services."""
     alias: bool
-    """Serve it under ``/<api_id>/`` as well."""
+    """Serve it under ``/<api_id>/`` as well; a listen path with templates has no alias, because nothing could take their place."""
     value: Any
     """What the route leads to."""
     raw: bool = False
@@ -51,6 +51,31 @@ class Route(NamedTuple):
     api_id: str
     alias: bool
     """Found by ``/<api_id>/``: this prefix never goes upstream (differs from Tyk, reference 6.3)."""
+    home: Home | None = None
+    """What an alias stands for; None for others."""
+
+
+class Home(NamedTuple):
+    """The listen path behind an alias."""
+
+    prefix: bytes
+    """Canonical, with a slash at its end."""
+    table: _PathTable
+    """All listen paths of the same host."""
+
+    def enter(self, route: Route, canonical: bytes) -> bytes:
+        """Return the path under the listen path.
+
+        An alias is another name of the listen path and of nothing else: what a longer listen path has taken away from it stays taken.
+
+        :raises Refusal: ``route.ambiguous_path``.
+        """
+        path = self.prefix + canonical[len(route.matched) :]
+        for reading in (path, *_readings(path)):
+            owner = self.table.find(reading)
+            if owner is None or owner.alias or owner.api_id != route.api_id:
+                raise Refusal("route.ambiguous_path", f"below its listen path it belongs to {owner.api_id if owner else 'nobody'}")
+        return path
 
 
 def effective_port(api: ApiDefinition, config: GatewayConfig) -> int:
@@ -109,9 +134,11 @@ class _PathTable:
                 template = _Template(2 * path.length, compile_expression(path.source), entry.value, entry.api_id)
                 templates.setdefault(path.prefix, {}).setdefault(path.source, template)
         for entry in entries:
-            if entry.alias and entry.api_id:
+            home = parse_listen_path(entry.listen_path)
+            if entry.alias and entry.api_id and home.source is None:
                 path = parse_listen_path(f"/{entry.api_id}/".replace("{", "%7B").replace("}", "%7D"))
-                literals.setdefault(path.prefix, Route(entry.value, path.prefix, entry.api_id, True))
+                stands_for = Home(home.prefix.rstrip(b"/") + b"/", self)
+                literals.setdefault(path.prefix, Route(entry.value, path.prefix, entry.api_id, True, stands_for))
         self._keys = sorted({*literals, *templates})
         self._nodes: list[_Node] = []
         for key, parent in zip(self._keys, _link(self._keys), strict=True):
@@ -260,7 +287,7 @@ class RouteTable:
             return None
         route = hosts.find(host, canonical)
         if route is not None:
-            for reading in closing_readings(canonical):
+            for reading in _readings(canonical):
                 other = hosts.find(host, reading)
                 if other is not None and other.api_id != route.api_id:
                     raise Refusal("route.ambiguous_path", f"another reading of the path leads to {other.api_id}")
@@ -308,6 +335,17 @@ def duplicates(entries: Iterable[RouteEntry]) -> list[tuple[RouteEntry, RouteEnt
         if owner is not entry:
             found.append((owner, entry))
     return found
+
+
+def _readings(canonical: bytes) -> tuple[bytes, ...]:
+    """Return the other readings of a path.
+
+    :raises Refusal: there are too many.
+    """
+    try:
+        return closing_readings(canonical)
+    except WireError as problem:
+        raise Refusal("route.ambiguous_path", problem.reason) from problem
 
 
 def _link(keys: list[bytes]) -> list[int]:

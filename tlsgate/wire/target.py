@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tlsgate.errors import WireError
 
-__all__ = ["Target", "canonicalise", "clean_path", "closing_readings", "needs_cleaning", "parse_target"]
+__all__ = ["Target", "canonicalise", "clean_path", "closing_readings", "needs_cleaning", "parse_target", "readings_below"]
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 # RFC 3986 calls these different from their escapes, but nearly every server decodes them before it looks: `%40` and `@` must hit the
@@ -24,6 +24,12 @@ _KEPT = _DECODED | frozenset(b"/;")
 _VISIBLE = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _PLAIN = bytes(_KEPT)
 _SIMPLE = bytes(_KEPT - frozenset(b".;"))  # a path of these has one reading only, but for empty segments
+_DOTTED = bytes(_KEPT - frozenset(b";"))  # the same as long as no segment starts with a dot
+_ODD = re.compile(rb"%2F|%5C|%3B|[\\;]")
+_MAX_ODD = 64
+"""Characters that servers read in different ways; no honest path has that many, and each costs in every reading."""
+_MAX_SEGMENTS = 128
+"""Of a path with any of them."""
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _TO_ESCAPE = re.compile(rb"[^" + re.escape(bytes(_KEPT)) + rb"%]")
@@ -129,22 +135,33 @@ def closing_readings(canonical: bytes) -> tuple[bytes, ...]:
 
     :param canonical: as of :func:`canonicalise`.
     :returns: readings other than ``canonical``; empty for ordinary paths.
+    :raises WireError: more of these characters, or of segments beside them, than anybody needs.
     """
-    if b"//" not in canonical and not canonical.translate(None, _SIMPLE):
+    if _is_plain(canonical):
         return ()
-    escapes = [escape for escape in (b"%2F", b"%5C", b"\\") if escape in canonical]
-    parameters = b";" in canonical or b"%3B" in canonical
-    readings: dict[bytes, None] = {}
-    for taken in product((False, True), repeat=len(escapes)):
-        separators = [escape for escape, is_taken in zip(escapes, taken, strict=True) if is_taken]
-        reading = _with_slashes(canonical, separators)
-        readings[clean_path(reading)] = None
-        if parameters:
-            readings[clean_path(_with_slashes(reading, [b";", b"%3B"]))] = None
-            # Some servers drop parameters before they decode, others after.
-            readings[clean_path(_PARAMETERS.sub(b"", reading))] = None
-            readings[clean_path(_with_slashes(_PARAMETERS.sub(b"", canonical), separators))] = None
+    readings = dict.fromkeys(map(clean_path, _spell_out(canonical)))
     readings.pop(canonical, None)
+    return tuple(readings)
+
+
+def readings_below(path: bytes) -> tuple[bytes, ...]:
+    """Return the other readings of the path below a listen path, all of which stay below it.
+
+    Dots that only some servers see (``/..;/``, ``/..%2F``) would lead out of the listen path, and out of the target's own path; that
+    another part of the path leads back in again is no excuse.
+    Source: decisions 2.11.
+
+    :param path: canonical, with a leading slash.
+    :returns: as :func:`closing_readings`.
+    :raises WireError: a reading leaves, or as :func:`closing_readings`.
+    """
+    if _is_plain(path):
+        return ()
+    spelled = _spell_out(path)
+    if b".." in path and any(map(_leaves, spelled)):
+        raise WireError("another reading of the path leaves the listen path")
+    readings = dict.fromkeys(map(clean_path, spelled))
+    readings.pop(path, None)
     return tuple(readings)
 
 
@@ -164,6 +181,48 @@ def _parse_rare(method: bytes, raw: bytes) -> Target:
     # RFC 9112 section 3.2.4: OPTIONS without path and query means the server as a whole.
     path = absolute_path or (b"*" if is_options and absolute_query is None else b"/")
     return Target(path, canonicalise(path), absolute_query, authority)
+
+
+def _is_plain(path: bytes) -> bool:
+    """Tell at once that most paths have one reading only."""
+    return b"//" not in path and (not path.translate(None, _SIMPLE) or (b"/." not in path and not path.translate(None, _DOTTED)))
+
+
+def _spell_out(canonical: bytes) -> dict[bytes, None]:
+    """Return the path with its odd characters read in each way, itself included; dot and empty segments are still there.
+
+    :raises WireError: too many of them.
+    """
+    if _ODD.search(canonical) is None:
+        return {canonical: None}
+    if len(_ODD.findall(canonical)) > _MAX_ODD or canonical.count(b"/") > _MAX_SEGMENTS:
+        raise WireError("a path with too many encoded slashes, backslashes or semicolons")
+    escapes = [escape for escape in (b"%2F", b"%5C", b"\\") if escape in canonical]
+    parameters = b";" in canonical or b"%3B" in canonical
+    readings: dict[bytes, None] = {}
+    for taken in product((False, True), repeat=len(escapes)):
+        separators = [escape for escape, is_taken in zip(escapes, taken, strict=True) if is_taken]
+        reading = _with_slashes(canonical, separators)
+        readings[reading] = None
+        if parameters:
+            readings[_with_slashes(reading, [b";", b"%3B"])] = None
+            # Some servers drop parameters before they decode, others after.
+            readings[_PARAMETERS.sub(b"", reading)] = None
+            readings[_with_slashes(_PARAMETERS.sub(b"", canonical), separators)] = None
+    return readings
+
+
+def _leaves(path: bytes) -> bool:
+    """Tell whether dot segments lead above the root of a path; what comes after does not matter."""
+    depth = 0
+    for segment in path.split(b"/"):
+        if segment == b"..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif segment not in (b"", b"."):
+            depth += 1
+    return False
 
 
 def _with_slashes(path: bytes, separators: list[bytes]) -> bytes:

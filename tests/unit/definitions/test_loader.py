@@ -13,6 +13,7 @@ import pytest
 from tests.support.definitions import classic, make_context, make_gateway_config, oas
 from tlsgate.config.model import GatewayConfig
 from tlsgate.definitions.loader import LoadedDefinitions, load_definitions, parse_definition, refuse_collisions
+from tlsgate.errors import ConfigError
 from tlsgate.model.api import ApiDefinition
 
 
@@ -337,5 +338,148 @@ def test_collisions_are_found_among_thousands_in_no_time() -> None:
         msgspec.structs.replace(api, api_id=f"a{number}", proxy=msgspec.structs.replace(api.proxy, listen_path=f"/{number % 4000}/"))
         for number in range(5000)
     ]
-    kept, problems = refuse_collisions(apis, config)
-    assert (len(kept), len(problems)) == (4000, 1000)
+    kept, reserved, problems = refuse_collisions(apis, config)
+    assert (len(kept), len(reserved), len(problems)) == (4000, 0, 1000)
+
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"use_keyless": "maybe"},
+    {"use_keyless": False},
+    {"enable_jwt": True, "use_keyless": False},
+    {"version_data": {"versions": {"Default": {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/a(b"}]}}}}},
+    {"x-tlsgate": {"nonsense": 1}},
+    {"proxy": {"target_url": ""}},
+)
+DOCUMENT_FAULTS: tuple[dict[str, Any], ...] = (
+    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "securitySchemes": {"k": {"enabled": True}}}}},
+    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": "maybe"}}},
+    {"upstream": {"url": ""}},
+    {"middleware": {"global": {"cors": {"enabled": 7}}}},
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_refused_definition_keeps_its_place(fault: dict[str, Any]) -> None:
+    """Whatever is wrong with it, as long as its place can be told."""
+    loaded = load(
+        tlsgate={"api_definitions": [named("a", listen_port=9000, use_mutual_tls_auth=True, **fault), named("b", "/")]},
+        disable_ports_whitelist=True,
+    )
+    assert ids(loaded) == ["b"]
+    (place,) = loaded.reserved
+    assert (place.api_id, place.proxy.listen_path, place.listen_port, place.use_mutual_tls) == ("a", "/a/", 9000, True)
+
+
+@pytest.mark.parametrize("fault", DOCUMENT_FAULTS, ids=str)
+def test_a_refused_document_keeps_its_place(fault: dict[str, Any]) -> None:
+    """The same for the other form."""
+    tree = oas(**{"info": {"id": "a"}, "server": {"listenPath": {"value": "/a/"}}, **fault})
+    loaded = load(tlsgate={"api_definitions": [tree]})
+    assert (ids(loaded), [(api.api_id, api.proxy.listen_path) for api in loaded.reserved]) == ([], [("a", "/a/")])
+
+
+UNPLACED: tuple[dict[str, Any], ...] = (
+    named("a", proxy={"listen_path": 7}),
+    named("a", proxy={"listen_path": "/{"}),
+    {**named("a"), "proxy": []},
+    named("a", domain=7),
+    named("a", domain="a b"),
+    named("a", listen_port="x"),
+    named("a", protocol="gopher"),
+    oas(info={"id": "a"}, server={"listenPath": 7}),
+    {**oas(), "x-tyk-api-gateway": {**oas()["x-tyk-api-gateway"], "server": []}},
+    oas(info={"id": "a"}, server={"listenPath": {"value": "/a/"}, "customDomain": {"enabled": True, "name": 7}}),
+    oas(info={"id": "a"}, server={"listenPath": {"value": "/a/"}, "port": "x"}),
+)
+
+
+@pytest.mark.parametrize("tree", UNPLACED, ids=str)
+def test_a_definition_without_a_readable_place_keeps_what_its_file_said(tmp_path: Path, tree: dict[str, Any]) -> None:
+    """Nobody can tell what to keep free: at a reload its last good version stays; at a start it is reported."""
+    config = {"enable_custom_domains": True, "disable_ports_whitelist": True}
+    write(tmp_path, a_json=named("a", "/good/"))
+    before = load(tmp_path, **config)
+    write(tmp_path, a_json=tree)
+    after = reload(tmp_path, before, **config)
+    assert [(api.api_id, api.proxy.listen_path) for api in after.apis] == [("a", "/good/")]
+    assert errors(after)
+    fresh = load(tmp_path, **config)
+    assert (fresh.apis, fresh.reserved) == ((), ())
+    assert errors(fresh)
+
+
+def test_a_refused_definition_that_becomes_unreadable_keeps_its_place(tmp_path: Path) -> None:
+    """From reload to reload."""
+    write(tmp_path, a_json=named("a", use_keyless="maybe"))
+    before = load(tmp_path)
+    write(tmp_path, a_json="{")
+    config = make_gateway_config(app_path=str(tmp_path))
+    for _ in range(2):
+        before = load_definitions(config, {}, [*before.apis, *before.reserved])
+        assert (ids(before), [api.api_id for api in before.reserved]) == ([], ["a"])
+    (tmp_path / "a.json").unlink()
+    gone = load_definitions(config, {}, [*before.apis, *before.reserved])
+    assert (gone.apis, gone.reserved) == ((), ())
+
+
+def test_refused_definitions_take_no_place_from_others_and_give_none_away() -> None:
+    """The first by id has a place, refused or not; ids are told apart; inactive and internal ones have no place."""
+    bad = {"use_keyless": "maybe"}
+    trees = [
+        named("a", "/x/", **bad),
+        named("b", "/x/"),
+        named("c", "/x/", **bad),
+        named("d", "/d/"),
+        named("d", "/d2/", **bad),
+        named("d", "/d3/"),
+        named("d", "/d/", **bad),
+        named("e", "/e/", active=False, **bad),
+        named("f", "/f/", internal=True, **bad),
+        named("g/h", "/g/"),
+        named("i/j", "/d/"),
+    ]
+    loaded = load(tlsgate={"api_definitions": trees})
+    assert ids(loaded) == ["d"]
+    assert {(api.api_id.partition("#")[0], api.proxy.listen_path) for api in loaded.reserved} == {
+        ("", "/g/"),
+        ("a", "/x/"),
+        ("d", "/d2/"),
+        ("d", "/d3/"),
+    }
+    assert len({api.api_id for api in (*loaded.apis, *loaded.reserved)}) == 5
+
+
+def test_refused_definitions_stay_on_ports_of_their_kind() -> None:
+    """A raw service and HTTP do not share a port, not even in name."""
+    raw = {"proxy": {"target_url": "tcp://up.test:1"}, "listen_port": 9000}
+    loaded = load(
+        tlsgate={
+            "api_definitions": [
+                named("a", protocol="https", listen_port=9000),
+                named("b", "/b/", protocol="http", listen_port=9000),
+                named("c", protocol="tls", **raw),
+            ]
+        },
+        disable_ports_whitelist=True,
+    )
+    assert (ids(loaded), [api.api_id for api in loaded.reserved]) == (["a"], ["b"])
+
+
+def test_twins_that_are_refused_keep_both_places(tmp_path: Path) -> None:
+    """Which of the two is meant is not known."""
+    write(tmp_path, x_json=named("x", "/one/", is_oas=True), x_oas_json=oas(info={"id": "x"}, server={"listenPath": {"value": "/two/"}}))
+    assert {api.proxy.listen_path for api in load(tmp_path).reserved} == {"/one/", "/two/"}
+    (tmp_path / "x-oas.json").unlink()
+    assert {api.proxy.listen_path for api in load(tmp_path).reserved} == {"/one/"}
+    write(tmp_path, x_json="{", x_oas_json=oas(info={"id": "x"}, server={"listenPath": {"value": "/two/"}}))
+    assert {api.proxy.listen_path for api in load(tmp_path).reserved} == {"/two/"}
+
+
+def test_a_folder_that_went_away_refuses_the_reload(tmp_path: Path) -> None:
+    """Its APIs are not deleted, they cannot be read; where none came from files nothing is lost."""
+    write(tmp_path, a_json=named("a"))
+    before = load(tmp_path)
+    with pytest.raises(ConfigError, match="app_path cannot be read"):
+        reload(tmp_path / "none", before)
+    inline = load(tlsgate={"api_definitions": [named("a")]})
+    assert "app_path cannot be read" in errors(reload(tmp_path / "none", inline))[0]

@@ -46,5 +46,16 @@ def test_other_readings_are_those_below_the_listen_path() -> None:
     """Decisions 2.11."""
     assert other_readings(make_exchange(path="/test/a/b")) == ()
     assert other_readings(make_exchange(path="/test/a%2Fb")) == ((b"/a/b", b"/test/a/b"),)
-    assert other_readings(make_exchange(path="/test/x/..%2F..%2Ftest/b")) == ((b"/b", b"/test/b"),)
+    assert other_readings(make_exchange(path="/test/x/..%2Fb")) == ((b"/b", b"/test/b"),)
     assert other_readings(make_exchange(path="/test/..%2Fb")) is None
+    assert other_readings(make_exchange(path="/test/x/..%2F..%2Ftest/b")) is None
+    assert other_readings(make_exchange(path="/test/" + "a%2F" * 65)) is None
+
+
+def test_readings_are_found_once() -> None:
+    """Routing has them already; a gate that comes first keeps them for the next."""
+    exchange = make_exchange(path="/test/a%2Fb")
+    other_readings(exchange)
+    assert exchange.readings == (b"/a/b",)
+    exchange.readings = (b"/c",)
+    assert other_readings(exchange) == ((b"/c", b"/test/c"),)

@@ -75,17 +75,106 @@ def test_unusable_server_certificates_stop_the_load(tmp_path: Path, text: str) -
 
 
 def test_a_file_that_broke_since_keeps_the_old_generation(tmp_path: Path) -> None:
-    """Readable before, half written or gone now: the whole build is refused; a name taken out may vanish."""
+    """Readable before and half written now: the whole build is refused; a name taken out may vanish."""
     clients = tmp_path / "clients.pem"
     clients.write_text(CLIENTS.pem)
     gateway = secure(tmp_path, strict("a", "a.test", str(clients)))
     gateway.build(gateway.generation)
-    for change in (lambda: clients.write_text("-----BEGIN CERT"), clients.unlink):
-        change()
-        with pytest.raises(ConfigError, match=r"clients\.pem"):
-            gateway.build(gateway.generation)
+    clients.write_text("-----BEGIN CERT")
+    with pytest.raises(ConfigError, match=r"clients\.pem"):
+        gateway.build(gateway.generation)
     other = secure(tmp_path, strict("a", "a.test", OTHERS.pem))
     other.build(gateway.generation)
+
+
+def test_a_deleted_client_file_is_revoked_at_once(tmp_path: Path) -> None:
+    """Decisions 1.8: it grants nothing, is reported, and the others of the list work; whatever else is deleted is missed."""
+    clients, authority = tmp_path / "clients.pem", tmp_path / "upstream.pem"
+    clients.write_text(CLIENTS.pem)
+    authority.write_text(OTHERS.pem)
+    upstream = classic("up", "https://up.test", "/up/", **{"x-tlsgate": {"upstream_ca": [str(authority)]}})
+    gateway = secure(
+        tmp_path,
+        strict("a", "a.test", str(clients), OTHERS.pem),
+        upstream,
+        security={"certificates": {"apis": [str(clients)], "control_api": [str(clients)]}, "control_api_use_mutual_tls": True},
+    )
+    assert gateway.generation.files >= {str(clients), str(authority)}
+    clients.unlink()
+    generation = gateway.build(gateway.generation)
+    found = generation.apis["a"].allow_list
+    assert found is not None and found.pins == {OTHERS.fingerprint}
+    assert any("clients.pem" in problem.value and "no such file" in problem.message for problem in generation.notes)
+    authority.unlink()
+    with pytest.raises(ConfigError, match=r"upstream\.pem"):
+        gateway.build(gateway.generation)
+    authority.write_text(OTHERS.pem)
+    (tmp_path / "server.pem").unlink()
+    with pytest.raises(ConfigError, match=r"server\.pem"):
+        gateway.build(gateway.generation)
+
+
+BROKEN: tuple[dict[str, Any], ...] = (
+    {"use_keyless": "maybe"},
+    {"enable_jwt": True, "use_keyless": False},
+    {"version": {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/adm(in"}]}}},
+    {"x-tlsgate": {"unknown": 1}},
+)
+
+
+@pytest.mark.parametrize("fault", BROKEN, ids=[next(iter(fault)) for fault in BROKEN])
+def test_a_refused_definition_keeps_its_place_and_its_demand(tmp_path: Path, fault: dict[str, Any]) -> None:
+    """A shorter listen path, another host's API and the handshake go on as if it were there (decisions 3.8, 4.7)."""
+    broken = {**strict("a", "a.test", CLIENTS.pem), **classic("a", 9, "/strict/", **fault)}
+    broken |= {"domain": "a.test", "use_mutual_tls_auth": True, "client_certificates": [CLIENTS.pem]}
+    gateway = secure(tmp_path, broken, classic("open", 9, "/"), classic("other", 9, "/strict/", domain="a.test"))
+    generation, port = gateway.generation, gateway.config.listen_port
+    assert list(generation.apis) == ["open"]
+    assert [api.api_id for api in generation.reserved] == ["a"]
+    for path in (b"/strict/x", b"/a/x"):
+        route = generation.routes.find(port, "a.test", path)
+        assert route is not None and route.api_id == "a"
+        assert gateway.ask(b"GET %b HTTP/1.1\r\nHost: a.test\r\n\r\n" % path).status == 503
+    elsewhere = generation.routes.find(port, "b.test", b"/strict/x")
+    assert elsewhere is not None and elsewhere.api_id == "open"
+    chosen = generation.choose(port, "a.test")
+    assert chosen is not None and chosen.allow_list is not None
+    assert (chosen.policy.client_auth, chosen.allow_list.pins) == (ClientAuth.REQUIRE, {CLIENTS.fingerprint})
+
+
+def test_a_refused_definition_relaxes_nothing(tmp_path: Path) -> None:
+    """One that asks for no certificate leaves the handshake of its host as strict as the others make it (decisions 3.8)."""
+    gateway = secure(tmp_path, strict("a", "a.test", CLIENTS.pem), classic("b", 9, "/b/", domain="a.test", use_keyless="maybe"))
+    assert [api.api_id for api in gateway.generation.reserved] == ["b"]
+    policy = gateway.generation.policy_of(gateway.config.listen_port, "a.test")
+    assert policy is not None and policy.client_auth is ClientAuth.REQUIRE
+
+
+def test_what_does_not_compile_keeps_its_place(tmp_path: Path) -> None:
+    """Found out only when it is built: the same 503."""
+    broken = classic("a", 9, "/a/", **{"x-tlsgate": {"resource": "no_such_module:thing"}})
+    gateway = secure(tmp_path, broken, classic("open", 9, "/"))
+    assert [api.api_id for api in gateway.generation.reserved] == ["a"]
+    assert gateway.ask(b"GET /a/x HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
+
+
+def test_a_refused_raw_service_keeps_its_name(tmp_path: Path) -> None:
+    """Connections for it do not fall to the service without a name; a port that nobody else wants stays closed."""
+    raw = {"protocol": "tls", "listen_port": 7004}
+    gateway = secure(
+        tmp_path,
+        classic("a", "tcp://127.0.0.1:9", domain="a.test", use_keyless="maybe", **raw),
+        classic("b", "tcp://127.0.0.1:9", **raw),
+        classic("c", "tcp://127.0.0.1:9", use_keyless="maybe", protocol="tls", listen_port=7005),
+        disable_ports_whitelist=True,
+    )
+    service = gateway.generation.find_service(7004, "a.test")
+    assert service is not None and service.api.api_id == "a"
+    channel, _ = gateway.connect()
+    assert "refused" in str(service.judge(channel.connection, 0.0))
+    other = gateway.generation.find_service(7004, "x.test")
+    assert other is not None and other.api.api_id == "b"
+    assert {spec.key for spec in gateway.generation.listeners} == {8080, 7000, 7004}
 
 
 def test_expiring_server_certificates_are_named(tmp_path: Path) -> None:

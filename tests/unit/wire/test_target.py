@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsgate.errors import WireError
-from tlsgate.wire.target import Target, canonicalise, clean_path, closing_readings, needs_cleaning, parse_target
+from tlsgate.wire.target import Target, canonicalise, clean_path, closing_readings, needs_cleaning, parse_target, readings_below
 
 paths = st.lists(
     st.sampled_from(
@@ -259,6 +261,60 @@ def test_ordinary_paths_have_one_reading(path: bytes) -> None:
 def test_ambiguous_paths_list_their_other_readings(path: bytes, readings: set[bytes]) -> None:
     """Decisions 2.11: separators in disguise, and parameters."""
     assert set(closing_readings(path)) == readings
+
+
+@pytest.mark.parametrize("odd", [b";", b"%2F", b"%5C", b"%3B", b"\\"])
+def test_odd_characters_and_segments_beside_them_are_bounded(odd: bytes) -> None:
+    """Each costs in every reading: 64 and 128 pass, one more does not; without odd characters nothing is counted."""
+    for count, allowed in ((63, True), (64, True), (65, False), (2000, False)):
+        for find in (closing_readings, readings_below):
+            with nullcontext() if allowed else pytest.raises(WireError, match="too many"):
+                find(b"/" + b"a" + odd * count)
+    for count, allowed in ((127, True), (128, True), (129, False)):
+        with nullcontext() if allowed else pytest.raises(WireError, match="too many"):
+            closing_readings(b"/a" * count + odd)
+    assert closing_readings(b"/a" * 4000) == ()
+    assert closing_readings(b"/a.b" * 2000) == ()
+    assert readings_below(b"/a%20" * 1000) == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/..;/x",
+        b"/..%2Fx",
+        b"/..%5Cx",
+        b"/..\\x",
+        b"/..%3Ba/x",
+        b"/a/..;/..;/a/x",
+        b"/../x",
+        b"//../x",
+        b"/./..;/x",
+        b"/;/..",
+        b"/;x/..;/..",
+    ],
+)
+def test_readings_that_leave_are_refused(path: bytes) -> None:
+    """Empty segments and single dots are no depth; what comes after does not matter."""
+    with pytest.raises(WireError, match="leaves"):
+        readings_below(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "readings"),
+    [
+        (b"/x", set()),
+        (b"/x/..;/y", {b"/y"}),
+        (b"/x/../y", {b"/y"}),
+        (b"/...;/y", {b"/.../y"}),
+        (b"/a..b;/y", {b"/a..b/y"}),
+        (b"/x//y", {b"/x/y"}),
+        (b"/.x", set()),
+    ],
+)
+def test_readings_that_stay_are_listed(path: bytes, readings: set[bytes]) -> None:
+    """As by `closing_readings`."""
+    assert set(readings_below(path)) == readings == set(closing_readings(path))
 
 
 @settings(deadline=None)
