@@ -13,7 +13,7 @@ from tlsgate.config.environment import apply_environment, omits_file, origins_of
 from tlsgate.config.known import CONFIG
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
-from tlsgate.config.references import ReferenceStores
+from tlsgate.config.references import ReferenceStores, is_reference
 from tlsgate.config.section import check
 from tlsgate.config.trees import Tree, load_tree
 from tlsgate.errors import Problem
@@ -71,7 +71,8 @@ def _resolve(tree: Tree, environ: Mapping[str, str], problems: Problems) -> Tree
     """Return the tree with its references replaced; one that cannot be resolved is an error, since a secret may be behind it."""
 
     def report(path: str, message: str, text: str) -> None:
-        problems.error(path, f"the reference cannot be resolved: {message}", value=text)
+        # a reference with other text around it may be a password that only looks like one
+        problems.error(path, f"the reference cannot be resolved: {message}", value=text if is_reference(text) else None)
 
     # entries under secrets may be references themselves, to anything but secrets
     sources = check({name: value for name, value in tree.items() if name.casefold() in ("secrets", "kv")}, CONFIG, Problems(""))

@@ -15,15 +15,21 @@ from typing import Any
 
 from tlsgate.config.problems import Resolved
 
-__all__ = ["ReferenceStores"]
+__all__ = ["ReferenceStores", "is_reference"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _MARKS = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")
 _INLINE = re.compile(r"\$kv\{([A-Za-z0-9_-]+):([^{}]+)\}")
 _STORE = re.compile(r"kv://([A-Za-z0-9_-]+)/(.+)\Z", re.DOTALL)
+_ALONE = re.compile(r"(?:env|secrets|file|kv|consul|vault)://[A-Za-z0-9_./#-]+|\$kv\{[A-Za-z0-9_-]+:[A-Za-z0-9_./#-]+\}")
 
 Report = Callable[[str, str, str], None]
 """Takes path, what is wrong, and the text as written."""
+
+
+def is_reference(text: str) -> bool:
+    """Return whether the whole text is one reference: the name of a secret, never the secret."""
+    return _ALONE.fullmatch(text) is not None
 
 
 class ReferenceStores:

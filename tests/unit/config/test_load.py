@@ -96,6 +96,13 @@ def test_references_that_lead_nowhere_are_errors() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["env://", "hunter2-env://x", "file://y hunter2", "hunter2$kv{env:Z}"])
+def test_text_around_a_reference_is_never_shown(text: str) -> None:
+    """A password may look like a reference: only the whole name of one is shown."""
+    loaded = parse_config({"secret": text}, "f", {})
+    assert [problem.value for problem in loaded.problems if problem.severity == "error"] == [""]
+
+
 def test_inline_definitions_keep_their_references() -> None:
     """They are resolved when they are loaded; the round trip gives back what was written."""
     tree = {"secret": SECRET, "TLSGATE": {"API_definitions": [{"api_id": "env://ID"}], "development": False}}
