@@ -23,9 +23,9 @@ from tlsgate.config.model import (
     PortWhitelist,
     ProxyDefaults,
     SecuritySettings,
-    StorageSettings,
 )
 from tlsgate.config.section import Section
+from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 
@@ -61,7 +61,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         template_path=section.text("template_path"),
         http=_build_http(section.section("http_server_options")),
         security=_build_security(section.section("security")),
-        storage=_build_storage(section.section("storage")),
+        storage=build_storage(section.section("storage"), section.text("node_secret")),
         proxy=_build_proxy(section),
         enable_custom_domains=section.flag("enable_custom_domains"),
         close_connections=section.flag("close_connections"),
@@ -202,15 +202,6 @@ def _build_security(section: Section) -> SecuritySettings:
 def split_pins(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return pins by domain, each a list, from the form with commas."""
     return tuple((domain, tuple(part.strip() for part in text.split(",") if part.strip())) for domain, text in pairs)
-
-
-def _build_storage(section: Section) -> StorageSettings:
-    return StorageSettings(
-        type=_choice(section, "type", ("sqlite", "memory", "redis"), "sqlite"),
-        path=section.text("path") or "tlsgate.db",
-        host=section.text("host") or "localhost",
-        port=section.integer("port", high=_MAX_PORT) or 6379,
-    )
 
 
 def _build_proxy(section: Section) -> ProxyDefaults:
