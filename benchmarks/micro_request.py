@@ -18,10 +18,12 @@ from tlsgate.control.routes import ControlRoutes
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources, build_generation
 from tlsgate.gateway.site import Site
+from tlsgate.gateway.state import State
 from tlsgate.model.api import ApiDefinition, ProxySettings
 from tlsgate.model.exchange import Connection
 from tlsgate.proxy.connection import UpstreamConnection
 from tlsgate.proxy.pool import Destination, Pool
+from tlsgate.store.memory import MemoryStore
 from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
@@ -77,7 +79,8 @@ def build() -> tuple[HttpChannel, UpstreamConnection, _Transport, _Transport]:
     api = ApiDefinition(
         api_id="a", raw={}, keyless=True, proxy=ProxySettings(listen_path="/api/", target_url="http://127.0.0.1:9/", strip_listen_path=True)
     )
-    generation = build_generation(config, [api], [], clock=clock, pool=pool, reactor=reactor, environ={})
+    state = State(MemoryStore(clock, reactor), config, reactor, clock)
+    generation = build_generation(config, [api], [], clock=clock, pool=pool, reactor=reactor, environ={}, state=state)
     site = Site(reactor, clock, config, generation, None, deadlines, PeerMemory())
     site.control = ControlRoutes(site, config)
     attach_resources(generation, site)

@@ -168,6 +168,23 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "cert.missing": CatalogueEntry(403, "Client TLS certificate is required", "CRQ"),
         "cert.expired": CatalogueEntry(403, "Certificate has expired", "CMM"),
         "cert.not_allowed": CatalogueEntry(403, "Certificate with SHA256 {fingerprint} not allowed", "CMM"),
+        # Credentials, keys and their rights (flags of ours where Tyk has none, so that no error_overrides rule meets them by its flag)
+        "auth.auth_field_missing": CatalogueEntry(401, "Authorization field missing", "AMF"),
+        "auth.malformed_header": CatalogueEntry(400, "Attempted access with malformed header", "IHD"),
+        "auth.key_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
+        "auth.key_inactive": CatalogueEntry(403, "Key is inactive, please renew", "KIN"),
+        "auth.key_expired": CatalogueEntry(401, "Key has expired, please renew", "KEX"),
+        "access.no_session": CatalogueEntry(
+            400, "Session state is missing or unset! Please make sure that auth headers are properly applied", "NSS"
+        ),
+        "access.api": CatalogueEntry(403, "Access to this API has been disallowed", "ANA"),
+        "access.version": CatalogueEntry(403, "Access to this API has been disallowed", "VNA"),
+        "access.endpoint": CatalogueEntry(403, "Access to this resource has been disallowed", "ENA"),
+        # Limits
+        "limit.rate": CatalogueEntry(429, "Rate Limit Exceeded", "RLT"),
+        "limit.api_rate": CatalogueEntry(429, "API Rate Limit Exceeded", "RLT"),
+        "limit.quota": CatalogueEntry(403, "Quota exceeded", "QEX"),
+        "store.unavailable": CatalogueEntry(503, "Service temporarily unavailable.", "SUN"),
         # Sizes
         "size.too_large": CatalogueEntry(413, "Request Entity Too Large\n", "BTL", plain=True),
         "size.length_required": CatalogueEntry(411, "Content length is required for this request", "CLM"),

@@ -15,7 +15,9 @@ from tlsgate.config.load import load_config
 from tlsgate.definitions.loader import load_definitions
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway.generation import build_generation
+from tlsgate.gateway.state import State
 from tlsgate.proxy.pool import Pool
+from tlsgate.store.memory import MemoryStore
 from tlsgate.tls.deadlines import Deadlines
 
 __all__ = ["check_everything"]
@@ -52,6 +54,7 @@ def check_everything(config_path: str | None, environ: Mapping[str, str]) -> lis
             pool=pool,
             reactor=reactor,
             environ=environ,
+            state=State(MemoryStore(clock, reactor), loaded.config, reactor, clock),
         ).notes
     except ConfigError as error:
         found = tuple(error.problems)

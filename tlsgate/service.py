@@ -18,8 +18,10 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tlsgate import __version__
+from tlsgate.auth.policy_files import LoadedPolicies, load_policies
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
+from tlsgate.control.endpoints import ControlTools, build_endpoints
 from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import load_definitions
 from tlsgate.errors import ConfigError, Problem
@@ -27,6 +29,7 @@ from tlsgate.gateway.access_log import AccessLog
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
+from tlsgate.gateway.state import State, build_state
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
 from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
@@ -70,11 +73,16 @@ class GatewayService(service.Service):
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
         self._reload_again = False
+        self._waiting: list[Deferred[str]] = []
+        self._told: list[Deferred[str]] = []
+        self._reload_fault = ""
         self._watchdog: Any = None
         self._expiry: Any = None
         self._status = ""
         self._stopping = False
         self._drain_until = float("inf")
+        self.state: State
+        self._policies: LoadedPolicies
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -94,16 +102,19 @@ class GatewayService(service.Service):
         _raise_descriptor_limit(config)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
-        generation = self._build(config, problems, None)
+        state = self.state = build_state(config, reactor, self._clock)
+        policies = self._policies = load_policies(config)
+        generation = self._build(config, [*problems, *policies.problems], None)
+        state.policies.table = policies.table
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
-        site.control = ControlRoutes(site, config)
+        site.control = self._build_control(site, config)
         attach_resources(generation, site)
         _settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
         self._report(generation)
         try:
-            self._open(generation.listeners)
+            self._open(generation.listeners, held=True)
         except CannotListenError as problem:
             self._close_listeners()
             raise ConfigError(
@@ -120,6 +131,23 @@ class GatewayService(service.Service):
         self._install_signals()
         self._start_watchdog()
         self._expiry = reactor.callLater(_DAY_S, self._look_at_expiry)
+        reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        """Open the store, then let clients in; a store that is away does not keep the others out (decisions 3.5)."""
+        started = Deferred.fromCoroutine(self.state.start())
+        started.addErrback(lambda failure: _log.failure("the store cannot be opened", failure, event="store.start_failed"))
+        started.addCallback(self._serve)
+
+    def _serve(self, result: Any) -> None:
+        site = self.site
+        assert site is not None
+        if site.draining:
+            return
+        for listener in self._listeners.values():
+            listener.release()
+            self._announce(listener)
+        generation = site.generation
         self._status = _count_apis(generation)
         self._notifier.ready(self._status)
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
@@ -142,14 +170,27 @@ class GatewayService(service.Service):
         self._wait_drained(site, done)
         return DeferredList([done, *closed])
 
+    async def reload_now(self) -> str:
+        """Reload, and return what went wrong when it is done: empty for nothing (decisions 4.6).
+
+        One that comes while another is under way waits for one that begins after it.
+        """
+        done: Deferred[str] = Deferred()
+        self._waiting.append(done)
+        self.reload()
+        return await done
+
     def reload(self) -> None:
         """Read everything again and swap the generation; the old one stays when that fails."""
         if self.site is None or self.site.draining:
+            self._tell_waiting(self._take_waiting(), "the gateway shuts down")
             return
         if self._reloading:
             self._reload_again = True
             return
         self._reloading = True
+        self._reload_fault = ""
+        self._told = self._take_waiting()
         self._notifier.reloading(self._clock.monotonic())
         if self._line_log is not None:
             self._line_log.reopen()
@@ -163,7 +204,8 @@ class GatewayService(service.Service):
         try:
             config, problems = await deferToThread(self._read_config)
             config = self._keep_fixed(config)
-            generation = await deferToThread(self._build, config, problems, site.generation)
+            policies = await deferToThread(load_policies, config, self._policies.by_file)
+            generation = await deferToThread(self._build, config, [*problems, *policies.problems], site.generation)
         except ConfigError as problem:
             for entry in problem.problems:
                 _log.error("{problem}", event="reload.problem", problem=str(entry))
@@ -179,11 +221,13 @@ class GatewayService(service.Service):
             self._refused(f"cannot listen on {problem.port}: {problem.socketError}")
             return
         self.config = config
+        self._policies = policies
+        self.state.policies.table = policies.table
         site.generation = generation
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
-        site.control = ControlRoutes(site, config)
+        site.control = self._build_control(site, config)
         site.access_log = AccessLog(site) if config.own.log.access else None
         self._close_unused(generation.listeners)
         site.recheck()
@@ -193,19 +237,33 @@ class GatewayService(service.Service):
         self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
 
+    def _take_waiting(self) -> list[Deferred[str]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    @staticmethod
+    def _tell_waiting(waiting: list[Deferred[str]], result: str) -> None:
+        for done in waiting:
+            if not done.called:
+                done.callback(result)
+
     def _refused(self, reason: str) -> None:
         assert self.site is not None
+        self._reload_fault = reason
         self.site.counters["reloads_refused"] += 1
         self._status = f"{_count_apis(self.site.generation)}; the last reload was refused: {reason}"
         _log.error("reload refused, the state before it keeps serving: {reason}", event="reload.refused", reason=reason)
 
     def _reload_failed(self, failure: Failure) -> None:
-        self._status = "the last reload failed, see the log"
+        self._reload_fault = self._status = "the last reload failed, see the log"
         _log.failure("reload failed", failure, event="reload.failed")
 
     def _reload_done(self, result: Any) -> None:
         self._reloading = False
         assert self.site is not None
+        told, self._told = self._told, []
+        fault = self._reload_fault or "; ".join(str(note) for note in self.site.generation.notes if note.severity == "error")
+        self._tell_waiting(told, fault)
         if self.site.draining:
             return
         self._notifier.ready(self._status)
@@ -237,9 +295,14 @@ class GatewayService(service.Service):
             pool=self._pool,
             reactor=self._reactor,
             environ=os.environ,
+            state=self.state,
             identify=self._memory.identify,
             previous=previous,
         )
+
+    def _build_control(self, site: Site, config: GatewayConfig) -> ControlRoutes:
+        tools = ControlTools(config, site, self.state, self._clock, self.reload_now)
+        return ControlRoutes(site, config, build_endpoints(tools))
 
     def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
         """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""
@@ -253,14 +316,20 @@ class GatewayService(service.Service):
                 fixed[name] = getattr(running, name)
         if config.http.use_ssl != running.http.use_ssl:
             fixed["http"] = msgspec.structs.replace(config.http, use_ssl=running.http.use_ssl)
+        for name in ("storage", "keys", "rate_limits"):
+            if getattr(config, name) != getattr(running, name):
+                fixed[name] = getattr(running, name)
         if config.control.port != running.control.port:
             fixed["control"] = msgspec.structs.replace(config.control, port=running.control.port)
         for name in fixed:
             _log.warn("{field} cannot change while running; restart for it", event="reload.fixed_field", field=name)
         return msgspec.structs.replace(config, **fixed) if fixed else config
 
-    def _open(self, specs: tuple[ListenerSpec, ...]) -> None:
-        """Listen on what is new, and say so on standard output."""
+    def _open(self, specs: tuple[ListenerSpec, ...], *, held: bool = False) -> None:
+        """Listen on what is new, and say so on standard output.
+
+        :param held: bind only; who comes waits.
+        """
         assert self.site is not None and self.config is not None
         inherited = list(load_inherited_sockets(os.environ, os.getpid())) if not self._listeners else []
         changed: list[tuple[ListenerSpec, ListenerSpec]] = []
@@ -275,7 +344,10 @@ class GatewayService(service.Service):
             given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
             listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
             self._listeners[spec] = listener
-            self._announce(listener)
+            if held:
+                listener.hold()
+            else:
+                self._announce(listener)
             if given is not None:
                 inherited.remove(given)
         for entry in inherited:
@@ -327,6 +399,10 @@ class GatewayService(service.Service):
     def _finish(self, site: Site, done: Deferred[Any]) -> None:
         self._pool.close_idle()
         self._deadlines.stop()
+        self.state.stop().addErrback(lambda failure: _log.failure("closing the store failed", failure)).addBoth(self._stopped, done)
+
+    @staticmethod
+    def _stopped(result: Any, done: Deferred[Any]) -> None:
         _log.info("stopped", event="service.stopped")
         if not done.called:
             done.callback(None)

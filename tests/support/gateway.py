@@ -349,6 +349,7 @@ class Client:
             self.socket.send(piece, socket.MSG_MORE if number == len(prelude) else 0)
         self.timeout_s = timeout_s
         self.ssl: SSL.Connection | None = None
+        self._lock = threading.Lock()  # pyOpenSSL lets go of the interpreter inside OpenSSL: one thread may send while another reads
         self._buffer = b""
         if not tls:
             return
@@ -452,13 +453,19 @@ class Client:
             return
         view = memoryview(data)
         while view:
-            sent = self.ssl.send(view[:16384])
+            with self._lock:
+                try:
+                    sent = self.ssl.send(view[:16384])
+                except SSL.Error as error:
+                    raise BrokenPipeError(f"TLS: {error}") from error
             view = view[sent:]
             while True:
                 try:
-                    self.socket.sendall(self.ssl.bio_read(65536))
+                    with self._lock:
+                        piece = self.ssl.bio_read(65536)
                 except SSL.WantReadError:
                     break
+                self.socket.sendall(piece)
 
     def recv(self, size: int = 65536) -> bytes:
         """Return some plain bytes; empty at the end (clean or not)."""
@@ -469,13 +476,15 @@ class Client:
             return self.socket.recv(size)
         while True:
             try:
-                return self.ssl.recv(size)
+                with self._lock:
+                    return self.ssl.recv(size)
             except SSL.WantReadError:
                 data = self.socket.recv(65536)
                 if not data:
                     self.truncated = True
                     return b""
-                self.ssl.bio_write(data)
+                with self._lock:
+                    self.ssl.bio_write(data)
             except SSL.ZeroReturnError:
                 return b""
 
@@ -558,7 +567,8 @@ class Client:
         """Close at once, without a close_notify."""
         if self.ssl is not None:
             # Else OpenSSL takes the session for broken when the connection is freed, and never resumes it.
-            self.ssl.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
+            with self._lock:
+                self.ssl.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
         self.socket.close()
 
     def __enter__(self) -> Client:

@@ -14,9 +14,11 @@ from tlsgate.definitions.loader import load_definitions
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
 from tlsgate.gateway.site import Site
+from tlsgate.gateway.state import State
 from tlsgate.model.exchange import Connection
 from tlsgate.model.tls import TlsFacts
 from tlsgate.proxy.pool import Pool
+from tlsgate.store.memory import MemoryStore
 from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
@@ -41,6 +43,7 @@ class MemoryGateway:
         loaded = parse_config(tree, "tyk.conf.json", {})
         assert not loaded.failed, loaded.problems
         self.config = loaded.config
+        self.state = State(MemoryStore(self.clock, self.reactor), self.config, self.reactor, self.clock)
         self.generation = self.build()
         self.site = Site(self.reactor, self.clock, self.config, self.generation, None, self.deadlines, PeerMemory())
         self.site.control = ControlRoutes(self.site, self.config)
@@ -58,6 +61,7 @@ class MemoryGateway:
             pool=self.pool,
             reactor=self.reactor,
             environ={},
+            state=self.state,
             previous=previous,
         )
 

@@ -11,6 +11,7 @@ import hmac
 import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
+from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
     ConnectionLimits,
@@ -23,9 +24,9 @@ from tlsgate.config.model import (
     PortWhitelist,
     ProxyDefaults,
     SecuritySettings,
-    StorageSettings,
 )
 from tlsgate.config.section import Section
+from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 
@@ -61,7 +62,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         template_path=section.text("template_path"),
         http=_build_http(section.section("http_server_options")),
         security=_build_security(section.section("security")),
-        storage=_build_storage(section.section("storage")),
+        storage=build_storage(section.section("storage"), section.text("node_secret")),
         proxy=_build_proxy(section),
         enable_custom_domains=section.flag("enable_custom_domains"),
         close_connections=section.flag("close_connections"),
@@ -76,6 +77,8 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         secrets=dict(section.pairs("secrets")),
         kv_base_path=section.section("kv").section("file").text("base_path"),
         own=own,
+        keys=build_keys(section),
+        rate_limits=build_limits(section),
         raw=raw,
     )
 
@@ -202,15 +205,6 @@ def _build_security(section: Section) -> SecuritySettings:
 def split_pins(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return pins by domain, each a list, from the form with commas."""
     return tuple((domain, tuple(part.strip() for part in text.split(",") if part.strip())) for domain, text in pairs)
-
-
-def _build_storage(section: Section) -> StorageSettings:
-    return StorageSettings(
-        type=_choice(section, "type", ("sqlite", "memory", "redis"), "sqlite"),
-        path=section.text("path") or "tlsgate.db",
-        host=section.text("host") or "localhost",
-        port=section.integer("port", high=_MAX_PORT) or 6379,
-    )
 
 
 def _build_proxy(section: Section) -> ProxyDefaults:

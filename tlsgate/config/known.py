@@ -152,7 +152,7 @@ CONFIG = object_of(
             }
         ),
         # store, keys, sessions
-        "storage": object_of({**STORAGE, "path": TEXT}),
+        "storage": object_of({**STORAGE, "path": TEXT, "key_prefix": TEXT}),
         "cache_storage": object_of(STORAGE),
         "enable_separate_cache_store": FLAG,
         "enable_separate_analytics_store": FLAG,

@@ -58,6 +58,7 @@ STORAGE: dict[str, Schema] = {
     "hosts": TEXT_MAP,
     "addrs": TEXTS,
     "master_name": TEXT,
+    "sentinel_username": TEXT,
     "sentinel_password": SECRET,
     "username": TEXT,
     "password": SECRET,

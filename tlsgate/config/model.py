@@ -16,7 +16,9 @@ __all__ = [
     "ControlSettings",
     "GatewayConfig",
     "HttpServerOptions",
+    "KeySettings",
     "LegacyCertificate",
+    "LimitSettings",
     "OwnSettings",
     "PortRange",
     "PortWhitelist",
@@ -76,13 +78,37 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``storage``: validated now, opened by a later issue."""
+    """``storage``; everything but ``type`` and ``path`` is Redis's, under Tyk's names where Tyk has the field."""
 
     type: str = "sqlite"
     """``sqlite``, ``memory`` or ``redis``."""
     path: str = "tlsgate.db"
     host: str = "localhost"
     port: int = 6379
+    addresses: tuple[tuple[str, int], ...] = ()
+    """``addrs``, or Tyk's older ``hosts``; the Sentinels when there is a ``master_name``; empty is ``host`` and ``port``."""
+    username: str = ""
+    password: str = ""
+    database: int = 0
+    master_name: str = ""
+    """Of the master that Sentinels know; empty is a single server."""
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+    use_ssl: bool = False
+    ssl_insecure_skip_verify: bool = False
+    ca_file: str = ""
+    """Empty: the system's CAs."""
+    cert_file: str = ""
+    key_file: str = ""
+    min_version: int = 771
+    max_version: int = 772
+    """``tls_min_version`` and ``tls_max_version``, as wire numbers."""
+    key_prefix: str = ""
+    """Before every name in Redis; ours."""
+    timeout_s: float = 2.0
+    """``timeout``: deadline of every call, on every backend; 0 in the file is 2."""
+    feed_secret: str = ""
+    """``node_secret``: authenticates the change feed in Redis."""
 
 
 class PortRange(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +175,8 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_client_chain: int = 8
     """Certificates that a client may send after its leaf."""
     backlog: int = 1024
+    control_body_bytes: int = 16 << 20
+    """Of a call of the control API."""
 
 
 class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +221,47 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
 
 
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys and sessions: fields at the top of tyk.conf."""
+
+    hash_keys: bool = False
+    hash_key_function: str = ""
+    """Empty keeps plain ids; with ``hash_keys`` it is ``sha256`` (decisions 3.4)."""
+    hash_key_function_fallback: tuple[str, ...] = ()
+    basic_auth_hash_key_function: str = ""
+    enable_hashed_keys_listing: bool = False
+    min_token_length: int = 0
+    """0 is 3."""
+    allow_master_keys: bool = False
+    disable_key_actions_by_username: bool = False
+    """Of the control API only; Tyk applies it to requests too."""
+    force_global_session_lifetime: bool = False
+    global_session_lifetime: int = 0
+    session_lifetime_respects_key_expiration: bool = False
+    cache_sessions: bool = True
+    """``local_session_cache.disable_cached_session_state``, turned round."""
+    cache_s: float = 10.0
+    """How long a session is served without asking the store; changes made through any gateway are seen at once."""
+    cache_size: int = 20000
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate limiters and quotas: fields at the top of tyk.conf."""
+
+    fixed_window: bool = False
+    """``enable_fixed_window_rate_limiter``; the first true one of these three decides."""
+    sentinel: bool = False
+    rolling: bool = False
+    """``enable_redis_rolling_limiter``."""
+    smoothing: bool = False
+    """``enable_rate_limit_smoothing``."""
+    drl_threshold: float = 5.0
+    response_headers: str = "quotas"
+    """``quotas`` or ``rate_limits``."""
+    local: bool = False
+    """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -229,5 +298,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     kv_base_path: str = ""
     """``kv.file.base_path``: the folder of ``file://`` references; empty is none."""
     own: OwnSettings = OwnSettings()
+    keys: KeySettings = KeySettings()
+    rate_limits: LimitSettings = LimitSettings()
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

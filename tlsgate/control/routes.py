@@ -1,6 +1,6 @@
 """Which requests belong to the control API, and who may ask it; knows paths, secrets and certificates, not what the resources do.
 
-Until the REST API is built, ``/tyk/`` answers what Tyk answers without the secret, and 404 with it: never anything of an API.
+Without the secret ``/tyk/`` answers what Tyk answers, whatever the path: nobody learns what there is.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Any
 
+from tlsgate.control.endpoints import EndpointTable
 from tlsgate.control.health import HealthResource
 from tlsgate.control.respond import ControlRefusal
 from tlsgate.errors import Refusal
@@ -15,16 +16,23 @@ from tlsgate.gates.certificate import judge_certificate
 from tlsgate.gateway.tree import RefusingResource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tlsgate.config.model import GatewayConfig
+    from tlsgate.control.calls import Endpoint
     from tlsgate.gateway.request import GateRequest
 
 __all__ = ["ControlRoutes"]
 
 
 class ControlRoutes:
-    """Finds the control resource of a request, or None when it belongs to an API."""
+    """Finds the control resource of a request, or None when it belongs to an API.
 
-    def __init__(self, site: Any, config: GatewayConfig) -> None:
+    :param endpoints: of the REST API.
+    """
+
+    def __init__(self, site: Any, config: GatewayConfig, endpoints: Iterable[Endpoint] = ()) -> None:
+        self._table = EndpointTable(endpoints, site, config.own.limits.control_body_bytes)
         self._site = site
         self._own_port = config.control.port not in (0, config.listen_port)
         self._port = config.control.port or config.listen_port
@@ -67,4 +75,4 @@ class ControlRoutes:
                 judge_certificate(request.connection, generation.control_list, self._site.clock.now())
             except Refusal as refusal:
                 return ControlRefusal(refusal, self._site)
-        return self._not_found
+        return self._table.find(request.method, request.path) or self._not_found

@@ -20,6 +20,7 @@ from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_network
 from tlsgate.definitions.classic_fields import CLASSIC
+from tlsgate.definitions.credentials import build_credentials
 from tlsgate.definitions.not_yet import report_not_yet, report_raw
 from tlsgate.definitions.proxying import build_proxy
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
@@ -145,6 +146,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         require_client_usage=certificates.flag("require_client_usage", context.config.own.require_client_usage),
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
         settings=section.free("x-tlsgate"),
+        **({} if is_raw else build_credentials(section)),
     )
     if is_raw:
         report_raw(section, api)

@@ -41,6 +41,9 @@ AUTH_METHODS = (
 )
 
 
+_ACTIVE = frozenset({"token"})
+
+
 class _Entry(NamedTuple):
     path: str
     words: str
@@ -58,17 +61,6 @@ def _enabled_entries(section: Section, name: str) -> bool:
 
 def _enabled_member(section: Section, name: str) -> bool:
     return bool(section.free(name).get("enabled"))
-
-
-def _rate(section: Section, name: str) -> bool:
-    limit = section.section(name)
-    return not limit.flag("disabled") and bool(limit.tree.get("rate", 0) > 0)
-
-
-def _limits(section: Section, name: str) -> bool:
-    """Tell whether an entry limits anything: without rate or period it does not, in Tyk neither."""
-    entries = [entry for entry in section.tree.get(name, ()) if not entry.get("disabled")]
-    return any(entry.get("rate", 0) and entry.get("per", 0) > 0 for entry in entries)
 
 
 def _uptime_tests(section: Section, name: str) -> bool:
@@ -91,7 +83,6 @@ def _names_loop(value: object) -> bool:
 _REFUSED = (
     _Entry("definition.enabled", "versions of an API", _set),
     _Entry("security_requirements", "alternatives of authentication", _set),
-    _Entry("global_rate_limit", "a rate limit", _rate),
     _Entry("custom_middleware.pre", "plugins before authentication", _enabled_entries),
     _Entry("custom_middleware.post_key_auth", "plugins after authentication", _enabled_entries),
     _Entry("custom_middleware.post", "plugins before the upstream", _enabled_entries),
@@ -117,7 +108,6 @@ _KEPT = (
 
 _REFUSED_PATHS = (
     _Entry("circuit_breakers", "circuit breakers", _enabled_entries),
-    _Entry("rate_limit", "rate limits of paths", _limits),
     _Entry("validate_json", "validation of request bodies", _enabled_entries),
     _Entry("virtual", "virtual endpoints", _enabled_entries),
     _Entry("go_plugin", "plugins of paths", _enabled_entries),
@@ -215,24 +205,19 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         reader, name = _walk(section, method.field)
         if keyless:
             reader.error(name, f"{method.words} together with use_keyless: it is not clear what is meant", "keep one of the two")
-        else:
+        elif method.name not in _ACTIVE:
             reader.error(name, f"{method.words} is not active yet, so that the API is refused")
+        elif is_raw:
+            reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
     _report_certificate_auth(section)
     if keyless or methods:
         return
-    if is_raw:
-        if not section.flag("use_mutual_tls_auth"):
-            section.error(
-                "use_keyless",
-                "a raw service without client certificates answers everybody, which its definition must say",
-                "set use_keyless or use_mutual_tls_auth to true",
-            )
-        return
-    section.error(
-        "use_keyless",
-        "without use_keyless and without any method the API needs an auth token, which is not active yet, so that the API is refused",
-        "set use_keyless to true if client certificates or nothing at all protect it",
-    )
+    if is_raw and not section.flag("use_mutual_tls_auth"):
+        section.error(
+            "use_keyless",
+            "a raw service without client certificates answers everybody, which its definition must say",
+            "set use_keyless or use_mutual_tls_auth to true",
+        )
 
 
 def _report_certificate_auth(section: Section) -> None:

@@ -131,6 +131,7 @@ def _build(name: str, version: Section, matching: Matching) -> VersionSettings:
         if version.flag("global_enforce_timeout_disabled")
         else _seconds(version, "global_enforce_timeout", "invalid global timeout value"),
         timeout_rules=_each(extended, "hard_timeouts", matching, _timeout),
+        rate_rules=_each(extended, "rate_limit", matching, build_rate_rule),
     )
 
 

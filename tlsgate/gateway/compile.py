@@ -5,17 +5,21 @@ An unused feature is absent from the compiled tuple, not skipped per request.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
+from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
+from tlsgate.limits import api_limits, key_limits
+from tlsgate.limits.headers import default_headers
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
 from tlsgate.proxy.pool import Destination
@@ -27,8 +31,10 @@ from tlsgate.transform.timeouts import build_timeout_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tlsgate.auth.base import Step
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
+    from tlsgate.gateway.state import State
     from tlsgate.gateway.upstream_tls import UpstreamContexts
     from tlsgate.model.api import ApiDefinition, HeaderOperations
     from tlsgate.model.exchange import Connection, HeaderList
@@ -53,19 +59,22 @@ class Workshop(NamedTuple):
     reactor: Any
     upstream: UpstreamContexts
     policies: PolicyTable
+    state: State
     renderer: Callable[[ApiDefinition | None], ErrorRenderer]
 
 
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("allow_list", "api", "errors", "gates", "leaf", "misdirected", "resource")
+    __slots__ = ("allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
 
     def __init__(
         self,
         api: ApiDefinition,
         *,
         gates: tuple[Gate, ...],
+        steps: tuple[Step, ...],
+        mock: Gate | None,
         leaf: Callable[[Any], Any],
         errors: ErrorRenderer,
         misdirected: Callable[[Any], None] | None,
@@ -73,6 +82,10 @@ class CompiledApi:
     ) -> None:
         self.api = api
         self.gates = gates
+        """Checks before authentication; they never wait."""
+        self.steps = steps
+        """Authentication, access, limits."""
+        self.mock = mock
         self.leaf = leaf
         self.errors = errors
         self.misdirected = misdirected
@@ -139,18 +152,33 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
     """
     config = workshop.config
     gates = build_gates(api, config, GateTools(workshop.clock, allow_list))
-    mocked = mock.build(api, config)
-    if mocked is not None:
-        gates += (mocked,)
     misdirected = build_host_check(api, workshop.policies)
     return CompiledApi(
         api,
         gates=gates,
+        steps=_build_steps(api, workshop),
+        mock=mock.build(api, config),
         leaf=_build_leaf(api, workshop),
         errors=workshop.renderer(api),
         misdirected=misdirected,
         allow_list=allow_list,
     )
+
+
+def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
+    """Return authentication to quota in the order of decisions 2.1; what an API does not use is absent."""
+    config, state = workshop.config, workshop.state
+    try:
+        # The stamp is the definition: one that a reload did not change keeps its counters.
+        limits = api_limits.build(api, config, state.auth, state.limiters, _stamp(api))
+    except ValueError as problem:
+        raise ConfigError([Problem(api.source, "rate_limit", "", f"cannot be compiled: {problem}")]) from problem
+    found = (limits, key_limits.build(api, config, state.auth, state.limiters))
+    return (*build_auth_steps(api, config, state.auth), *(step for step in found if step is not None))
+
+
+def _stamp(api: ApiDefinition) -> str:
+    return hashlib.sha256(repr(api.raw).encode()).hexdigest()[:16]
 
 
 def compile_raw(api: ApiDefinition, allow_list: AllowList | None, workshop: Workshop) -> CompiledRaw:
@@ -203,6 +231,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
         websockets=config.http.enable_websockets,
         protected=frozenset(protected),
         extra_response_headers=_expiry_header(api),
+        limit_headers=default_headers(config.rate_limits),
         override=workshop.renderer(api).override_answer,
     )
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
+    from tlsgate.gateway.state import State
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.tls import PeerIdentity, TlsPolicy
     from tlsgate.pki.acl import AllowList
@@ -171,11 +172,13 @@ def build_generation(
     pool: Pool,
     reactor: Any,
     environ: Mapping[str, str],
+    state: State,
     identify: Callable[[bytes, tuple[bytes, ...]], PeerIdentity] = build_identity,
     previous: Generation | None = None,
 ) -> Generation:
     """Build everything from validated definitions.
 
+    :param state: sessions, limits, events: what outlives the generation.
     :param identify: makes a peer's identity; a pure cache may stand in.
     :param reserved: refused definitions whose places (and demand of client certificates) stay; those that do not compile join them.
     :param found: problems that reading the definitions found, for the report.
@@ -213,7 +216,7 @@ def build_generation(
         problems.extend(problem for problem in renderer.problems if problem not in problems)
         return renderer
 
-    workshop = Workshop(config, clock, pool, reactor, upstream, policies, build_renderer)
+    workshop = Workshop(config, clock, pool, reactor, upstream, policies, state, build_renderer)
     compiled, raws = _compile(apis, lists, workshop, problems)
     uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
     places = tuple(map(ReservedPlace, (*refused, *uncompiled)))

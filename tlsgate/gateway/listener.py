@@ -71,6 +71,16 @@ class Listener(Factory):
         else:
             self.port = listen_prompt(reactor, self.spec.key, self, backlog=backlog, interface=self.spec.address)
 
+    def hold(self) -> None:
+        """Accept nobody yet: clients wait in the backlog."""
+        if self.port is not None:
+            self.port.stopReading()
+
+    def release(self) -> None:
+        """Accept whoever waits."""
+        if self.port is not None:
+            self.port.startReading()
+
     def stop(self) -> Any:
         """Accept nothing more.
 

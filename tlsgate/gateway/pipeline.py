@@ -41,9 +41,15 @@ async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
                 compiled.misdirected(request)
             for gate in compiled.gates:
                 gate(request)
+            for step in compiled.steps:
+                if not step.try_now(request):
+                    await step.finish(request)
+            if compiled.mock is not None:
+                compiled.mock(request)
             await compiled.leaf(request)
         except Reply as reply:
-            request.channel.respond(request, reply.status, [*reply.headers, *request.response_headers], reply.body)
+            headers = [*reply.headers, *request.response_headers, *(request.limit_headers or ())]
+            request.channel.respond(request, reply.status, headers, reply.body)
         except Refusal as refusal:
             refuse(request, compiled, refusal)
         except UpstreamError as problem:

@@ -14,6 +14,8 @@ import msgspec
 __all__ = [
     "ApiDefinition",
     "CorsSettings",
+    "CredentialSource",
+    "EndpointRate",
     "ErrorOverride",
     "HeaderOperations",
     "HeaderRule",
@@ -146,6 +148,28 @@ class VersionSettings(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """Catalogue id with which every request is refused (``version.no_default``, ``version.ambiguous_default``); empty is none.
     ``expires`` is 0.0 then as well."""
+    rate_rules: tuple[EndpointRate, ...] = ()
+
+
+class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the credential of one method is read: an entry of ``auth_configs``, or ``auth``."""
+
+    header_name: str = ""
+    """``auth_header_name``; empty is ``Authorization``."""
+    disable_header: bool = False
+    use_param: bool = False
+    param_name: str = ""
+    use_cookie: bool = False
+    cookie_name: str = ""
+
+
+class EndpointRate(msgspec.Struct, frozen=True, kw_only=True):
+    """``rate_limit``: one enabled entry of a version's paths."""
+
+    path: str
+    method: str = ""
+    rate: float
+    per: float
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +259,22 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """``x-tlsgate.client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA."""
     settings: dict[str, Any] = {}
     """``x-tlsgate`` as written and checked."""
+    auth_sources: dict[str, CredentialSource] = {}
+    """``auth_configs`` by Tyk's names (``authToken``, ``jwt``, ``basic`` ...)."""
+    auth_default: CredentialSource | None = None
+    """``auth``."""
+    session_lifetime: int = 0
+    """Seconds; 0 is no lifetime."""
+    session_lifetime_respects_key_expiration: bool = False
+    disable_rate_limit: bool = False
+    disable_quota: bool = False
+    dont_set_quota_on_create: bool = False
+    global_rate: float = 0.0
+    """``global_rate_limit.rate``, 0 when disabled."""
+    global_per: float = 0.0
+    is_versioned: bool = False
+    default_version: str = ""
+    fallback_to_default: bool = False
 
     @property
     def is_raw(self) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tlsgate.errors import Refusal
     from tlsgate.model.api import ApiDefinition
+    from tlsgate.model.session import Session
     from tlsgate.model.tls import PeerIdentity, TlsFacts
 
 __all__ = ["BodySink", "Connection", "Exchange", "HeaderList", "RequestBody"]
@@ -85,6 +86,7 @@ class Exchange:
         "client_address",
         "connection",
         "context",
+        "credential",
         "detail",
         "entered_at",
         "flag",
@@ -93,6 +95,8 @@ class Exchange:
         "ignored",
         "index",
         "keep_alive",
+        "key",
+        "limit_headers",
         "matched",
         "method",
         "number",
@@ -104,11 +108,14 @@ class Exchange:
         "response_bytes",
         "response_headers",
         "route",
+        "session",
+        "session_id",
         "status",
         "target",
         "upgrade",
         "upstream",
         "version",
+        "version_name",
     )
 
     def __init__(self, connection: Connection, number: int, method: bytes, target: bytes, headers: HeaderList) -> None:
@@ -164,3 +171,15 @@ class Exchange:
         self.flag = ""
         self.upstream = ""
         """host:port of the upstream that was used."""
+        self.session: Session | None = None
+        """The session in context, policies applied; None without an authentication method."""
+        self.session_id = ""
+        """The stored id of its key, whatever spelling the client used."""
+        self.credential = b""
+        """What the client presented; never logged."""
+        self.key: Any = None
+        """``auth.sessions.KeyView``: the session with what was compiled from it."""
+        self.version_name = ""
+        """The version that the client asked for, of a versioned API."""
+        self.limit_headers: HeaderList | None = None
+        """``X-RateLimit-*`` of an answer that is no error; they replace the upstream's own. None is the API's default."""

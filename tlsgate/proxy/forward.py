@@ -31,7 +31,6 @@ _log = Logger()
 _NEVER = float("inf")
 _RETRYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-_QUOTA_OF_KEYLESS: HeaderList = [(b"X-RateLimit-Limit", b"0"), (b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"0")]
 _SSE_BROKEN = b"event: error\ndata: upstream connection terminated unexpectedly\n\n"
 
 
@@ -42,6 +41,7 @@ class Forwarder:
     :param pool: shared by all APIs.
     :param request_headers: applied to the headers for the upstream, after the hop-by-hop ones are gone.
     :param response_headers: applied to the answer's headers.
+    :param limit_headers: ``X-RateLimit-*`` of an answer whose request no limit has spoken of.
     :param override: may replace an upstream's error answer (``error_overrides``); None when nothing is configured.
     """
 
@@ -63,6 +63,7 @@ class Forwarder:
         websockets: bool,
         protected: frozenset[bytes],
         extra_response_headers: HeaderList,
+        limit_headers: HeaderList,
         override: Callable[[Exchange, UpstreamAnswer], tuple[int, HeaderList, bytes] | None] | None = None,
     ) -> None:
         self._plan = plan
@@ -79,7 +80,8 @@ class Forwarder:
         self._remove_xff = remove_xff
         self._websockets = websockets
         self._protected = protected
-        self._extra = [*_QUOTA_OF_KEYLESS, *extra_response_headers]
+        self._extra = extra_response_headers
+        self._limit_headers = limit_headers
         self._override = override
 
     async def __call__(self, request: Any) -> None:
@@ -121,6 +123,8 @@ class Forwarder:
         channel = request.channel
         if request.response_headers:
             headers = _replace(headers, request.response_headers)
+        limits = request.limit_headers
+        headers.extend(self._limit_headers if limits is None else limits)
         headers.extend(self._extra)
         if self._response_headers is not None:
             headers = self._response_headers(request, headers)

@@ -41,6 +41,8 @@ _HOP_BY_HOP = frozenset(
         b"content-length",
     }
 )
+# The gateway's own word on limits is the only one (keys reference, section 8).
+_NOT_FROM_UPSTREAM = _HOP_BY_HOP | {b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
 # `Expect` is met by the gateway itself, `HTTP2-Settings` belongs to an upgrade that is never taken, the last two are written anew.
 _REQUEST_DROPPED = _HOP_BY_HOP | {b"expect", b"http2-settings", b"host", b"x-forwarded-for"}
 
@@ -155,7 +157,7 @@ def filter_response_headers(headers: HeaderList) -> HeaderList:
     listed: bytes | None = None
     for line in headers:
         name = line[0].lower()
-        if name not in _HOP_BY_HOP:
+        if name not in _NOT_FROM_UPSTREAM:
             kept.append(line)
         elif name == b"connection":
             listed = line[1] if listed is None else listed + b"," + line[1]

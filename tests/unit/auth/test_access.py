@@ -1,0 +1,188 @@
+"""What a key may do: order and words of the refusals, versions, paths, master keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.apis import make_api, make_config
+from tests.support.keys import Keys
+from tlsgate.auth import access
+from tlsgate.auth.sessions import KeyView
+from tlsgate.errors import CATALOGUE, Refusal
+from tlsgate.model.exchange import Exchange
+from tlsgate.model.session import AccessRight, AllowedUrl, Session
+
+NOW = 1_000_000.0
+
+
+def look(exchange: Exchange, session: Session | None, keys: Keys | None = None, **fields: Any) -> str:
+    """The refusal's id, empty for a request that passes."""
+    keys = keys or Keys()
+    if session is not None:
+        exchange.key = KeyView("orgid", "orgid", session, "")
+    step = access.build(make_api(keyless=False, **fields), keys.config, keys.tools)
+    try:
+        assert step.try_now(exchange)
+    except Refusal as refusal:
+        return refusal.id
+    return ""
+
+
+def request(method: str = "GET", path: str = "/test/") -> Exchange:
+    return Keys().request(None, method, path)
+
+
+RIGHTS = {"api": AccessRight()}
+
+
+def test_a_key_with_the_right_passes() -> None:
+    """Nothing else is asked."""
+    assert look(request(), Session(access_rights=RIGHTS)) == ""
+
+
+@pytest.mark.parametrize(
+    ("expires", "id"),
+    [(0, ""), (-1, ""), (1, "auth.key_expired"), (999_999, "auth.key_expired"), (1_000_000, ""), (1_000_001, "")],
+)
+def test_expiry(expires: int, id: str) -> None:
+    """Below 1 is never; later than ``expires`` is expired."""
+    keys = Keys()
+    assert look(request(), Session(access_rights=RIGHTS, expires=expires), keys) == id
+    assert [fields["message"] for _, fields in keys.events] == (["Attempted access from expired key."] if id else [])
+
+
+def test_expiry_is_judged_per_request() -> None:
+    """A key that is served from the cache expires at its second."""
+    keys = Keys()
+    view = KeyView("i", "i", Session(access_rights=RIGHTS, expires=int(NOW) + 5), "")
+    step = access.build(make_api(keyless=False), keys.config, keys.tools)
+    exchange = keys.request()
+    exchange.key = view
+    step.try_now(exchange)
+    keys.clock.time = NOW + 5
+    step.try_now(exchange)
+    keys.clock.time = NOW + 5.001
+    with pytest.raises(Refusal, match="key_expired"):
+        step.try_now(exchange)
+
+
+def test_refusals_come_in_tyks_order_with_its_words() -> None:
+    """Inactive before expired before rights."""
+    keys = Keys()
+    assert look(request(), Session(is_inactive=True, expires=1), keys) == "auth.key_inactive"
+    assert keys.events == [("KeyExpired", {"message": "Attempted access from inactive key."})]
+    assert look(request(), Session(expires=1, access_rights={"b": AccessRight()})) == "auth.key_expired"
+    assert look(request(), Session(access_rights={"b": AccessRight()})) == "access.api"
+    assert look(request(), None) == "access.no_session"
+    words = {
+        id: CATALOGUE[id][:2] for id in ("auth.key_inactive", "auth.key_expired", "access.api", "access.endpoint", "access.no_session")
+    }
+    assert words == {
+        "auth.key_inactive": (403, "Key is inactive, please renew"),
+        "auth.key_expired": (401, "Key has expired, please renew"),
+        "access.api": (403, "Access to this API has been disallowed"),
+        "access.endpoint": (403, "Access to this resource has been disallowed"),
+        "access.no_session": (400, "Session state is missing or unset! Please make sure that auth headers are properly applied"),
+    }
+
+
+def test_ignored_paths_pass() -> None:
+    """Without any session."""
+    exchange = request()
+    exchange.ignored = True
+    assert look(exchange, None) == ""
+
+
+def test_master_keys_only_where_they_are_allowed() -> None:
+    """BETTER: empty rights open nothing at request time either."""
+    assert look(request(), Session()) == "access.api"
+    assert look(request(), Session(), Keys(allow_master_keys=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "versions", "fallback", "passes"),
+    [
+        ("", ("v1",), False, True),
+        ("v1", ("v1",), False, True),
+        ("v2", ("v1",), False, False),
+        ("v2", ("v1",), True, True),
+        ("v2", ("v2",), False, True),
+        ("", ("v2",), False, False),
+        ("v1", (), False, False),
+    ],
+)
+def test_versions(asked: str, versions: tuple[str, ...], fallback: bool, passes: bool) -> None:
+    """No version sent is the default one; with ``fallback_to_default`` that one suffices too."""
+    exchange = request()
+    exchange.version_name = asked
+    rights = {"api": AccessRight(versions=versions)}
+    fields = {"is_versioned": True, "default_version": "v1", "fallback_to_default": fallback}
+    assert look(exchange, Session(access_rights=rights), **fields) == ("" if passes else "access.version")
+    assert look(exchange, Session(access_rights=rights)) == "", "an API without versions does not ask"
+
+
+def allowed(path: str, url: str, method: str = "GET", methods: tuple[str, ...] = ("GET",), **http: Any) -> str:
+    session = Session(access_rights={"api": AccessRight(allowed_urls=(AllowedUrl(url=url, methods=methods),))})
+    return look(request(method, path), session, Keys(config=make_config(http=http)))
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "passes"),
+    [
+        ("/test/users", "/users", True),
+        ("/test/users/", "/users", False),
+        ("/test/admin/users", "/users", False),
+        ("/test/users-secret", "/users", False),
+        ("/test/users/7", "/users/{id}", True),
+        ("/test/users/7/x", "/users/{id}", False),
+        ("/test/users/a/x", "/users/*/x", True),
+        ("/test/users/a/b", "/users/*", True),
+        ("/test/year/2026", "/year/[0-9]{4}", True),
+        ("/test/year/20266", "/year/[0-9]{4}", False),
+        ("/test/users", "/test/users", True),
+        ("/test/test/users", "/users", False),
+        ("/test/users", "users", True),
+        ("/test/users", "(", False),
+        ("/test/users", "(?=x)", False),
+    ],
+)
+def test_paths_are_anchored(path: str, url: str, passes: bool) -> None:
+    """BETTER: a rule speaks of the whole path below the listen path; what does not compile never matches."""
+    assert allowed(path, url) == ("" if passes else "access.endpoint")
+
+
+def test_anchors_can_be_turned_off() -> None:
+    """Tyk's default."""
+    http = {"enable_path_prefix_matching": False, "enable_path_suffix_matching": False}
+    assert allowed("/test/admin/users-secret", "/users", **http) == ""
+    assert allowed("/test/users-secret", "/users", enable_path_suffix_matching=False) == ""
+
+
+def test_methods_are_compared_exactly() -> None:
+    """An empty list, and an empty method, never match."""
+    assert allowed("/test/users", "/users", "POST") == "access.endpoint"
+    assert allowed("/test/users", "/users", "GET", ("get",)) == "access.endpoint"
+    assert allowed("/test/users", "/users", "GET", ()) == "access.endpoint"
+    assert allowed("/test/users", "/users", "GET", ("",)) == "access.endpoint"
+    assert allowed("/test/users", "/users", "POST", ("GET", "POST")) == ""
+
+
+def test_other_readings_of_a_path_have_to_be_allowed_too() -> None:
+    """Decisions 2.11: an encoded slash does not take a request past the list."""
+    assert allowed("/test/users/a%2Fb", "/users/{id}") == "route.ambiguous_path"
+    assert allowed("/test/users/a%2Fb", "/users/*") == ""
+    assert allowed("/test/users;x", "/users;x") == "route.ambiguous_path"
+
+
+def test_rules_are_compiled_once_per_key_and_api() -> None:
+    """The second request finds them."""
+    keys = Keys()
+    step = access.build(make_api(keyless=False), keys.config, keys.tools)
+    view = KeyView("i", "i", Session(access_rights={"api": AccessRight(allowed_urls=(AllowedUrl(url="/a", methods=("GET",)),))}), "")
+    for _ in range(2):
+        exchange = keys.request(None, "GET", "/test/a")
+        exchange.key = view
+        step.try_now(exchange)
+    assert len(view.memo) == 1

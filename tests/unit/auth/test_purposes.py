@@ -1,0 +1,55 @@
+"""Only what was issued as a key is a token."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from tests.support.keys import Keys, run
+from tlsgate.auth.key_ids import hash_key
+from tlsgate.auth.purposes import PURPOSES
+from tlsgate.model.session import Session
+
+
+def find(keys: Keys, presented: bytes, org: str = "org", purpose: str = "token") -> Any:
+    return run(keys.sessions.reader(org, purpose).find(presented))
+
+
+@pytest.mark.parametrize(
+    ("id", "fields"),
+    [
+        ("orgsubject", {"origin": "jwt"}),
+        ("orgsubject", {"meta_data": {"TykJWTSessionID": "orgsubject"}}),
+        ("orgname", {"basic_auth_data": {"password": "x"}}),
+        ("org" + "ab" * 32, {"certificate": "org" + "ab" * 32}),
+        ("org" + "ab" * 32, {"certificate": "org" + "AB" * 32}),
+        (base64.b64encode(b'{"org":"org","id":"' + b"ab" * 32 + b'","h":"sha256"}').decode(), {"certificate": "org" + "ab" * 32}),
+        ("319d3ab3", {}),
+        (hash_key("orgcustom", "sha256"), {}),
+    ],
+)
+def test_what_was_not_issued_as_a_key_is_no_token(id: str, fields: dict[str, Any]) -> None:
+    """Decisions 3.3; other methods still find it."""
+    keys = Keys()
+    run(keys.sessions.save(id, Session(org_id="org", **fields)))
+    assert find(keys, id.encode()) is None
+    assert find(keys, id.removeprefix("org").encode()) is None
+    assert find(keys, id.encode(), purpose="any") is not None
+
+
+def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
+    """A certificate bound to a key by PUT does not make its id a certificate's; hexadecimal custom ids are fine."""
+    keys = Keys()
+    keys.add("custom", certificate="org" + "ab" * 32)
+    assert find(keys, b"custom") is not None
+    keys.add("deadbeef")
+    assert find(keys, b"deadbeef").id == "orgdeadbeef"
+    run(keys.sessions.save("deadbeef11223344", Session()))
+    assert find(keys, b"deadbeef11223344", org="") is not None, "no owner: a plain id of Tyk's"
+
+
+def test_purposes() -> None:
+    """One line each."""
+    assert set(PURPOSES) == {"token", "any"}

@@ -1,0 +1,85 @@
+"""What a definition says of keys and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlsgate.config.problems import Problems
+from tlsgate.config.section import Section, check
+from tlsgate.definitions.classic_fields import CLASSIC
+from tlsgate.definitions.credentials import build_credentials, build_rate_rules
+from tlsgate.model.api import ApiDefinition, CredentialSource, EndpointRate, ProxySettings
+
+
+def read(**members: Any) -> Section:
+    problems = Problems("api.json")
+    section = check(members, CLASSIC, problems)
+    assert problems.all() == []
+    return section
+
+
+def build(**members: Any) -> dict[str, Any]:
+    return build_credentials(read(**members))
+
+
+def test_they_are_fields_of_the_model() -> None:
+    """Defaults are the model's, but for the token that is enforced."""
+    made = ApiDefinition(api_id="a", raw={}, proxy=ProxySettings(listen_path="/", target_url="x"), **build())
+    assert made.auth_methods == ("token",)
+    assert made == ApiDefinition(api_id="a", raw={}, proxy=made.proxy, auth_methods=("token",))
+
+
+def test_methods() -> None:
+    """None exactly when keyless; each once."""
+    assert build(use_keyless=True)["auth_methods"] == ()
+    assert build(use_keyless=True, use_standard_auth=True)["auth_methods"] == ()
+    assert build(use_standard_auth=True)["auth_methods"] == ("token",)
+    assert build(enable_jwt=True)["auth_methods"] == ("jwt",)
+    assert build(use_go_plugin_auth=True, enable_coprocess_auth=True)["auth_methods"] == ("custom",)
+
+
+def test_sources() -> None:
+    """``auth_configs`` by its names, an empty entry too; ``auth`` only when it is there."""
+    made = build(
+        auth_configs={
+            "authToken": {"auth_header_name": "X", "use_param": True, "param_name": "p", "use_cookie": True, "cookie_name": "c"},
+            "jwt": {},
+        },
+        auth={"disable_header": True},
+    )
+    assert made["auth_sources"] == {
+        "authToken": CredentialSource(header_name="X", use_param=True, param_name="p", use_cookie=True, cookie_name="c"),
+        "jwt": CredentialSource(),
+    }
+    assert made["auth_default"] == CredentialSource(disable_header=True)
+    assert build()["auth_default"] is None
+
+
+def test_lifetimes_and_switches() -> None:
+    """As they stand."""
+    fields = {
+        "session_lifetime": 60,
+        "session_lifetime_respects_key_expiration": True,
+        "disable_rate_limit": True,
+        "disable_quota": True,
+        "dont_set_quota_on_create": True,
+    }
+    assert fields.items() <= build(**fields).items()
+
+
+def test_rates() -> None:
+    """A disabled one is none; paths without rate or period limit nothing."""
+    assert (
+        build(global_rate_limit={"rate": 5, "per": 2})["global_rate"],
+        build(global_rate_limit={"rate": 5, "per": 2})["global_per"],
+    ) == (5, 2)
+    assert build(global_rate_limit={"rate": 5, "per": 2, "disabled": True})["global_rate"] == 0
+    rules = [
+        {"path": "/a", "method": "get", "rate": 5, "per": 1},
+        {"path": "/b", "rate": 5, "per": 1, "disabled": True},
+        {"path": "/c", "rate": 0, "per": 1},
+        {"path": "/d", "rate": 5, "per": 0},
+    ]
+    section = read(version_data={"versions": {"Default": {"extended_paths": {"rate_limit": rules}}}})
+    ((_, version),) = section.section("version_data").named("versions")
+    assert build_rate_rules(version.section("extended_paths")) == (EndpointRate(path="/a", method="GET", rate=5.0, per=1.0),)

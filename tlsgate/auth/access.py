@@ -1,0 +1,130 @@
+"""What an authenticated key may do: inactive, expiry, rights to APIs, versions and paths; knows nothing of how it was authenticated.
+
+Everything that a session says about paths is compiled once per key and API and kept with the key (``KeyView.memo``).
+Source: keys reference, sections 2 and 5; decisions 2.11. Differs from Tyk: rules of paths are anchored by default and speak of the path
+below the listen path; a session without rights opens nothing unless ``allow_master_keys`` says so.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tlsgate.auth.base import AuthTools, Check, Step
+from tlsgate.auth.sessions import KeyView
+from tlsgate.config.model import GatewayConfig
+from tlsgate.errors import Refusal
+from tlsgate.gates.base import other_readings
+from tlsgate.model.api import ApiDefinition
+from tlsgate.model.exchange import Exchange
+from tlsgate.model.session import AccessRight, AllowedUrl
+from tlsgate.routing.paths import RuleSet, build_path_matcher
+
+__all__ = ["AccessCheck", "build", "build_allowed_paths"]
+
+
+class _Grant(NamedTuple):
+    """What a key may do with one API."""
+
+    expires: float
+    """Epoch seconds; 0 is never."""
+    refusal: str
+    """Id of the catalogue that every request gets; empty for none."""
+    versions: frozenset[str] | None
+    """None when versions do not matter."""
+    paths: RuleSet[bool] | None
+    """None for all paths."""
+
+
+def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
+    """Return the step of an API."""
+    return Check(AccessCheck(api, config, tools).look)
+
+
+class AccessCheck:
+    """The checks in their order; about 0.3 us for a key without path rules."""
+
+    __slots__ = ("_api", "_config", "_notify", "_now")
+
+    def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> None:
+        self._api = api
+        self._config = config
+        self._now = tools.clock.now
+        self._notify = tools.notify
+
+    def look(self, exchange: Exchange) -> None:
+        """Let a request pass or refuse it.
+
+        :raises Refusal: ``access.no_session``, ``auth.key_inactive``, ``auth.key_expired``, ``access.api``, ``access.version``,
+            ``access.endpoint``, ``route.ambiguous_path``.
+        """
+        if exchange.ignored:
+            return
+        view = exchange.key
+        if view is None:
+            raise Refusal("access.no_session")
+        grant = view.memo.get(self)
+        if grant is None:
+            grant = self._compile(view)
+            view.remember(self, grant)
+        if grant.expires and self._now() > grant.expires and grant.refusal != "auth.key_inactive":
+            self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
+            raise Refusal("auth.key_expired")
+        if grant.refusal:
+            if grant.refusal == "auth.key_inactive":
+                self._notify("KeyExpired", exchange, {"message": "Attempted access from inactive key."})
+            raise Refusal(grant.refusal)
+        if grant.versions is not None and not self._has_version(exchange, grant.versions):
+            raise Refusal("access.version")
+        if grant.paths is not None:
+            _check_path(exchange, grant.paths)
+
+    def _compile(self, view: KeyView) -> _Grant:
+        session = view.session
+        expires = float(session.expires) if session.expires >= 1 else 0.0
+        if session.is_inactive:
+            return _Grant(expires, "auth.key_inactive", None, None)
+        if not session.access_rights:
+            return _Grant(expires, "" if self._config.keys.allow_master_keys else "access.api", None, None)
+        right = session.access_rights.get(self._api.api_id)
+        if right is None:
+            return _Grant(expires, "access.api", None, None)
+        return _Grant(expires, "", self._versions(right), build_allowed_paths(right.allowed_urls, self._api, self._config))
+
+    def _versions(self, right: AccessRight) -> frozenset[str] | None:
+        return frozenset(right.versions) if self._api.is_versioned else None
+
+    def _has_version(self, exchange: Exchange, versions: frozenset[str]) -> bool:
+        api = self._api
+        return (exchange.version_name or api.default_version) in versions or (api.fallback_to_default and api.default_version in versions)
+
+
+def build_allowed_paths(allowed: tuple[AllowedUrl, ...], api: ApiDefinition, config: GatewayConfig) -> RuleSet[bool] | None:
+    """Return ``allowed_urls`` compiled, None for all paths.
+
+    An expression that does not compile never matches; neither does an entry without methods.
+    """
+    if not allowed:
+        return None
+    rules = []
+    for entry in allowed:
+        try:
+            pattern = build_path_matcher(
+                entry.url,
+                prefix=config.http.enable_path_prefix_matching,
+                suffix=config.http.enable_path_suffix_matching,
+                ignore_case=False,
+                listen_path=api.proxy.listen_path,
+            )
+        except ValueError:
+            continue
+        rules += [(pattern, method, True) for method in entry.methods if method]
+    return RuleSet(rules)
+
+
+def _check_path(exchange: Exchange, paths: RuleSet[bool]) -> None:
+    method = exchange.method
+    if paths.find(method, exchange.remaining_path, exchange.canonical) is None:
+        raise Refusal("access.endpoint")
+    readings = other_readings(exchange)
+    if readings is None or any(paths.find(method, remaining, full) is None for remaining, full in readings):
+        raise Refusal("route.ambiguous_path", "another reading of the path is not among the allowed ones")

@@ -1,0 +1,82 @@
+"""What authentication, access and limits share: the form of a step, and what steps are built with. Knows no particular step.
+
+A step decides at once when it can (``try_now``); only what has to ask the store is awaited (``finish``). So a request whose session is
+cached and whose limiter counts in the process never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from tlsgate.auth.sessions import Sessions
+from tlsgate.clock import Clock
+from tlsgate.errors import Refusal
+from tlsgate.model.exchange import Exchange
+
+__all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
+
+Notify = Callable[[str, Exchange | None, Mapping[str, Any]], None]
+"""Told of an event (Tyk's name), the request that it concerns if it is one, and further fields; must not raise or wait."""
+
+
+class Step(Protocol):
+    """One step of the pipeline."""
+
+    def try_now(self, exchange: Exchange) -> bool:
+        """Do the step without waiting.
+
+        :returns: False when it cannot be done so: then nothing has been decided or counted, and :meth:`finish` is to be awaited.
+        :raises Refusal: the request ends here.
+        """
+        ...
+
+    async def finish(self, exchange: Exchange) -> None:
+        """Do the step, asking the store.
+
+        :raises Refusal: the request ends here.
+        """
+        ...
+
+
+class Check:
+    """A step that never waits.
+
+    :param look: raises ``Refusal`` or returns.
+    """
+
+    __slots__ = ("look",)
+
+    def __init__(self, look: Callable[[Exchange], None]) -> None:
+        self.look = look
+
+    def try_now(self, exchange: Exchange) -> bool:
+        """Do the step."""
+        self.look(exchange)
+        return True
+
+    async def finish(self, exchange: Exchange) -> None:
+        """Never needed."""
+        self.look(exchange)
+
+
+class AuthTools(NamedTuple):
+    """What steps of an API are built with, beside definition and configuration."""
+
+    sessions: Sessions
+    clock: Clock
+    notify: Notify
+    sleep: Callable[[float], Awaitable[None]]
+    """Waits for some seconds (throttling)."""
+
+
+async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:
+    """Do steps in order; waits for nothing that is known already."""
+    for step in steps:
+        if not step.try_now(exchange):
+            await step.finish(exchange)
+
+
+def store_away(reason: str) -> Refusal:
+    """Return the answer where the store is needed and away (decisions 3.5): never one that speaks of the key."""
+    return Refusal("store.unavailable", reason)

@@ -1,0 +1,48 @@
+"""The authentication methods in their fixed order, and the steps of one API; knows no method's inside.
+
+Source: token reference, section 1; decisions 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tlsgate.auth import access, strip, token
+from tlsgate.auth.base import AuthTools, Check, Step
+from tlsgate.config.model import GatewayConfig
+from tlsgate.errors import ConfigError, Problem
+from tlsgate.model.api import ApiDefinition
+
+__all__ = ["METHODS", "Method", "build_auth_steps"]
+
+
+class Method(NamedTuple):
+    """One authentication method."""
+
+    name: str
+    enabled_for: Callable[[ApiDefinition], bool]
+    build: Callable[[ApiDefinition, GatewayConfig, AuthTools], Step]
+
+
+METHODS: tuple[Method, ...] = (Method(token.NAME, token.enabled_for, token.build),)
+"""In the order in which they run."""
+
+
+def build_auth_steps(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> tuple[Step, ...]:
+    """Return the steps from authentication to granular access; a keyless API has none.
+
+    :raises ConfigError: the API asks for a method that there is not: it never answers more openly than its definition says.
+    """
+    if api.keyless:
+        return ()
+    enabled = [method for method in METHODS if method.enabled_for(api)]
+    missing = sorted(set(api.auth_methods) - {method.name for method in enabled})
+    if missing or not enabled:
+        raise ConfigError([Problem(api.source, "", "", f"not active yet: authentication by {', '.join(missing) or 'anything'}")])
+    steps = [method.build(api, config, tools) for method in enabled]
+    stripping = strip.build(api)
+    if stripping is not None:
+        steps.append(Check(stripping))
+    steps.append(access.build(api, config, tools))
+    return tuple(steps)

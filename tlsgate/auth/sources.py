@@ -1,0 +1,109 @@
+"""Where a credential stands in a request: header, parameter, cookie; knows nothing of what a credential is.
+
+Source: token reference, section 2; decisions 2.2 (a repeated header is refused; between the three places Tyk's precedence holds).
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from tlsgate.errors import Refusal
+from tlsgate.model.api import ApiDefinition, CredentialSource
+from tlsgate.model.exchange import Exchange
+
+__all__ = ["DEFAULT_HEADER", "SourceReader", "find_cookie", "find_parameter", "find_source", "find_sources_to_strip"]
+
+DEFAULT_HEADER = "Authorization"
+_WITH_FALLBACK = frozenset({"authToken", "jwt"})
+_BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def find_source(api: ApiDefinition, kind: str) -> CredentialSource:
+    """Return where an API's credential of one kind is read.
+
+    :param kind: Tyk's name: ``authToken``, ``jwt``, ``basic`` ...; an entry of that name, even an empty one, hides ``auth``.
+    """
+    found = api.auth_sources.get(kind)
+    if found is None and kind in _WITH_FALLBACK:
+        found = api.auth_default
+    return found or CredentialSource()
+
+
+def find_sources_to_strip(api: ApiDefinition) -> tuple[CredentialSource, ...]:
+    """Return all places from which ``strip_auth_data`` removes credentials (token reference, section 5)."""
+    return tuple(api.auth_sources.values()) or (api.auth_default or CredentialSource(),)
+
+
+class SourceReader:
+    """Reads one kind of credential.
+
+    :param source: as configured.
+    """
+
+    __slots__ = ("_cookie", "_header", "_param")
+
+    def __init__(self, source: CredentialSource) -> None:
+        header = source.header_name or DEFAULT_HEADER
+        fallback = DEFAULT_HEADER if source.disable_header else header
+        self._header = b"" if source.disable_header else header.lower().encode()
+        self._param = (source.param_name or fallback).encode() if source.use_param else b""
+        self._cookie = (source.cookie_name or fallback).encode() if source.use_cookie else b""
+
+    def read(self, exchange: Exchange) -> bytes:
+        """Return the credential, empty when there is none: the cookie before the parameter before the header.
+
+        Costs one look-up for an API that reads a header only.
+
+        :raises Refusal: ``auth.malformed_header``: the header stands there twice.
+        """
+        header = b""
+        if self._header:
+            header = exchange.index.get(self._header, b"")
+            if b", " in header and self._is_repeated(exchange):
+                raise Refusal("auth.malformed_header", "the credential header is repeated")
+        if self._cookie:
+            value = find_cookie(exchange, self._cookie)
+            if value:
+                return value
+        if self._param:
+            value = find_parameter(exchange, self._param)
+            if value:
+                return value
+        return header
+
+    def _is_repeated(self, exchange: Exchange) -> bool:
+        return sum(1 for name, _ in exchange.headers if name.lower() == self._header) > 1
+
+
+def find_parameter(exchange: Exchange, name: bytes) -> bytes:
+    """Return the first value of a query parameter, decoded; empty when there is none. As in Go, a pair with ``;`` does not count."""
+    query = exchange.query
+    if not query:
+        return b""
+    for pair in query.split(b"&"):
+        own, _, value = pair.partition(b"=")
+        if b";" in pair or _BROKEN.search(pair) is not None:
+            continue
+        if own == name or _decode(own) == name:
+            return _decode(value)
+    return b""
+
+
+def find_cookie(exchange: Exchange, name: bytes) -> bytes:
+    """Return the first cookie of a name, without quotes around it; empty when there is none."""
+    line = exchange.index.get(b"cookie")
+    if not line:
+        return b""
+    for piece in line.replace(b", ", b";").split(b";"):
+        own, equals, value = piece.strip().partition(b"=")
+        if equals and own.strip() == name:
+            value = value.strip()
+            if len(value) > 1 and value[:1] == b'"' == value[-1:]:
+                value = value[1:-1]
+            return value
+    return b""
+
+
+def _decode(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))

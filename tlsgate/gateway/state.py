@@ -1,0 +1,75 @@
+"""What outlives a generation: store, sessions, policies, counters, events; built once per process, wires the lower floors together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from tlsgate.auth.base import AuthTools
+from tlsgate.auth.key_ids import KeyNaming
+from tlsgate.auth.policies import PolicyBook
+from tlsgate.auth.sessions import Sessions
+from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.limits.registry import LimiterPool
+from tlsgate.store.registry import build_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tlsgate.auth.base import Notify
+    from tlsgate.clock import Clock
+    from tlsgate.config.model import GatewayConfig
+    from tlsgate.model.exchange import Exchange
+    from tlsgate.store.interface import Store
+
+__all__ = ["State", "build_state"]
+
+_log = Logger()
+
+
+class State:
+    """The parts; attributes are public and never replaced while the process runs."""
+
+    def __init__(self, store: Store, config: GatewayConfig, reactor: Any, clock: Clock, *, nodes: int = 1) -> None:
+        self.store = store
+        self.clock = clock
+        self.naming = KeyNaming(config.keys)
+        self.policies = PolicyBook()
+        self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
+        self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
+        self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
+        self.on_event: Notify | None = None
+        """Told of events; None tells nobody."""
+        store.subscribe(self.sessions.on_change)
+
+    def notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
+        """Tell of an event (``auth.base.Notify``)."""
+        if self.on_event is not None:
+            self.on_event(event, exchange, fields)
+
+    async def start(self) -> None:
+        """Open the store; one that is away does not fail the start."""
+        await self.store.start()
+
+    def stop(self) -> Deferred[None]:
+        """Close the store; acknowledged writes are safe."""
+        return Deferred.fromCoroutine(self.store.stop())
+
+
+def build_state(config: GatewayConfig, reactor: Any, clock: Clock, *, nodes: int = 1) -> State:
+    """Return the state of a process, its store not started yet.
+
+    :param nodes: processes that share the traffic.
+    :raises ConfigError: the store's settings cannot be used.
+    """
+    try:
+        store = build_store(config.storage, reactor, clock)
+    except (PkiError, OSError, ValueError) as problem:
+        raise ConfigError([Problem(config.source, "storage", "", str(problem), "mend the settings of the store")]) from problem
+    state = State(store, config, reactor, clock, nodes=nodes)
+    for text in state.naming.problems:
+        _log.warn("{reason}", event="keys.naming", reason=text)
+    return state

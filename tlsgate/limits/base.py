@@ -1,0 +1,93 @@
+"""What all limiters share: a rate in whole requests, the answer of a limiter, and the protocol of those that count in this process.
+
+Knows no algorithm and no store.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+__all__ = ["LocalLimiter", "Rate", "RateLimit", "Verdict", "normalise_rate"]
+
+
+class Rate(NamedTuple):
+    """So many requests in so many seconds."""
+
+    limit: int
+    """At least 1."""
+    per_s: float
+
+
+class Verdict(NamedTuple):
+    """What a limiter says of a request."""
+
+    admitted: bool
+    remaining: int
+    """Requests left in the window."""
+    resets_in_s: float
+    """Until there is room again (refused), or until the window is as new."""
+
+
+class LocalLimiter(Protocol):
+    """Counts in this process; the state of one counter."""
+
+    dropped: bool
+    """No longer in the pool; whoever still holds it asks for a new one."""
+
+    def take(self, now: float) -> bool:
+        """Count a request; tells whether it is admitted.
+
+        :param now: on the limiter's clock (monotonic, or wall time for windows of the clock).
+        """
+        ...
+
+    def state(self, now: float) -> tuple[int, float]:
+        """Return what is left, and the seconds until there is room again or the window is as new."""
+        ...
+
+    def is_idle(self, now: float) -> bool:
+        """Tell whether a fresh one would decide alike."""
+        ...
+
+
+class RateLimit(Protocol):
+    """One rate of one counter, ready to be asked."""
+
+    rate: Rate
+    is_local: bool
+    """Whether :meth:`take_now` decides; else :meth:`take` has to be awaited."""
+
+    def take_now(self, now: float) -> bool:
+        """Count a request without waiting.
+
+        :param now: monotonic seconds.
+        """
+        ...
+
+    async def take(self, now: float) -> Verdict:
+        """Count a request, asking the store where the counter lives there.
+
+        :param now: monotonic seconds.
+        :raises StoreUnavailable: no answer.
+        """
+        ...
+
+    def verdict(self, admitted: bool, now: float) -> Verdict:
+        """Return the verdict after :meth:`take_now`."""
+        ...
+
+
+def normalise_rate(rate: float, per: float) -> Rate | None:
+    """Return a rate in whole requests, None for no limit.
+
+    Fractions are kept by stretching or shrinking the time: half a request a second is one in two seconds (Tyk cuts both to whole numbers,
+    so that ``per`` 0.5 does not limit at all).
+
+    :param rate: requests; 0 or less is no limit.
+    :param per: seconds; 0 or less is no limit.
+    """
+    if rate <= 0 or per <= 0:
+        return None
+    whole = max(1, math.floor(rate))
+    return Rate(whole, per * whole / rate)

@@ -1,0 +1,1 @@
+"""Stores: small protocols, three backends, one conformance suite."""

@@ -1,0 +1,261 @@
+"""One connection to a Redis server, ready for commands: found (Sentinel), opened, verified (TLS), logged in, and known to be the master.
+
+txredisapi's protocols speak; its connection handlers are not used, because calls wait in them for ever (see
+``docs/design/0006-redis-link.md``). Must not know what is asked of the server afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import txredisapi
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlsgate.errors import StoreUnavailable
+from tlsgate.tls.client import UpstreamIdentity, check_upstream, find_verify_fault
+from tlsgate.wire.names import is_ip_literal
+
+__all__ = ["CommandConnection", "Connector", "RedisAccess", "RedisTls", "SubscriberConnection"]
+
+_FAULTS = (ConnectError, ConnectionClosed, DNSLookupError, SSL.Error, TimeoutError, txredisapi.RedisError)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class RedisTls:
+    """How servers are verified and what we show them.
+
+    :param identity: of whatever server; host, port and name are replaced.
+    :param context: of :func:`tlsgate.tls.client.build_client_context`.
+    """
+
+    __slots__ = ("context", "identity")
+
+    def __init__(self, identity: UpstreamIdentity, context: SSL.Context) -> None:
+        self.identity = identity
+        self.context = context
+
+    def at(self, host: str, port: int) -> RedisTls:
+        """Return the same for a server."""
+        name = "" if is_ip_literal(host) else host
+        return RedisTls(self.identity._replace(host=host, port=port, server_name=name), self.context)
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        """Return a connection that names the server."""
+        connection = SSL.Connection(self.context, None)
+        if self.identity.server_name:
+            connection.set_tlsext_host_name(self.identity.server_name.encode("ascii"))
+        return connection
+
+
+class RedisAccess(NamedTuple):
+    """Where Redis is and how one gets in."""
+
+    addresses: tuple[tuple[str, int], ...]
+    """Of the server, or of the Sentinels."""
+    master_name: str = ""
+    """Asks Sentinels for this master; empty is a single server."""
+    username: str = ""
+    password: str = ""
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+    database: int = 0
+    tls: RedisTls | None = None
+
+
+@implementer(IHandshakeListener)
+class _Opening:
+    """What our protocols add to txredisapi's: when they are open, who is there, when something was heard, why they ended."""
+
+    transport: Any
+
+    def __init__(self, reactor: Any, tls: RedisTls | None) -> None:
+        # Bytes in, bytes out; log-in is ours, see Connector.
+        super().__init__(charset=None, convertNumbers=False)  # type: ignore[call-arg]
+        self.callLater = reactor.callLater
+        self.opened: Deferred[None] = Deferred()
+        self.lost = False
+        self.heard_at: float = reactor.seconds()
+        self._seconds: Callable[[], float] = reactor.seconds
+        self._losing: list[Deferred[None]] = []
+        self._tls = tls
+        self._ssl: Any = None
+
+    def connectionMade(self) -> None:
+        """A connection without TLS is open."""
+        if self._tls is None:
+            self.opened.callback(None)
+        else:
+            self._ssl = self.transport.getHandle()
+
+    def handshakeCompleted(self) -> None:
+        """Look who answered, before anything is sent."""
+        assert self._tls is not None
+        if not self.opened.called:
+            fault = check_upstream(self._ssl, self._tls.identity)
+            if fault is None:
+                self.opened.callback(None)
+            else:
+                self.opened.errback(StoreUnavailable(f"TLS: {fault}"))
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Parse; a server that speaks something else is cut off."""
+        self.heard_at = self._seconds()
+        try:
+            super().dataReceived(data, unpause)  # type: ignore[misc]
+        except txredisapi.RedisError:
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Tell those who use the connection, then fail whatever waits on it."""
+        self.lost = True
+        losing, self._losing = self._losing, []
+        for waiter in losing:
+            if not waiter.called:
+                waiter.callback(None)
+        super().connectionLost(reason)  # type: ignore[misc]
+        if not self.opened.called:
+            fault = find_verify_fault(self._ssl) if self._ssl is not None else None
+            self.opened.errback(StoreUnavailable(f"TLS: {fault}") if fault is not None else reason)
+
+    def when_lost(self) -> Deferred[None]:
+        """Return what fires when the connection is gone."""
+        waiter: Deferred[None] = Deferred()
+        if self.lost:
+            waiter.callback(None)
+        else:
+            self._losing.append(waiter)
+        return waiter
+
+    async def abort(self) -> None:
+        """Cut the connection; returns when it is gone."""
+        self.transport.abortConnection()
+        await self.when_lost()
+
+
+class CommandConnection(_Opening, txredisapi.RedisProtocol):  # type: ignore[misc]
+    """Commands and replies, pipelined."""
+
+
+class SubscriberConnection(_Opening, txredisapi.SubscriberProtocol):  # type: ignore[misc]
+    """Messages of channels."""
+
+    def messageReceived(self, pattern: bytes | None, channel: bytes, message: bytes) -> None:
+        """Set by whoever subscribes."""
+
+
+C = TypeVar("C", CommandConnection, SubscriberConnection)
+
+
+class Connector:
+    """Opens connections to the server that counts at the moment.
+
+    :param reactor: for sockets and time.
+    :param timeout_s: for everything together, from the look-up to the answer of the last greeting.
+    """
+
+    def __init__(self, reactor: Any, access: RedisAccess, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._access = access
+        self._timeout_s = timeout_s
+        self._sentinel = 0
+
+    async def open(self, kind: type[C]) -> C:
+        """Return a connection on which commands are answered.
+
+        :raises StoreUnavailable: with the reason for the log.
+        """
+        access = self._access
+        host, port = await self._find_master() if access.master_name else access.addresses[0]
+        greeting = _greeting(access.username, access.password)
+        if access.database:
+            greeting.append(("SELECT", access.database))
+        if access.master_name:
+            greeting.append(("ROLE",))
+        # The last one: a server that still loads its data, or wants a password, answers with an error.
+        greeting.append(("PING",))
+        connection: C
+        connection, answers = await self._within(self._greet(kind, host, port, greeting, access.tls), self._timeout_s, f"{host}:{port}")
+        if access.master_name and answers[-2][0] != b"master":
+            await connection.abort()
+            raise StoreUnavailable(f"{host}:{port}: Sentinel says that it is the master, the server itself does not")
+        return connection
+
+    async def _find_master(self) -> tuple[str, int]:
+        """Ask one Sentinel after the other, beginning with the one that answered last."""
+        access = self._access
+        faults = []
+        for _ in access.addresses:
+            host, port = access.addresses[self._sentinel % len(access.addresses)]
+            commands = [
+                *_greeting(access.sentinel_username, access.sentinel_password),
+                ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", access.master_name),
+            ]
+            try:
+                connection, answers = await self._within(
+                    self._greet(CommandConnection, host, port, commands, access.tls),
+                    self._timeout_s / len(access.addresses),
+                    f"Sentinel {host}:{port}",
+                )
+            except StoreUnavailable as error:
+                faults.append(str(error))
+            else:
+                await connection.abort()
+                if answers[-1] is not None:
+                    found, number = answers[-1]
+                    return found.decode(), int(number)
+                faults.append(f"Sentinel {host}:{port}: knows no master {access.master_name}")
+            self._sentinel += 1
+        raise StoreUnavailable("; ".join(faults))
+
+    async def _greet(
+        self, kind: type[C], host: str, port: int, commands: Sequence[tuple[Any, ...]], tls: RedisTls | None
+    ) -> tuple[C, list[Any]]:
+        """Connect and send the first commands at once; none of them is refused."""
+        endpoint: Any = HostnameEndpoint(self._reactor, host, port)
+        if tls is not None:
+            tls = tls.at(host, port)
+            endpoint = wrapClientTLS(tls, endpoint)
+        factory: Any = Factory.forProtocol(lambda: kind(self._reactor, tls))
+        factory.noisy = False
+        try:
+            connection: C = await endpoint.connect(factory)
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
+        try:
+            await connection.opened
+            answers = [await waiter for waiter in [connection.execute_command(*command).addErrback(_value) for command in commands]]
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        except Exception:
+            await connection.abort()
+            raise
+        return connection, answers
+
+    async def _within(self, work: Any, timeout_s: float, name: str) -> Any:
+        try:
+            return await Deferred.fromCoroutine(work).addTimeout(timeout_s, self._reactor)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{name}: {error}") from error
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{name}: no connection within {timeout_s:g} s") from error
+        except _FAULTS as error:
+            raise StoreUnavailable(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _value(failure: Failure) -> BaseException | None:
+    return failure.value
+
+
+def _greeting(username: str, password: str) -> list[tuple[Any, ...]]:
+    if not password:
+        return []
+    return [("AUTH", username, password) if username else ("AUTH", password)]

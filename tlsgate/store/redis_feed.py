@@ -1,0 +1,138 @@
+"""The change feed over Redis's pub/sub, on a connection of its own; knows how changes are written and that some may have been missed.
+
+A message is the MAC (hex, or ``-`` without a secret), a blank, and a JSON list of origin, topic and payload. With a secret, messages
+without a good MAC are passed over: who can write to Redis must not make gateways reload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+from txredisapi import RedisError
+
+from tlsgate.errors import StoreUnavailable
+from tlsgate.store.feed import Listeners
+from tlsgate.store.redis_connect import Connector, SubscriberConnection
+from tlsgate.store.redis_link import RedisLink, keep, keep_beating
+
+__all__ = ["RedisFeed"]
+
+_NO_MAC = b"-"
+_log = Logger()
+_encode = msgspec.json.encode
+_decoder = msgspec.json.Decoder(tuple[str, str, str])
+
+
+class RedisFeed:
+    """Subscribes to a channel, and writes into it by the link.
+
+    :param channel: with the key prefix, for several installations on one Redis.
+    :param secret: shared by all gateways; empty: messages carry no MAC.
+    """
+
+    def __init__(
+        self, reactor: Any, connector: Connector, link: RedisLink, listeners: Listeners, channel: str, secret: str, timeout_s: float
+    ) -> None:
+        self._reactor = reactor
+        self._connector = connector
+        self._link = link
+        self._listeners = listeners
+        self._channel = channel
+        self._secret = secret.encode()
+        self._timeout_s = timeout_s
+        self._origin = os.urandom(8).hex()
+        self._connection: SubscriberConnection | None = None
+        self._loops: list[Deferred[None]] = []
+        self._down = False
+        self._forged = 0
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._loops = [
+            Deferred.fromCoroutine(keep(self._reactor, self._listen)),
+            Deferred.fromCoroutine(keep_beating(self._reactor, self._beat)),
+        ]
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        connection = self._connection
+        for loop in self._loops:
+            loop.cancel()
+        if connection is not None:
+            await connection.abort()
+        for loop in self._loops:
+            await loop
+
+    async def publish(self, topic: str, payload: str) -> None:
+        """Tell our own listeners at once, then all others.
+
+        :raises StoreUnavailable: whether others were told is not known.
+        """
+        self._listeners.tell(topic, payload)
+        body = _encode((self._origin, topic, payload))
+        await self._link.call("PUBLISH", self._channel, self._mac(body) + b" " + body)
+
+    def _mac(self, body: bytes) -> bytes:
+        return hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode() if self._secret else _NO_MAC
+
+    async def _listen(self) -> None:
+        """Subscribe and return when the connection is lost."""
+        try:
+            connection = await self._connector.open(SubscriberConnection)
+            connection.messageReceived = self._receive  # type: ignore[method-assign]
+            try:
+                await connection.subscribe(self._channel).addTimeout(self._timeout_s, self._reactor)
+            except Exception as error:
+                await connection.abort()
+                if isinstance(error, (RedisError, TimeoutError)):
+                    raise StoreUnavailable(f"no subscription: {type(error).__name__}: {error}") from error
+                raise
+        except StoreUnavailable as error:
+            self._note_down(str(error))
+            raise
+        self._connection = connection
+        self._down = False
+        # What was published before is lost to us.
+        self._listeners.tell_gap()
+        try:
+            await connection.when_lost()
+        finally:
+            self._connection = None
+
+    def _note_down(self, fault: str) -> None:
+        if self._link.healthy:
+            # Values can be read while nobody tells of changes: what is cached lives from one attempt to the next only.
+            self._listeners.tell_gap()
+            if not self._down:
+                _log.error("no change feed: {fault}", event="store.feed_away", fault=fault)
+        self._down = True
+
+    def _receive(self, pattern: bytes | None, channel: bytes, message: bytes) -> None:
+        mac, _, body = message.partition(b" ")
+        if self._secret and not hmac.compare_digest(mac, self._mac(body)):
+            self._forged += 1
+            if self._forged & (self._forged - 1) == 0:
+                _log.warn("{count} messages of the change feed without a good MAC", event="store.feed_forged", count=self._forged)
+            return
+        try:
+            origin, topic, payload = _decoder.decode(body)
+        except msgspec.MsgspecError:
+            _log.warn("a message of the change feed cannot be read", event="store.feed_unreadable")
+            return
+        if origin != self._origin:
+            self._listeners.tell(topic, payload)
+
+    async def _beat(self) -> None:
+        """Ask for an answer: a connection that only listens would never notice that its peer is gone."""
+        connection = self._connection
+        if connection is not None:
+            try:
+                await connection.execute_command("PING").addTimeout(self._timeout_s, self._reactor)
+            except (RedisError, TimeoutError):
+                connection.transport.abortConnection()

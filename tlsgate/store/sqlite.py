@@ -1,0 +1,224 @@
+"""The embedded store: one SQLite file, shared by the processes of one machine.
+
+Writes go to one thread, which commits what has gathered in one transaction (acknowledged is on the disk; counters and the feed survive the
+process, not the machine); reads go to another. The feed is a table that every process looks into five times a second.
+Knows calls and their deadlines; must not know SQL or threads' insides.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from tlsgate.clock import Clock
+from tlsgate.errors import StoreUnavailable
+from tlsgate.store import sqlite_ops as ops
+from tlsgate.store.feed import Listeners
+from tlsgate.store.interface import Count, Entry
+from tlsgate.store.rules import check_names, check_put
+from tlsgate.store.sqlite_schema import VERSION
+from tlsgate.store.sqlite_thread import DatabaseThread
+from tlsgate.store.timeouts import Timeouts
+
+__all__ = ["SqliteStore"]
+
+POLL_S = 0.2
+SWEEP_S = 30.0
+_BATCH = 500
+_READ_AT_ONCE = 200
+_log = Logger()
+
+
+class SqliteStore:
+    """A :class:`tlsgate.store.interface.Store` in a file.
+
+    :param reactor: of the whole process.
+    :param clock: wall time, for expiry.
+    :param path: of the file, in a folder that exists on a local disk; ``-wal``, ``-shm`` and ``-lock`` lie beside it.
+    :param timeout_s: deadline of every call.
+    """
+
+    def __init__(self, reactor: Any, clock: Clock, path: str, *, timeout_s: float = 2.0) -> None:
+        self._reactor = reactor
+        self._writer = DatabaseThread(reactor, clock, path, write=True)
+        self._reader = DatabaseThread(reactor, clock, path, write=False)
+        self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
+        self._listeners = Listeners()
+        self._origin = os.urandom(8).hex()
+        self._last: int | None = None
+        self._loops: list[Deferred[None]] = []
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last writes and reads went well."""
+        return self._writer.healthy and self._reader.healthy
+
+    async def start(self) -> None:
+        """Open the file, make it where it is missing, and migrate an older one; what is wrong with it is logged and tried again."""
+        self._writer.start()
+        self._reader.start()
+        try:
+            await self._write(_probe)
+            self._last = await self._read(_find_last)
+        except StoreUnavailable as error:
+            _log.error("the store cannot be opened: {reason}", event="store.not_opened", reason=str(error))
+        self._loops = [
+            Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))
+        ]
+
+    async def stop(self) -> None:
+        """Write what is pending and close."""
+        for loop in self._loops:
+            loop.cancel()
+        for thread in (self._reader, self._writer):
+            closed = thread.close()
+            self._timeouts.watch(closed, thread)
+            try:
+                await closed
+            except StoreUnavailable as error:
+                _log.error("the store does not close: {reason}", event="store.not_closed", reason=str(error))
+        self._timeouts.stop()
+
+    async def get(self, name: str) -> bytes | None:
+        """Return a value."""
+        entry = (await self.get_entries((name,)))[0]
+        return None if entry is None else entry.value
+
+    async def get_entry(self, name: str) -> Entry | None:
+        """Return a value with its remaining life."""
+        return (await self.get_entries((name,)))[0]
+
+    async def get_many(self, names: Sequence[str]) -> list[bytes | None]:
+        """Return values in the order of the names."""
+        return [None if entry is None else entry.value for entry in await self.get_entries(names)]
+
+    async def get_entries(self, names: Sequence[str]) -> list[Entry | None]:
+        """Return values with their remaining lives in the order of the names."""
+        check_names(names)
+        found: list[Entry | None] = []
+        # In parts, so that single reads come in between.
+        for start in range(0, len(names), _READ_AT_ONCE):
+            found += await self._read(ops.find_entries, names[start : start + _READ_AT_ONCE])
+        return found
+
+    async def put(self, name: str, value: bytes, *, ttl_s: int | None = None, keep_ttl: bool = False, only_if: str = "") -> bool:
+        """Write a value; acknowledged when it is on the disk."""
+        check_put(name, ttl_s, only_if)
+        return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+
+    async def delete(self, *names: str) -> int:
+        """Remove whatever the names hold."""
+        check_names(names)
+        return int(await self._write(ops.delete, names))
+
+    async def names(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Yield the names with a prefix, in order."""
+        check_names((prefix,))
+        batch: list[str] = [""]
+        while batch:
+            batch = await self._read(ops.find_names, prefix, batch[-1], _BATCH)
+            if batch:
+                yield batch
+
+    async def add_to_set(self, name: str, *members: str) -> None:
+        """Add members to a set."""
+        check_names((name, *members))
+        await self._write(ops.add_members, name, members)
+
+    async def remove_from_set(self, name: str, *members: str) -> None:
+        """Remove members of a set."""
+        check_names((name, *members))
+        await self._write(ops.remove_members, name, members)
+
+    async def members(self, name: str) -> list[str]:
+        """Return the members of a set."""
+        check_names((name,))
+        found: list[str] = await self._read(ops.find_members, name)
+        return found
+
+    async def count_window(self, name: str, window_s: float, limit: int, cost: int = 1) -> tuple[bool, Count]:
+        """Quota and fixed window."""
+        check_names((name,))
+        counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+        return counted
+
+    async def count_sliding(self, name: str, per_s: float, limit: int, now: float, *, log_refused: bool = True) -> tuple[bool, Count]:
+        """Sliding log."""
+        check_names((name,))
+        counted: tuple[bool, Count] = await self._write(ops.count_sliding, name, per_s, limit, now, log_refused, durable=False)
+        return counted
+
+    async def read_count(self, name: str) -> Count | None:
+        """Return a counter without changing it."""
+        check_names((name,))
+        found: Count | None = await self._read(ops.find_count, name)
+        return found
+
+    async def publish(self, topic: str, payload: str) -> None:
+        """Tell our own listeners at once, the other processes when they look next."""
+        check_names((topic, payload))
+        self._listeners.tell(topic, payload)
+        await self._write(ops.note_change, self._origin, topic, payload, durable=False)
+
+    def subscribe(self, listener: Callable[[str, str], None]) -> None:
+        """Tell a listener of every change."""
+        self._listeners.add(listener)
+
+    def _write(self, action: Callable[..., Any], *arguments: Any, durable: bool = True) -> Deferred[Any]:
+        waiter = self._writer.submit(action, *arguments, durable=durable)
+        self._timeouts.watch(waiter, self._writer)
+        return waiter
+
+    def _read(self, action: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        waiter = self._reader.submit(action, *arguments)
+        self._timeouts.watch(waiter, self._reader)
+        return waiter
+
+    async def _forever(self, each_s: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            while True:
+                await deferLater(self._reactor, each_s)
+                try:
+                    await step()
+                except StoreUnavailable:
+                    # The threads log it; the next round finds out whether it is over.
+                    pass
+        except CancelledError:
+            pass
+
+    async def _poll(self) -> None:
+        """Look for changes of others, and try whether a writer that failed works again."""
+        if not self._writer.healthy:
+            await self._write(_probe)
+        if self._last is None:
+            self._last = await self._read(_find_last)
+            self._listeners.tell_gap()
+        found: ops.Changes = await self._read(_find_changes, self._origin, self._last)
+        self._last = found.last
+        if found.gap:
+            self._listeners.tell_gap()
+        for topic, payload in found.changes:
+            self._listeners.tell(topic, payload)
+
+    async def _sweep(self) -> None:
+        """Remove what has ended, in small steps."""
+        while await self._write(ops.sweep, durable=False):
+            await deferLater(self._reactor, 0.05)
+
+
+def _probe(connection: Any, now: float) -> None:
+    """Write one page: the file can be opened, and the disk is not full."""
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _find_last(connection: Any, now: float) -> int:
+    return ops.last_change(connection)
+
+
+def _find_changes(connection: Any, origin: str, last: int, now: float) -> ops.Changes:
+    return ops.find_changes(connection, origin, last)
