@@ -15,6 +15,7 @@ from tlsgate.config.durations import parse_duration
 from tlsgate.config.problems import join_path
 from tlsgate.config.section import Section
 from tlsgate.config.values import parse_expiry
+from tlsgate.definitions.credentials import build_rate_rule
 from tlsgate.model.api import HeaderOperations, HeaderRule, MockRule, PathReply, PathRule, SizeRule, TimeoutRule, VersionSettings
 from tlsgate.routing.paths import build_path_matcher
 

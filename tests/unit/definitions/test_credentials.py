@@ -7,7 +7,7 @@ from typing import Any
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.definitions.classic_fields import CLASSIC
-from tlsgate.definitions.credentials import build_credentials, build_rate_rules
+from tlsgate.definitions.credentials import build_credentials, build_rate_rule
 from tlsgate.model.api import ApiDefinition, CredentialSource, EndpointRate, ProxySettings
 
 
@@ -76,10 +76,10 @@ def test_rates() -> None:
     assert build(global_rate_limit={"rate": 5, "per": 2, "disabled": True})["global_rate"] == 0
     rules = [
         {"path": "/a", "method": "get", "rate": 5, "per": 1},
-        {"path": "/b", "rate": 5, "per": 1, "disabled": True},
         {"path": "/c", "rate": 0, "per": 1},
         {"path": "/d", "rate": 5, "per": 0},
     ]
     section = read(version_data={"versions": {"Default": {"extended_paths": {"rate_limit": rules}}}})
     ((_, version),) = section.section("version_data").named("versions")
-    assert build_rate_rules(version.section("extended_paths")) == (EndpointRate(path="/a", method="GET", rate=5.0, per=1.0),)
+    made = [build_rate_rule(entry) for entry in version.section("extended_paths").sections("rate_limit")]
+    assert made == [EndpointRate(path="/a", method="GET", rate=5.0, per=1.0), None, None]
