@@ -10,10 +10,11 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from tests.support.loop import Loop, running_loop
 from tests.support.scale import scaled
@@ -637,8 +638,7 @@ def test_a_change_during_a_loss_is_heard_or_a_gap_is(world: World) -> None:
     world.loop.until(lambda: store.healthy and other.healthy)
     settle(world)
     world.run(store.publish("key", "found"))
-    world.loop.until(lambda: bool(there.without_gaps()), 3.0)
-    assert ("key", "found") in there.told
+    world.loop.until(lambda: ("key", "found") in there.told, 3.0)
     if not isinstance(result[0], StoreUnavailable):
         assert ("key", "lost") in there.told or ("gap", "") in there.told
 
@@ -710,7 +710,8 @@ def test_a_loss_under_load(world: World, store: Store) -> None:
     before = len(acknowledged)
     assert before > 10
     world.backend.lose(store)
-    world.loop.turn(0.5)
+    # Longer than the deadline: a server that merely hangs refuses nobody before.
+    world.loop.turn(TIMEOUT_S + 0.5)
     world.backend.mend(store)
     world.until_recovered(store)
     count = len(acknowledged)
@@ -767,14 +768,13 @@ def test_stopped_while_away(world: World) -> None:
 def test_a_call_that_is_cancelled_disturbs_nobody(world: World, store: Store) -> None:
     """A client that is gone cancels; the others' answers are their own."""
     world.together(*[store.put(f"k{number}", b"%d" % number) for number in range(20)])
-    results: list[Any] = []
+    results: dict[int, Any] = {}
     calls = [Deferred.fromCoroutine(store.get(f"k{number}")) for number in range(20)]
     for number, call in enumerate(calls):
-        call.addErrback(lambda failure: type(failure.value).__name__).addCallback(results.append)
-        if number % 3 == 0 and not call.called:
+        call.addErrback(lambda failure: type(failure.value)).addCallback(partial(results.setdefault, number))
+        if number % 3 == 0:
             call.cancel()
     world.loop.until(lambda: len(results) == 20)
-    answers = [result for result in results if result != "CancelledError"]
-    expected = [b"%d" % number for number in range(20)]
-    assert answers == [value for value in expected if value in answers] and len(answers) >= 13
+    for number, result in results.items():
+        assert result in ((b"%d" % number, CancelledError) if number % 3 == 0 else (b"%d" % number,))
     assert world.run(store.get("k5")) == b"5"

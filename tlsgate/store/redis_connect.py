@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import txredisapi
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from tlsgate.errors import StoreUnavailable
@@ -219,22 +219,24 @@ class Connector:
         self, kind: type[C], host: str, port: int, commands: Sequence[tuple[Any, ...]], tls: RedisTls | None
     ) -> tuple[C, list[Any]]:
         """Connect and send the first commands at once; none of them is refused."""
-        endpoint: Any = HostnameEndpoint(self._reactor, host, port)
-        if tls is not None:
-            tls = tls.at(host, port)
-            endpoint = wrapClientTLS(tls, endpoint)
+        tls = None if tls is None else tls.at(host, port)
         factory: Any = Factory.forProtocol(lambda: kind(self._reactor, tls))
         factory.noisy = False
+        if tls is not None:
+            # Not wrapClientTLS: it gathers small writes on the global reactor, whichever we were given.
+            factory = TLSMemoryBIOFactory(tls, True, factory, self._reactor)
+            factory.noisy = False
         try:
-            connection: C = await endpoint.connect(factory)
+            opened: Any = await HostnameEndpoint(self._reactor, host, port).connect(factory)
+            connection: C = opened if tls is None else opened.wrappedProtocol
         except ConnectingCancelledError as error:
             raise CancelledError from error
         try:
             await connection.opened
-            answers = [await waiter for waiter in [connection.execute_command(*command).addErrback(_value) for command in commands]]
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
+            answers = await gatherResults([connection.execute_command(*command) for command in commands], consumeErrors=True)
+        except FirstError as error:
+            await connection.abort()
+            raise error.subFailure.value or error
         except Exception:
             await connection.abort()
             raise
@@ -249,10 +251,6 @@ class Connector:
             raise StoreUnavailable(f"{name}: no connection within {timeout_s:g} s") from error
         except _FAULTS as error:
             raise StoreUnavailable(f"{name}: {type(error).__name__}: {error}") from error
-
-
-def _value(failure: Failure) -> BaseException | None:
-    return failure.value
 
 
 def _greeting(username: str, password: str) -> list[tuple[Any, ...]]:

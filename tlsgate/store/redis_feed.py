@@ -12,14 +12,15 @@ import os
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import TimeoutError
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from txredisapi import RedisError
 
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store.feed import Listeners
 from tlsgate.store.redis_connect import Connector, SubscriberConnection
-from tlsgate.store.redis_link import RedisLink, keep, keep_beating
+from tlsgate.store.redis_link import BEAT_S, Attempts, RedisLink
 
 __all__ = ["RedisFeed"]
 
@@ -48,26 +49,26 @@ class RedisFeed:
         self._timeout_s = timeout_s
         self._origin = os.urandom(8).hex()
         self._connection: SubscriberConnection | None = None
-        self._loops: list[Deferred[None]] = []
+        self._listening: Attempts | None = None
+        self._beating = LoopingCall(self._beat)
+        self._beating.clock = reactor
         self._down = False
         self._forged = 0
 
     def start(self) -> None:
         """Begin to listen."""
-        self._loops = [
-            Deferred.fromCoroutine(keep(self._reactor, self._listen)),
-            Deferred.fromCoroutine(keep_beating(self._reactor, self._beat)),
-        ]
+        self._beating.start(BEAT_S, now=False)
+        self._listening = Attempts(self._reactor, self._listen)
 
     async def stop(self) -> None:
         """Listen no more."""
         connection = self._connection
-        for loop in self._loops:
-            loop.cancel()
+        if self._beating.running:
+            self._beating.stop()
+        if self._listening is not None:
+            await self._listening.stop()
         if connection is not None:
             await connection.abort()
-        for loop in self._loops:
-            await loop
 
     async def publish(self, topic: str, payload: str) -> None:
         """Tell our own listeners at once, then all others.
@@ -128,11 +129,9 @@ class RedisFeed:
         if origin != self._origin:
             self._listeners.tell(topic, payload)
 
-    async def _beat(self) -> None:
+    def _beat(self) -> None:
         """Ask for an answer: a connection that only listens would never notice that its peer is gone."""
         connection = self._connection
         if connection is not None:
-            try:
-                await connection.execute_command("PING").addTimeout(self._timeout_s, self._reactor)
-            except (RedisError, TimeoutError):
-                connection.transport.abortConnection()
+            waiter = connection.execute_command("PING").addTimeout(self._timeout_s, self._reactor)
+            waiter.addErrback(lambda failure: connection.transport.abortConnection())

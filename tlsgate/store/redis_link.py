@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from txredisapi import RedisError, ResponseError
 
@@ -20,7 +20,7 @@ from tlsgate.errors import StoreUnavailable
 from tlsgate.store.redis_connect import CommandConnection, Connector
 from tlsgate.store.timeouts import Timeouts
 
-__all__ = ["FIRST_PAUSE_S", "LAST_PAUSE_S", "RedisLink", "UnknownScript", "keep"]
+__all__ = ["BEAT_S", "FIRST_PAUSE_S", "LAST_PAUSE_S", "Attempts", "RedisLink", "UnknownScript"]
 
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
@@ -28,7 +28,7 @@ LAST_PAUSE_S = 1.0
 BEAT_S = 1.0
 CONNECTIONS = 2
 """Two, so that a large answer does not hold up all others."""
-MAX_PENDING = 1000
+MAX_PENDING = 4000
 """Calls on one connection without an answer."""
 
 _MOVED = ("READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "WRONGPASS", "UNBLOCKED")
@@ -40,23 +40,39 @@ class UnknownScript(Exception):
     """The server does not have a script, or has it no more."""
 
 
-async def keep(reactor: Any, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Make attempts for ever, with growing pauses after failed ones; ends when cancelled.
+class Attempts:
+    """Something that is tried again for ever, with growing pauses after failures.
 
     :param attempt: raises ``StoreUnavailable``, or returns after a connection that worked is lost.
     """
-    pause_s = FIRST_PAUSE_S
-    try:
-        while True:
-            try:
-                await attempt()
-                pause_s = FIRST_PAUSE_S
-            except StoreUnavailable:
-                pause_s = min(2 * pause_s, LAST_PAUSE_S)
-            # Not all nodes at the same moment.
-            await deferLater(reactor, pause_s * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
-    except CancelledError:
-        pass
+
+    def __init__(self, reactor: Any, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._reactor = reactor
+        self._attempt = attempt
+        self._going = True
+        self._loop = Deferred.fromCoroutine(self._run())
+
+    async def stop(self) -> None:
+        """End, also in the midst of an attempt; returns when nothing of it is left."""
+        self._going = False
+        self._loop.cancel()
+        await self._loop
+
+    async def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        try:
+            while self._going:
+                try:
+                    await self._attempt()
+                    pause_s = FIRST_PAUSE_S
+                except StoreUnavailable:
+                    # Also what a cancelled look-up of a host looks like: hence the flag.
+                    pause_s = min(2 * pause_s, LAST_PAUSE_S)
+                if self._going:
+                    # Not all nodes at the same moment.
+                    await deferLater(self._reactor, pause_s * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
+        except CancelledError:
+            pass
 
 
 class RedisLink:
@@ -72,7 +88,9 @@ class RedisLink:
         self._timeouts: Timeouts[CommandConnection] = Timeouts(reactor, timeout_s, self._note_late)
         self._timeout_s = timeout_s
         self._ready: list[CommandConnection] = []
-        self._loops: list[Deferred[None]] = []
+        self._loops: list[Attempts] = []
+        self._beating = LoopingCall(self._beat)
+        self._beating.clock = reactor
         self._fault = "not started"
         self._tried: Deferred[None] = Deferred()
         self.losses = 0
@@ -86,8 +104,8 @@ class RedisLink:
     async def start(self) -> None:
         """Begin to connect; returns after the first success or failure."""
         self._fault = "not connected yet"
-        self._loops = [Deferred.fromCoroutine(keep(self._reactor, self._connect)) for _ in range(CONNECTIONS)]
-        self._loops.append(Deferred.fromCoroutine(keep_beating(self._reactor, self._beat)))
+        self._beating.start(BEAT_S, now=False)
+        self._loops = [Attempts(self._reactor, self._connect) for _ in range(CONNECTIONS)]
         if not self._tried.called:
             await self._tried
 
@@ -95,13 +113,13 @@ class RedisLink:
         """Close all connections."""
         self._fault = "closed"
         connections, self._ready = self._ready, []
-        for loop in self._loops:
-            loop.cancel()
+        if self._beating.running:
+            self._beating.stop()
         self._timeouts.stop()
+        for loop in self._loops:
+            await loop.stop()
         for connection in connections:
             await connection.abort()
-        for loop in self._loops:
-            await loop
 
     async def call(self, *command: Any) -> Any:
         """Return the answer to a command.
@@ -178,23 +196,13 @@ class RedisLink:
                 _log.error("store away: {fault}", event="store.away", fault=fault)
             self._fault = fault
 
-    async def _beat(self) -> None:
+    def _beat(self) -> None:
         """Ask connections on which nothing waits, so that a loss is noticed before somebody needs them."""
         for connection in tuple(self._ready):
             if not _pending(connection):
                 waiter = connection.execute_command("PING")
                 self._timeouts.watch(waiter, connection)
                 waiter.addErrback(_forget)
-
-
-async def keep_beating(reactor: Any, beat: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do something each second; ends when cancelled."""
-    try:
-        while True:
-            await deferLater(reactor, BEAT_S)
-            await beat()
-    except CancelledError:
-        pass
 
 
 def _pending(connection: CommandConnection) -> int:

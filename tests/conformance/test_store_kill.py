@@ -1,0 +1,67 @@
+"""SQLite and ``kill -9``: whatever was acknowledged is there afterwards."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tests.support.loop import running_loop
+from tests.support.scale import scaled
+from tlsgate.clock import SystemClock
+from tlsgate.store.sqlite import SqliteStore
+
+ROOT = Path(__file__).parents[2]
+KILLS = scaled(20, 200)
+WRITER = """
+import os, sys
+from tests.support.loop import Loop
+from tlsgate.clock import SystemClock
+from tlsgate.store.sqlite import SqliteStore
+
+loop = Loop()
+store = SqliteStore(loop.reactor, SystemClock(), sys.argv[1])
+
+async def write(writer):
+    number = 0
+    while True:
+        name = f"{sys.argv[2]}-{writer}-{number}"
+        await store.put(name, name.encode() * 20)
+        os.write(1, name.encode() + b"\\n")
+        number += 1
+
+loop.run(store.start())
+for writer in range(20):
+    loop.begin(write(writer))
+loop.until(lambda: False, 60)
+"""
+
+
+def test_no_acknowledged_key_is_lost(tmp_path: Path) -> None:
+    """A process that writes keys is killed again and again on the same file (200 times in acceptance runs)."""
+    path = tmp_path / "store.db"
+    acknowledged: list[str] = []
+    dice = random.Random(5)
+    for kill in range(KILLS):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(kill)], cwd=ROOT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, "the writer does not start"
+        timer = threading.Timer(dice.uniform(0.0, 0.15), process.kill)
+        timer.start()
+        rest = process.stdout.read()
+        process.wait()
+        timer.join()
+        process.stdout.close()
+        # The last line may be cut: the name was acknowledged, the report was not whole.
+        acknowledged += [line.decode() for line in (first + rest).split(b"\n")[:-1]]
+    with running_loop() as loop:
+        store = SqliteStore(loop.reactor, SystemClock(), str(path))
+        loop.run(store.start())
+        found = loop.run(store.get_many(acknowledged), 60)
+        loop.run(store.stop())
+    assert len(acknowledged) > KILLS
+    assert [name for name, value in zip(acknowledged, found, strict=True) if value != name.encode() * 20] == []
+    print(f"\n{KILLS} kills, {len(acknowledged)} acknowledged keys, none lost")
