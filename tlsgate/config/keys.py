@@ -53,6 +53,7 @@ def build_keys(section: Section) -> KeySettings:
         force_global_session_lifetime=section.flag("force_global_session_lifetime"),
         global_session_lifetime=section.integer("global_session_lifetime", low=-1),
         session_lifetime_respects_key_expiration=section.flag("session_lifetime_respects_key_expiration"),
+        show_in_logs=section.flag("enable_key_logging"),
         cache_sessions=not section.section("local_session_cache").flag("disable_cached_session_state"),
     )
 
