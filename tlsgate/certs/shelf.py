@@ -29,35 +29,48 @@ class CertificateShelf:
         self.wanted: frozenset[str] = frozenset()
         """Ids that the last fill asked for."""
 
+        self._away = False
+
     @property
     def waiting(self) -> bool:
         """Whether an id that is wanted was never answered by the store."""
         return any(id not in self._texts for id in self.wanted)
+
+    def expect(self, ids: Iterable[str]) -> None:
+        """Note what will be asked for, before the store is open."""
+        self.wanted = frozenset(ids)
+
+    def use_library(self, library: Library) -> None:
+        """Read with another secret from now on; what was read is forgotten."""
+        self._library = library
+        self._opened = {}
 
     async def fill(self, ids: Iterable[str]) -> bool:
         """Fetch what the store holds of these ids, and forget all others; never raises for a store that is away.
 
         :returns: whether anything is other than before.
         """
-        wanted = frozenset(ids)
-        if not wanted and not self.wanted:
-            return False
+        before, wanted = self.wanted, frozenset(ids)
+        # At once: a change that is told of while we wait must be known to concern us.
+        self.wanted = wanted
         order = sorted(wanted)
         try:
             found = dict(zip(order, await self._library.texts(order), strict=True)) if order else {}
+            self._away = self._away and not order
         except StoreUnavailable as problem:
-            _log.warn(
-                "the certificate store cannot be asked, {count} certificates are as they were or waited for: {reason}",
-                event="certs.store_away",
-                count=len(order),
-                reason=str(problem),
-            )
+            if not self._away:
+                _log.warn(
+                    "the certificate store cannot be asked, {count} certificates are as they were or waited for: {reason}",
+                    event="certs.store_away",
+                    count=len(order),
+                    reason=str(problem),
+                )
+            self._away = True
             found = {id: text for id, text in self._texts.items() if id in wanted}
-        changed = wanted != self.wanted or found != self._texts
-        # Replaced, never changed: a build that is under way keeps what it began with.
+        changed = wanted != before or found != self._texts
+        # Replaced, never changed: whoever reads in a thread keeps what it began with.
         self._opened = {id: opened for id, opened in self._opened.items() if id in found and self._texts.get(id) == found[id]}
         self._texts = found
-        self.wanted = wanted
         return changed
 
     def find(self, id: str) -> PemBundle | None:
