@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application import service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -52,6 +53,7 @@ __all__ = ["GatewayService", "make_service", "run"]
 _log = Logger()
 _DAY_S = 86400.0
 _RETRY_S = 1.0
+_CONNECTING_S = 0.05
 _OTHER_DESCRIPTORS = 256
 """Listeners, logs, files that a reload reads, idle connections to upstreams beyond one per client."""
 
@@ -129,7 +131,8 @@ class GatewayService(service.Service):
         _settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
-        self._report(generation)
+        if not state.shelf.wanted:
+            self._report(generation)
         try:
             self._open(generation.listeners, held=True)
         except CannotListenError as problem:
@@ -154,7 +157,7 @@ class GatewayService(service.Service):
         """Open the store, then let clients in; a store that is away does not keep the others out (decisions 3.5)."""
         started = Deferred.fromCoroutine(self.state.start())
         started.addErrback(lambda failure: _log.failure("the store cannot be opened", failure, event="store.start_failed"))
-        started.addCallback(lambda _: Deferred.fromCoroutine(self._settle()) if self.state.shelf.wanted else None)
+        started.addCallback(lambda _: Deferred.fromCoroutine(self._first_certificates()) if self.state.shelf.wanted else None)
         started.addErrback(lambda failure: _log.failure("stored certificates cannot be read", failure, event="certs.start_failed"))
         started.addCallback(self._serve)
 
@@ -272,6 +275,19 @@ class GatewayService(service.Service):
         self._report(generation)
         self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
+
+    async def _first_certificates(self) -> None:
+        """Take what the store holds before anybody is let in; a store that does not answer in its time is not waited for any longer."""
+        site, config = self.site, self.config
+        assert site is not None and config is not None
+        first = site.generation
+        end = self._clock.monotonic() + config.storage.timeout_s
+        await self._settle()
+        while self.state.shelf.waiting and self._clock.monotonic() < end and not site.draining:
+            await deferLater(self._reactor, _CONNECTING_S, lambda: None)
+            await self._settle()
+        if site.generation is first:
+            self._report(first)
 
     async def _refresh(self) -> None:
         """Take over what changed in the certificate store: the same definitions, the same files, another generation."""

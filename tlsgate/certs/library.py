@@ -175,5 +175,3 @@ class Library:
 
 def _index(org: str) -> str:
     return f"cert-{org}-index"
-
-

@@ -197,7 +197,9 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
     encoding_secret = section.text("private_certificate_encoding_secret")
     if encoding_secret == PUBLISHED_SECRET and not development:
         section.error(
-            "private_certificate_encoding_secret", "this is a secret that everybody knows: it protects no private key", "set a long random text"
+            "private_certificate_encoding_secret",
+            "this is a secret that everybody knows: it protects no private key",
+            "set a long random text",
         )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
+from tlsgate.control.certs import CertificateEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ class ControlTools(NamedTuple):
 
 def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
     """Return all endpoints, one line per area."""
-    return ()
+    return (*CertificateEndpoints(tools).endpoints(),)
 
 
 class EndpointTable:

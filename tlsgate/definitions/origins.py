@@ -92,7 +92,9 @@ def _read(folder: str) -> dict[str, list[str]]:
             tree = json.loads(file.read())
     except FileNotFoundError:
         return {}
-    if not isinstance(tree, dict) or not all(isinstance(known, list) and all(isinstance(each, str) for each in known) for known in tree.values()):
+    if not isinstance(tree, dict) or not all(
+        isinstance(known, list) and all(isinstance(each, str) for each in known) for known in tree.values()
+    ):
         raise ValueError("not a list of files")
     return tree
 

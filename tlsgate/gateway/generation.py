@@ -390,7 +390,9 @@ def _certificates(
                 for number, bundle in enumerate(resolved.bundles)
             )
         table, found = build_certificate_table(sources, clock.now(), warning_days=config.security.warning_threshold_days)
-        stored = {f"http_server_options.ssl_certificates[{at}]" for at, name in enumerate(http.ssl_certificates) if is_store_id(name.strip())}
+        stored = {
+            f"http_server_options.ssl_certificates[{at}]" for at, name in enumerate(http.ssl_certificates) if is_store_id(name.strip())
+        }
         tables[spec.key] = table
         for entry in found:
             stops = entry.severity == "error" and entry.file == config.source and entry.path not in stored

@@ -165,7 +165,9 @@ class ReferenceResolver:
             if found is not None:
                 return found
             if missing is None:
-                text = "no such certificate in the store" if self._shelf is not None else "an id of the certificate store, not looked up here"
+                text = (
+                    "no such certificate in the store" if self._shelf is not None else "an id of the certificate store, not looked up here"
+                )
                 missing = NotInStore(text)
         known = self._reuse._cache.get(reference) if self._reuse is not None else None
         if known is not None and missing is None:

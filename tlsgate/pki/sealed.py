@@ -70,7 +70,7 @@ def find_key_block(text: str) -> tuple[str, KeyBlock | None]:
     if len(found) > 1:
         raise PkiError("holds several encrypted private keys")
     headers: dict[str, str] = {}
-    body = []
+    body: list[str] = []
     for line in found[0].group(2).splitlines():
         header = _HEADER.match(line)
         if header is not None and not body:

@@ -173,7 +173,9 @@ def _check_certificates(bundle: PemBundle, now: float) -> list[str]:
         if weak:
             warnings.append(f"certificate {number + 1} is weak, handshakes refuse it: {weak}")
         if number == 0 and facts.roles.unmarked_ca:
-            warnings.append("the certificate says CA:TRUE without a key usage: listed as a client's it may count as a CA, see trust_unmarked_ca")
+            warnings.append(
+                "the certificate says CA:TRUE without a key usage: listed as a client's it may count as a CA, see trust_unmarked_ca"
+            )
     return warnings
 
 

@@ -271,9 +271,7 @@ def test_folders_for_certificates_are_respected(folder: Folder) -> None:
 def test_ids_of_the_store_are_left_to_the_gateway(folder: Folder) -> None:
     """Nothing is asked here: what may be there is no error."""
     problems = folder.check(http_server_options={"use_ssl": True, "ssl_certificates": ["org" + "a" * 64]})
-    assert problems == [
-        "warning: http_server_options.ssl_certificates[0]: an id of the certificate store, not looked up here"
-    ]
+    assert problems == ["warning: http_server_options.ssl_certificates[0]: an id of the certificate store, not looked up here"]
 
 
 def test_definitions_of_the_rest_api_name_files_of_its_folders_only(folder: Folder) -> None:
