@@ -20,7 +20,8 @@ from twisted.logger import Logger
 
 from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
-from tlsgate.certs.library import TOPIC
+from tlsgate.certs.expiry import ExpiryMonitor
+from tlsgate.certs.library import TOPIC, build_runner
 from tlsgate.certs.uses import store_ids
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
@@ -115,6 +116,7 @@ class GatewayService(service.Service):
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         state = self.state = build_state(config, reactor, self._clock)
+        self._monitor = ExpiryMonitor(state.notify, state.store, state.shelf, self._clock, build_runner(reactor), reactor)
         policies = self._policies = load_policies(config)
         self._problems = [*problems, *policies.problems]
         loaded = self._loaded = self._load(config, None)
@@ -170,6 +172,7 @@ class GatewayService(service.Service):
             listener.release()
             self._announce(listener)
         generation = site.generation
+        self._watch_expiry(generation)
         self._status = _count_apis(generation)
         self._notifier.ready(self._status)
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
@@ -185,6 +188,7 @@ class GatewayService(service.Service):
         for timer in (self._watchdog, self._expiry, self._retry):
             if timer is not None and timer.active():
                 timer.cancel()
+        self._monitor.stop()
         closed = self._close_listeners()
         site.drain()
         done: Deferred[Any] = Deferred()
@@ -271,6 +275,7 @@ class GatewayService(service.Service):
         site.recheck()
         _settle_memory()
         self._retry_when_waiting()
+        self._watch_expiry(generation)
         site.counters["reloads"] += 1
         self._report(generation)
         self._status = _count_apis(generation)
@@ -311,6 +316,7 @@ class GatewayService(service.Service):
             site.recheck()
             _settle_memory()
             self._report(generation)
+            self._watch_expiry(generation)
             _log.info("certificates of the store taken over", event="certs.refreshed")
         self._retry_when_waiting()
 
@@ -561,6 +567,9 @@ class GatewayService(service.Service):
         else:
             self._stopping = True
             before(number, frame)
+
+    def _watch_expiry(self, generation: Generation) -> None:
+        self._monitor.take(generation.config, generation.definitions)
 
     def _look_at_expiry(self) -> None:
         """Once a day: a certificate that ends soon is named in the log even when nobody reloads."""

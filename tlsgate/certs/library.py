@@ -111,7 +111,7 @@ class Library:
         return [found.get(id) for id in ids]
 
     async def read(self, ids: Sequence[str], describe: Callable[[str, PemBundle], T]) -> list[T | Exception | None]:
-        """Return what is made of each certificate, in the order of the ids; None for what there is not, the error for what is unreadable."""
+        """Return what is made of each certificate, in the order of the ids; None for what there is not, an error for the unreadable."""
         texts = await self.texts(ids)
 
         def work() -> list[T | Exception | None]:

@@ -125,7 +125,7 @@ class Sealer:
             key = serialization.load_der_private_key(der, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # With the old form one wrong passphrase in 256 passes the check of the padding.
-            raise CannotDecrypt(_OTHER_SECRET) from None
+            raise CannotDecrypt(_CANNOT) from None
         if not isinstance(key, PrivateKey):
             raise PkiError("private key is of a kind that TLS cannot use")
         return key
@@ -146,7 +146,7 @@ class Sealer:
                 block.body[:_NONCE_BYTES], block.body[_NONCE_BYTES:], _bound(header, fingerprint)
             )
         except (InvalidTag, ValueError):
-            raise CannotDecrypt(_OTHER_SECRET) from None
+            raise CannotDecrypt(_CANNOT) from None
 
     def _open_legacy(self, block: KeyBlock) -> bytes:
         """Open what Tyk writes: RFC 1421 headers, AES-256-CBC, key by one round of MD5 (OpenSSL's old PEM form). Never written."""
@@ -163,12 +163,12 @@ class Sealer:
             key += step
         data = block.body
         if not data or len(data) % 16:
-            raise CannotDecrypt(_OTHER_SECRET)
+            raise CannotDecrypt(_CANNOT)
         decryptor = Cipher(algorithms.AES(key[:32]), modes.CBC(iv)).decryptor()
         plain = decryptor.update(data) + decryptor.finalize()
         padding = plain[-1]
         if not 1 <= padding <= 16 or plain[-padding:] != bytes([padding]) * padding:
-            raise CannotDecrypt(_OTHER_SECRET)
+            raise CannotDecrypt(_CANNOT)
         return plain[:-padding]
 
     def _master(self, salt: bytes, n: int, r: int, p: int) -> bytes:
@@ -184,7 +184,7 @@ class Sealer:
             return master
 
 
-_OTHER_SECRET = "private key cannot be decrypted: it was stored under another secret, or does not belong to this certificate"
+_CANNOT = "private key cannot be decrypted: it was stored under another secret, or does not belong to this certificate"
 
 
 def _entry_key(master: bytes, salt: bytes) -> bytes:
