@@ -1,7 +1,7 @@
 """``/tyk/certs``: upload, look-up, lists and removal; neither certificate nor key ever leaves by it.
 
-Source: mTLS reference, section 2. Differs from Tyk where that page says BETTER: lists are complete, an unreadable entry is flagged, and what
-names a certificate that is removed is told.
+Source: mTLS reference, section 2. Differs from Tyk where that page says BETTER: lists are complete, an unreadable entry is flagged, and
+what names a certificate that is removed is told.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _go_message(body: bytes, has_key: bool) -> str:
             if label == "PUBLIC KEY":
                 return "x509: malformed public key"
             if label.endswith("PRIVATE KEY"):
-                encrypted = label.startswith("ENCRYPTED") or "encrypted" in str(error)
+                encrypted = "ENCRYPTED" in block.group(0)
                 return "tls: failed to parse private key" + (": it is encrypted, upload it without a passphrase" if encrypted else "")
     return _NOT_PEM
 
