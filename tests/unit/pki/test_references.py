@@ -245,7 +245,18 @@ def test_what_came_by_the_rest_api_learns_nothing_of_files(tmp_path: Path) -> No
     guests = resolver.for_guests()
     assert guests.resolve(str(tmp_path / "in" / "good.pem")).leaf == LEAF.der
     texts = set()
-    for name in ("out/good.pem", "out/bad.pem", "out/none.pem", "in/none.pem", "in/bad.pem", "in/link.pem", "in", "out", "in/../out/good.pem", ""):
+    for name in (
+        "out/good.pem",
+        "out/bad.pem",
+        "out/none.pem",
+        "in/none.pem",
+        "in/bad.pem",
+        "in/link.pem",
+        "in",
+        "out",
+        "in/../out/good.pem",
+        "",
+    ):
         with pytest.raises(PkiError) as caught:
             guests.resolve(str(tmp_path / name) if name else "")
         texts.add(str(caught.value))
