@@ -42,7 +42,7 @@ _MAX_N, _MAX_R, _MAX_P = 2**17, 16, 4
 """What an entry may ask for: whoever can write to the store must not be able to stop the process."""
 _NONCE_BYTES = 12
 _KEPT = 16
-_BLOCK = re.compile(r"-----BEGIN (SEALED|ENCRYPTED) PRIVATE KEY-----\s*(.*?)-----END \1 PRIVATE KEY-----\s*", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN (SEALED|ENCRYPTED) PRIVATE KEY-----\s*((?:(?!-----).)*)-----END \1 PRIVATE KEY-----\s*", re.DOTALL)
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*?)[ \t]*$")
 
 

@@ -137,7 +137,7 @@ def _parse(body: bytes, has_key: bool) -> PemBundle:
 def _go_message(body: bytes, has_key: bool) -> str:
     """Say which part of an unreadable upload is at fault, in Go's words."""
     text = body.decode("latin-1")
-    for block in re.finditer(r"-----BEGIN ([ -,.-~]{1,64})-----.*?-----END \1-----", text, re.DOTALL):
+    for block in re.finditer(r"-----BEGIN ([ -,.-~]{1,64})-----(?:(?!-----).)*-----END \1-----", text, re.DOTALL):
         label = block.group(1).strip()
         try:
             parse_pem(block.group(0).encode("latin-1"))

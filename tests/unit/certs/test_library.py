@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.certs import NOW, make_authority, make_self_signed, pem_of
-from tests.support.finished import finished
+from tests.support.keys import run as finished
 from tests.support.legacy import legacy_pem
 from tests.support.logged import logged_events
 from tlsgate.certs.library import Library, build_runner

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.support.certs import make_authority
-from tests.support.finished import finished
+from tests.support.keys import run as finished
 from tests.support.logged import logged_events
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.shelf import CertificateShelf

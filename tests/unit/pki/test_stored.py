@@ -203,3 +203,13 @@ def test_validity_is_judged_in_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("text", ["-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE-----\n-----END X-----\n", LEAF.pem[:-30] + "\n"])
+def test_refusals_cost_linear_time(text: str) -> None:
+    """A body of megabytes that looks like PEM over and over holds nobody up."""
+    import time
+
+    begun = time.process_time()
+    refused(text * (4_000_000 // len(text)))
+    assert time.process_time() - begun < 5
