@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import time
@@ -12,9 +11,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from tests.support.certs import SERVER, Issued, key_pem, make_authority, make_self_signed, pem_of, rekeyed, with_serial
+from tests.support.certs import SERVER, key_pem, make_authority, make_self_signed, rekeyed, with_serial
 from tests.support.certs_api import CertsApi
-from tests.support.gateway import Client, Gateway, HandshakeRefused, StrictUpstream, classic, free_port, running_gateway
+from tests.support.gateway import Client, Gateway, HandshakeRefused, StrictUpstream, classic, running_gateway
 from tests.support.tls_upstream import TlsUpstream, server_context
 
 CA = make_authority("clients")

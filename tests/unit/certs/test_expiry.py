@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.task import Clock as FakeReactor
 
 from tests.support.certs import NOW, SERVER, make_authority, make_self_signed
-from tests.support.keys import run as finished
 from tests.support.gateway import classic
+from tests.support.keys import run as finished
 from tests.support.memory_gateway import MemoryGateway
 from tlsgate.certs.expiry import Ending, ExpiryMonitor, describe_ending, find_ending
 from tlsgate.certs.library import Library, build_runner
