@@ -286,9 +286,9 @@ class GatewayService(service.Service):
         site, config = self.site, self.config
         assert site is not None and config is not None
         first = site.generation
-        end = self._clock.monotonic() + config.storage.timeout_s
+        end = self._reactor.seconds() + config.storage.timeout_s
         await self._settle()
-        while self.state.shelf.waiting and self._clock.monotonic() < end and not site.draining:
+        while self.state.shelf.waiting and self._reactor.seconds() < end and not site.draining:
             await deferLater(self._reactor, _CONNECTING_S, lambda: None)
             await self._settle()
         if site.generation is first:
