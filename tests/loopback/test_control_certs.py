@@ -277,3 +277,51 @@ def test_definitions_of_the_rest_api_open_no_file(tmp_path: Path) -> None:
             problems = [event["problem"] for event in gateway.events[mark:] if event.get("event") == "load.problem"]
             texts = {text.split("client_certificates[0]: ")[1].split(" (value")[0] for text in problems if "client_certificates[0]" in text}
             assert len(texts) == 1, texts
+
+
+@pytest.mark.parametrize("version", [771, 772])
+def test_an_uploaded_intermediate_is_trusted_alone(tmp_path: Path, version: int) -> None:
+    """Field report B3: its leaves, sent with or without it; neither its siblings nor what its root issued, whatever they send along."""
+    root = make_authority("root")
+    issuing, sibling = root.subordinate("issuing"), root.subordinate("sibling")
+    mine, other, direct = issuing.issue("mine"), sibling.issue("other"), root.issue("direct")
+    with StrictUpstream() as upstream:
+        listed = {"use_mutual_tls_auth": True, "client_certificates": ["o" + issuing.fingerprint]}
+        apis = [
+            classic("host", upstream.port, "/", domain="strict.test", **listed),
+            classic("path", upstream.port, "/path/", **listed),
+            classic("open", upstream.port, "/open/"),
+        ]
+        with running_gateway(tmp_path, *apis, server=SHOWN) as gateway:
+            CertsApi(gateway).add(issuing.pem, org="o")
+
+            def ask(identity: Issued, *extra: bytes) -> tuple[int, int]:
+                found = []
+                for name, target in (("strict.test", "/"), ("localhost", "/path/")):
+                    try:
+                        with Client(gateway.port, sni=name, identity=identity, extra_chain=extra, version=version) as client:
+                            found.append(client.request("GET", target, host=name).status)
+                    except HandshakeRefused:
+                        found.append(0)
+                return found[0], found[1]
+
+            assert ask(Issued(mine.certificate, mine.key)) == (200, 200)
+            assert ask(mine) == (200, 200)
+            assert ask(mine, root.der) == (200, 200)
+            assert ask(other, root.der, issuing.der) == (0, 403)
+            assert ask(direct, root.der, issuing.der) == (0, 403)
+
+
+def test_certificates_near_their_end_are_told_of(tmp_path: Path) -> None:
+    """Once, without a request, for a stored one when it is uploaded; by an event in the log here."""
+    soon = make_self_signed("soon", not_after=time.time() + 86400 * 3 + 3700)
+    with StrictUpstream() as upstream:
+        api = classic("a", upstream.port, use_mutual_tls_auth=True, client_certificates=["org" + soon.fingerprint])
+        with running_gateway(tmp_path, api, server=SHOWN) as gateway:
+            CertsApi(gateway).add(soon.pem)
+            event = gateway.wait_event("certs.expiry")
+            assert event["reason"] == "Certificate soon is expiring in 3 days and 1 hours"
+            assert (event["api"], event["role"], event["fingerprint"]) == ("a", "client", soon.fingerprint)
+            gateway.reload()
+            time.sleep(1.2)  # A second event would be there by then.
+            assert [event["event"] for event in gateway.events].count("certs.expiry") == 1

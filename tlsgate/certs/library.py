@@ -91,6 +91,9 @@ class Library:
         try:
             for owner in {org_of(id), org if org is not None else org_of(id)} if is_store_id(id) else ():
                 await self._store.remove_from_set(_index(owner), f"raw-{id}")
+            if await self.has(id):
+                # Uploaded again in between: the upload may have written the index before we did.
+                await self._store.add_to_set(_index(org_of(id)), f"raw-{id}")
         finally:
             await self._store.publish(TOPIC, id)
         if removed:

@@ -127,6 +127,21 @@ def test_removal_with_an_organisation_of_the_callers(world: World) -> None:
         assert finished(world.store.members(f"cert-{org}-index")) == []
 
 
+def test_an_upload_during_a_removal_stays_in_the_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes at once: what is stored is listed."""
+    id = world.add(ONE.pem)
+    real = world.store.remove_from_set
+
+    async def interrupted(name: str, *members: str) -> None:
+        await world.library.add("org", ONE.pem.encode())
+        await real(name, *members)
+
+    monkeypatch.setattr(world.store, "remove_from_set", interrupted)
+    finished(world.library.remove(id))
+    assert finished(world.library.has(id))
+    assert finished(world.library.ids_of("org")) == [id]
+
+
 def test_lists_are_of_one_organisation(world: World) -> None:
     """Not of those whose name begins alike: 1, 12, and ids without one that begin with a 1."""
     ids = {org: world.add(ONE.pem, org) for org in ("1", "12", "")}

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.certs import NOW, Issued, key_pem, make_authority, make_self_signed, pem_of, with_serial
 from tests.support.legacy import legacy_pem
@@ -213,3 +215,25 @@ def test_refusals_cost_linear_time(text: str) -> None:
     begun = time.process_time()
     refused(text * (4_000_000 // len(text)))
     assert time.process_time() - begun < 5
+
+
+@given(st.lists(st.sampled_from([*LEAF.full_pem.splitlines(True), PUBLIC, "x", "\n", "-----", "-----END CERTIFICATE-----\n"]), max_size=40))
+def test_any_order_of_lines_is_taken_or_refused(lines: list[str]) -> None:
+    """Never another error; what is taken has the id of a certificate that is in it, and comes back from the store."""
+    try:
+        upload = read_upload("".join(lines).encode(), "org", NOW)
+    except UploadRefused as refusal:
+        assert str(refusal)
+        return
+    bundle = open_stored(stored_text(upload, SEALER, SALT).encode(), SEALER)
+    assert (bundle.certificates, bundle.public_keys) == (upload.bundle.certificates, upload.bundle.public_keys)
+    assert (bundle.private_key is None) == (upload.bundle.private_key is None)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused(junk: bytes) -> None:
+    """As an upload, and as what somebody put into the store."""
+    with pytest.raises(UploadRefused):
+        read_upload(junk, "org", NOW)
+    with pytest.raises(PkiError):
+        open_stored(LEAF.pem[:60].encode() + junk, SEALER)
