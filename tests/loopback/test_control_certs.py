@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from tests.support.certs import SERVER, key_pem, make_authority, make_self_signed, rekeyed, with_serial
+from tests.support.certs import SERVER, Issued, key_pem, make_authority, make_self_signed, rekeyed, with_serial
 from tests.support.certs_api import CertsApi
 from tests.support.gateway import Client, Gateway, HandshakeRefused, StrictUpstream, classic, running_gateway
 from tests.support.tls_upstream import TlsUpstream, server_context
@@ -324,4 +324,4 @@ def test_certificates_near_their_end_are_told_of(tmp_path: Path) -> None:
             assert (event["api"], event["role"], event["fingerprint"]) == ("a", "client", soon.fingerprint)
             gateway.reload()
             time.sleep(1.2)  # A second event would be there by then.
-            assert [event["event"] for event in gateway.events].count("certs.expiry") == 1
+            assert [event.get("event") for event in gateway.events].count("certs.expiry") == 1
