@@ -96,7 +96,7 @@ def test_key_writes_beside_traffic(start: Any, backend: str) -> None:
         for id in made[:: max(1, len(made) // 50)]:
             assert second.request("GET", "/token/x", headers=[("Authorization", id)]).status == 200
     before, after = percentile(quiet.times, 0.99), percentile(busy.times, 0.99)
-    print(  # noqa: T201 - the figures of this test
+    print(
         f"\n{backend}: {len(made) / seconds:.0f} writes/s, p99 of proxied requests {before:.2f} ms without, {after:.2f} ms with them: "
         f"{after / before:.2f}; a write {percentile(writes.times, 0.5):.2f} ms (median)"
     )
@@ -129,9 +129,9 @@ def test_many_keys_cost_what_a_thousand_do(start: Any, backend: str) -> None:
                 assert timed("delete", lambda: call(control, "DELETE", f"/tyk/keys/{body['key']}"))[0] == 200  # noqa: B023
         figures[count] = {name: percentile(values, 0.5) for name, values in times.items()}
         figures[count]["MiB"] = world.gateway.rss_kib() / 1024
-    print(f"\n{backend}: median ms and MiB with 1000 keys and with {many}")  # noqa: T201
+    print(f"\n{backend}: median ms and MiB with 1000 keys and with {many}")
     for name, value in figures[1000].items():
-        print(f"  {name:8} {value:8.2f} {figures[many][name]:8.2f}  {figures[many][name] / value:.2f}")  # noqa: T201
+        print(f"  {name:8} {value:8.2f} {figures[many][name]:8.2f}  {figures[many][name] / value:.2f}")
 
 
 @BACKENDS
@@ -156,7 +156,7 @@ def test_a_list_of_all_keys_does_not_hold_up_the_proxy(start: Any, backend: str)
         assert set(body["keys"]) == {key_id(number) for number in range(count)}
         assert not quiet.failures and not busy.failures, (quiet.failures, busy.failures)
         grown = world.gateway.rss_kib() - memory
-    print(  # noqa: T201
+    print(
         f"\n{backend}: {count} keys listed in {took:.1f} s, {grown / 1024:.0f} MiB more; slowest request "
         f"{max(quiet.times) * 1000:.1f} ms without, {max(busy.times, default=0) * 1000:.1f} ms with it"
     )
