@@ -107,6 +107,8 @@ class GatewayService(service.Service):
         generation = self._build(config, [*problems, *policies.problems], None)
         state.policies.table = policies.table
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
+        site.sessions = state.sessions
+        state.store.subscribe(site.key_changed)
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
         _settle_memory()

@@ -1,7 +1,7 @@
 """Hashes of new passwords: bcrypt, or argon2id where the configuration asks for it; knows nothing of keys or stores.
 
-Slow on purpose: call it in a thread. Tyk's murmur and plain sha256 are read elsewhere and never written. Source: token reference, section 6;
-decisions 3.4 and 3.9.
+Slow on purpose: call it in a thread. Tyk's murmur and plain sha256 are never written. Source: token reference, section 6; decisions 3.4
+and 3.9.
 """
 
 from __future__ import annotations

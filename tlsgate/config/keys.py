@@ -53,7 +53,7 @@ def build_keys(section: Section) -> KeySettings:
         force_global_session_lifetime=section.flag("force_global_session_lifetime"),
         global_session_lifetime=section.integer("global_session_lifetime", low=-1),
         session_lifetime_respects_key_expiration=section.flag("session_lifetime_respects_key_expiration"),
-        show_whole_keys=section.flag("enable_key_logging"),
+        show_in_logs=section.flag("enable_key_logging"),
         allow_unsafe_policy_ids=section.flag("allow_unsafe_policy_ids"),
         suppress_default_org_store=section.flag("suppress_default_org_store"),
         cache_sessions=not section.section("local_session_cache").flag("disable_cached_session_state"),

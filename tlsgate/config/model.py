@@ -243,8 +243,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_s: float = 10.0
     """How long a session is served without asking the store; changes made through any gateway are seen at once."""
     cache_size: int = 20000
-    show_whole_keys: bool = False
-    """``enable_key_logging``: events and log lines name keys in full."""
+    show_in_logs: bool = False
+    """``enable_key_logging``: keys stand whole in logs and events."""
     allow_unsafe_policy_ids: bool = False
     suppress_default_org_store: bool = False
     """Only organisations of loaded APIs can be managed."""

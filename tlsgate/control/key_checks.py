@@ -5,7 +5,7 @@ Source: keys reference, sections 6, 7 and 11; mTLS reference, section 7; token r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import DeferredSemaphore
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.session import Session
 
-__all__ = ["MASK", "ByCreate", "ById", "KeyChecks", "Wording", "mask_secrets"]
+__all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "mask_secrets"]
 
 _log = Logger()
 _HASHES_AT_ONCE = 2
@@ -41,10 +41,8 @@ class Wording(NamedTuple):
     no_rights: tuple[int, str]
 
 
-ByCreate = Wording(
-    "Failed to create key - {reason}", (400, "Failed to create key, keys must have at least one Access Rights record set.")
-)
-ById = Wording(
+BY_CREATE = Wording("Failed to create key - {reason}", (400, "Failed to create key, keys must have at least one Access Rights record set."))
+BY_ID = Wording(
     "Failed to create key, ensure security settings are correct.", (500, "Failed to create key, ensure security settings are correct.")
 )
 
@@ -141,7 +139,7 @@ class KeyChecks:
         try:
             return apply_policies(session, self._tools.state.policies.table)
         except PolicyFault as fault:
-            raise fail(500, ByCreate.policy.replace("{reason}", str(fault))) from None
+            raise fail(500, BY_CREATE.policy.replace("{reason}", str(fault))) from None
 
     def find_lifetimes(self, session: Session) -> list[ApiLifetime]:
         """Return what the loaded APIs that a key opens say of its lifetime; a master key opens all."""
@@ -179,7 +177,7 @@ class KeyChecks:
 
 def mask_secrets(session: Session, *, all: bool) -> Session:
     """Return a session as it is shown: without its password, and on request without the secrets of HMAC and JWT."""
-    shown = {}
+    shown: dict[str, Any] = {}
     if session.basic_auth_data:
         shown["basic_auth_data"] = {name: value for name, value in session.basic_auth_data.items() if name != "password"}
     if all and session.hmac_string:

@@ -16,9 +16,10 @@ from twisted.logger import Logger
 from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
 from tlsgate.auth.session_codec import parse_session
+from tlsgate.auth.shown import show_key
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried
-from tlsgate.control.key_checks import MASK, ByCreate, ById, KeyChecks, Wording
+from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
 from tlsgate.control.key_names import StoredKey, choose_id
 from tlsgate.limits.quota import reset_quotas
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tlsgate.control.key_names import KeyFinder
     from tlsgate.model.session import Session
 
-__all__ = ["KeyWrites", "parse_body", "show_key"]
+__all__ = ["KeyWrites", "name_key", "parse_body"]
 
 _log = Logger()
 
@@ -63,7 +64,7 @@ class KeyWrites:
         await self._checks.check_own_certificate(session)
         custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
         id = self._naming.generate(session.org_id, custom)
-        session = await self._prepare_new(session, ByCreate)
+        session = await self._prepare_new(session, BY_CREATE)
         if session.hmac_enabled:
             session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
         await self._write_new(id, session, call, only_if="absent" if custom else "")
@@ -76,7 +77,7 @@ class KeyWrites:
         self._check_custom(call, custom)
         await self._checks.check_bindings(session, None)
         id = choose_id(self._tools, session.org_id, custom)
-        session = await self._prepare_new(session, ById)
+        session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
         await self._write_new(id, session, call)
         return self._created(id, session, _COLON if _has_colon(call, custom) else "")
@@ -102,7 +103,7 @@ class KeyWrites:
             origin=old.origin,
         )
         session = await self._checks.hash_password(session, old)
-        session = await self._checks.apply_policies(session, ById, creation=False)
+        session = await self._checks.apply_policies(session, BY_ID, creation=False)
         session = self._begin_quotas(session, call)
         written = await self._replace(found, session)
         await self._reset(session, written.name, call)
@@ -194,18 +195,19 @@ class KeyWrites:
         return success("" if is_user else id, "added", key_hash=self._naming.place(id).name, **more)
 
     def _tell(self, event: str, org: str, id: str, name: str) -> None:
-        self._tools.state.notify(event, None, {"org": org, "key": show_key(self._tools, id, name)})
+        self._tools.state.notify(event, None, {"org": org, "key": name_key(self._tools, id, name)})
 
 
-def show_key(tools: ControlTools, id: str, name: str) -> str:
-    """Return what events call a key: its hash, or its last four characters, unless ``enable_key_logging`` is on.
+def name_key(tools: ControlTools, id: str, name: str) -> str:
+    """Return what events call a key: its hash where keys are hashed, else never the whole id unless ``enable_key_logging`` is on.
 
     :param id: empty when only the hash is known.
     :param name: what it is stored under.
     """
-    if tools.config.keys.show_whole_keys and id:
-        return id
-    return name if tools.state.naming.hashes else "****" + name[-4:]
+    whole = tools.config.keys.show_in_logs
+    if tools.state.naming.hashes:
+        return id if whole and id else name
+    return show_key(id or name, whole=whole)
 
 
 def parse_body(call: Call, status: int, message: str) -> Session:

@@ -19,7 +19,7 @@ from tlsgate.control.carried import carried
 from tlsgate.control.key_checks import KeyChecks, mask_secrets
 from tlsgate.control.key_lists import KeyLists
 from tlsgate.control.key_names import KeyFinder, StoredKey
-from tlsgate.control.key_writes import KeyWrites, parse_body, show_key
+from tlsgate.control.key_writes import KeyWrites, name_key, parse_body
 from tlsgate.limits.quota import fill_quotas, reset_quotas
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Keys:
             return Answer(200, None)
         if found.id:
             org = found.session.org_id if found.session is not None else ""
-            self._tools.state.notify("TokenDeleted", None, {"org": org, "key": show_key(self._tools, found.id, found.name)})
+            self._tools.state.notify("TokenDeleted", None, {"org": org, "key": name_key(self._tools, found.id, found.name)})
         return success(found.shown, "deleted")
 
     async def preview(self, call: Call) -> Answer:
@@ -100,7 +100,7 @@ class Keys:
         if not await self._tools.state.sessions.save_name(found.name, session, keep_lifetime=True):
             raise fail(500, "Could not write key data")
         id = name if name != found.name or not self._tools.state.naming.hashes else ""
-        self._tools.state.notify("TokenUpdated", None, {"org": session.org_id, "key": show_key(self._tools, id, found.name)})
+        self._tools.state.notify("TokenUpdated", None, {"org": session.org_id, "key": name_key(self._tools, id, found.name)})
         return success(name, "updated")
 
     async def _forget_counters(self, found: StoredKey) -> None:

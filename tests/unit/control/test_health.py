@@ -43,7 +43,7 @@ def test_readiness_ends_with_the_drain(gateway: MemoryGateway) -> None:
 
 def test_problems_of_the_load_show() -> None:
     """A definition that was refused makes the health `warn`, not less available."""
-    gateway = MemoryGateway(classic("one", 9, "/one/"), classic("two", 9, "/two/", use_keyless=False))
+    gateway = MemoryGateway(classic("one", 9, "/one/"), classic("two", 9, "/two/", use_keyless=False, enable_jwt=True))
     body = json.loads(gateway.ask(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").body)
     assert body["status"] == "warn"
     assert "problem" in body["details"]["definitions"]["output"]
