@@ -245,6 +245,9 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_size: int = 20000
     show_in_logs: bool = False
     """``enable_key_logging``: keys stand whole in logs and events."""
+    allow_unsafe_policy_ids: bool = False
+    suppress_default_org_store: bool = False
+    """Only organisations of loaded APIs can be managed."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
+from tlsgate.control.keys import Keys
+from tlsgate.control.orgs import Organisations
+from tlsgate.control.policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +35,11 @@ class ControlTools(NamedTuple):
 
 def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
     """Return all endpoints, one line per area."""
-    return ()
+    return (
+        *Keys(tools).endpoints(),
+        *Policies(tools).endpoints(),
+        *Organisations(tools).endpoints(),
+    )
 
 
 class EndpointTable:
