@@ -21,13 +21,16 @@ __all__ = [
     "find_changes",
     "find_count",
     "find_entries",
+    "find_kind",
     "find_members",
     "find_names",
+    "keep_counter",
     "last_change",
     "note_change",
     "put",
     "remove_members",
     "sweep",
+    "take_counter",
 ]
 
 _VALUE, _SET, _LOG = 0, 1, 2
@@ -174,6 +177,31 @@ def count_sliding(
             number = kept
             oldest = connection.execute("SELECT min(at) FROM marks WHERE name = ?", (name,)).fetchone()[0]
     return admitted, Count(number, per_s if oldest is None else (oldest - out) / 1e9)
+
+
+def take_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple[int, float] | None:
+    """Remove a counter that lies here and return number and end (epoch seconds, 0 for never); None when there is none.
+
+    :raises ValueError: the name holds something else.
+    """
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    if row is None:
+        return None
+    _check_kind(row[0], _VALUE)
+    number = parse_number(row[1])
+    connection.execute("DELETE FROM entries WHERE name = ?", (name,))
+    return number, row[2] or 0.0
+
+
+def keep_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
+    """Write a counter with its end (epoch seconds, 0 for never)."""
+    connection.execute(_WRITE, (name, _VALUE, b"%d" % number, expires_at or None))
+
+
+def find_kind(connection: sqlite3.Connection, name: str, now: float) -> int | None:
+    """Return of which kind the thing is that a name holds, None for nothing."""
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    return None if row is None else row[0]
 
 
 def find_count(connection: sqlite3.Connection, name: str, now: float) -> Count | None:
