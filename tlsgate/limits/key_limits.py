@@ -8,7 +8,7 @@ decisions 2.1, 3.5.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tlsgate.auth.base import AuthTools, Notify, Step, store_away
 from tlsgate.auth.sessions import KeyView
@@ -16,8 +16,8 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
-from tlsgate.limits.headers import build_headers, rate_headers, refusal_headers
-from tlsgate.limits.quota import Quota, QuotaVerdict, build_quota
+from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
+from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.limits.smoothing import parse_smoothing
 from tlsgate.model.api import ApiDefinition
@@ -104,7 +104,16 @@ class KeyLimits:
         if counted is None:
             exchange.rate_counted = True
             return False
-        self._settle_quota(exchange, quota, quota.judge(*counted, wall))
+        admitted, value, ends = counted
+        if not admitted:
+            self._refuse_quota(exchange)
+        if not self._shows_rates:
+            # Written out here: this is every request of a key with a quota.
+            exchange.limit_headers = [
+                compiled.headers[0],
+                (NAMES[1], b"%d" % (quota.maximum - value)),
+                (NAMES[2], b"%d" % (ends + 0.5)),
+            ]
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -144,14 +153,15 @@ class KeyLimits:
             exchange.limit_headers = rate_headers(limit.rate, verdict, self._now())
 
     async def _count_quota(self, exchange: Exchange, quota: Quota) -> None:
-        self._settle_quota(exchange, quota, await quota.take(self._pool.store, self._now()))
-
-    def _settle_quota(self, exchange: Exchange, quota: Quota, verdict: QuotaVerdict) -> None:
+        verdict = await quota.take(self._pool.store, self._now())
         if not verdict.admitted:
-            self._notify("QuotaExceeded", exchange, {"message": "Key Quota Limit Exceeded"})
-            raise Refusal("limit.quota")
+            self._refuse_quota(exchange)
         if not self._shows_rates:
             exchange.limit_headers = build_headers(quota.maximum, verdict.remaining, verdict.renews)
+
+    def _refuse_quota(self, exchange: Exchange) -> NoReturn:
+        self._notify("QuotaExceeded", exchange, {"message": "Key Quota Limit Exceeded"})
+        raise Refusal("limit.quota")
 
     def _find_limit(self, compiled: _Compiled, exchange: Exchange) -> RateLimit | None:
         assert compiled.endpoints is not None

@@ -11,7 +11,7 @@ import msgspec
 
 from tlsgate.limits.effective import Effective, counter_group, quota_name, quota_names, rate_name
 from tlsgate.model.session import Session
-from tlsgate.store.interface import Count, CounterStore, Store
+from tlsgate.store.interface import CounterStore, Store
 
 __all__ = ["Quota", "QuotaVerdict", "build_quota", "fill_quotas", "reset_quotas"]
 
@@ -39,13 +39,7 @@ class Quota(NamedTuple):
         :param now: epoch seconds.
         :raises StoreUnavailable: no answer.
         """
-        return self.judge(*await store.count_window(self.name, self.renewal_s, self.maximum), now)
-
-    def judge(self, admitted: bool, count: Count, now: float) -> QuotaVerdict:
-        """Return the verdict of a counter.
-
-        :param now: epoch seconds.
-        """
+        admitted, count = await store.count_window(self.name, self.renewal_s, self.maximum)
         renews = 0 if count.expires_in_s is None else round(now + count.expires_in_s)
         return QuotaVerdict(admitted, max(0, self.maximum - count.value), renews)
 

@@ -96,10 +96,11 @@ class KeyStore(Protocol):
 class HotCounter(Protocol):
     """A counter of ``count_window`` that can be counted without waiting."""
 
-    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, Count] | None:
+    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, int, float] | None:
         """Count as ``count_window`` does; None when that cannot be done at once: nothing has been counted, await ``count_window``.
 
         :param now: epoch seconds.
+        :returns: whether it was admitted, the counter's value, and its end in epoch seconds (0 is never).
         """
         ...
 

@@ -258,9 +258,10 @@ class _Hot:
         self._store = store
         self._name = name
 
-    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, Count] | None:
+    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, int, float] | None:
         """Count; None for a store that plays dead."""
         try:
-            return self._store._count_window(self._name, window_s, limit, cost)
+            admitted, count = self._store._count_window(self._name, window_s, limit, cost)
         except StoreUnavailable:
             return None
+        return admitted, count.value, 0.0 if count.expires_in_s is None else now + count.expires_in_s

@@ -194,9 +194,10 @@ class SqliteStore:
         if counter is not None:
             end = self._clock.monotonic() + self._timeout_s
             while self._counters is not None:
-                answer = counter.count(window_s, limit, self._clock.now(), cost)
-                if answer is not None:
-                    return answer
+                now = self._clock.now()
+                hot = counter.count(window_s, limit, now, cost)
+                if hot is not None:
+                    return hot[0], Count(hot[1], hot[2] - now if hot[2] else None)
                 answer, made = await self._make_counter(name, window_s, limit, cost)
                 if answer is not None:
                     return answer

@@ -39,6 +39,8 @@ _WRITE = (
     "INSERT INTO entries VALUES (?, ?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, value = excluded.value, expires_at = excluded.expires_at"
 )
+_NAMES_FROM = "SELECT name FROM entries WHERE name >= ? AND (expires_at IS NULL OR expires_at > ?)"
+_NAMES_AFTER = "SELECT name FROM entries WHERE name > ? AND (expires_at IS NULL OR expires_at > ?)"
 _SWEPT = 500
 """Rows removed in one transaction, some 5 ms."""
 _CHANGES_KEPT = 10_000
@@ -94,8 +96,9 @@ def find_names(connection: sqlite3.Connection, prefix: str, after: str, limit: i
 
     :param after: the last name of the batch before; empty at first.
     """
-    query = "SELECT name FROM entries WHERE name >= ? AND name > ? AND (expires_at IS NULL OR expires_at > ?)"
-    arguments: list[object] = [prefix, after, now]
+    # One lower bound: of two, SQLite may begin at the wrong one, and walk over everything before the other.
+    query = _NAMES_AFTER if after else _NAMES_FROM
+    arguments: list[object] = [after or prefix, now]
     end = prefix_end(prefix)
     if end is not None:
         query += " AND name < ?"
