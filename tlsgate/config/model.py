@@ -19,6 +19,7 @@ __all__ = [
     "KeySettings",
     "LegacyCertificate",
     "LimitSettings",
+    "MonitorSettings",
     "OwnSettings",
     "PortRange",
     "PortWhitelist",
@@ -250,6 +251,19 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Only organisations of loaded APIs can be managed."""
 
 
+class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``monitor``: events when quotas are nearly used up."""
+
+    enabled: bool = False
+    """``enable_trigger_monitors``."""
+    global_limit: float = 0.0
+    """``global_trigger_limit``: per cent of a quota; 0 is none."""
+    user_keys: bool = False
+    org_keys: bool = False
+    webhook: dict[str, Any] = {}
+    """``configuration``: where the events go, in the form of a webhook's ``handler_meta``; empty is nowhere but to the API's handlers."""
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Rate limiters and quotas: fields at the top of tyk.conf."""
 
@@ -263,6 +277,11 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     drl_threshold: float = 5.0
     response_headers: str = "quotas"
     """``quotas`` or ``rate_limits``."""
+    organisations: bool = False
+    """``enforce_org_quotas``."""
+    organisations_later: bool = False
+    """``experimental_process_org_off_thread``: refusals of organisations count from the next request on."""
+    monitor: MonitorSettings = MonitorSettings()
     local: bool = False
     """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
 

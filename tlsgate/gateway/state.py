@@ -13,6 +13,7 @@ from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.sessions import Sessions
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.store.registry import build_store
 
@@ -40,10 +41,12 @@ class State:
         self.policies = PolicyBook()
         self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
+        self.organisations = Organisations(store, clock, config.keys)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
         self.on_event: Notify | None = None
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
+        store.subscribe(self.organisations.on_change)
 
     def notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Tell of an event (``auth.base.Notify``)."""

@@ -17,6 +17,7 @@ from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
 from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
+from tlsgate.limits.monitor import QuotaMonitor
 from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.limits.smoothing import parse_smoothing
@@ -49,17 +50,25 @@ class _Compiled(NamedTuple):
     """Of an answer when no counter has anything to say."""
 
 
-def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> Step | None:
-    """Return the step of an API, None where nobody has a key."""
-    return None if api.keyless else KeyLimits(api, config, tools, pool)
+def build(
+    api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None = None
+) -> Step | None:
+    """Return the step of an API, None where nobody has a key.
+
+    :param monitor: told of each counted quota.
+    """
+    return None if api.keyless else KeyLimits(api, config, tools, pool, monitor)
 
 
 class KeyLimits:
     """The step; about 0.5 us for a rate that is counted in this process."""
 
-    __slots__ = ("_api", "_config", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
+    __slots__ = ("_api", "_config", "_monitor", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
 
-    def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> None:
+    def __init__(
+        self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None
+    ) -> None:
+        self._monitor = monitor
         self._api = api
         self._config = config
         self._pool = pool
@@ -107,6 +116,8 @@ class KeyLimits:
         admitted, value, ends = counted
         if not admitted:
             self._refuse_quota(exchange)
+        if self._monitor is not None:
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, quota.maximum - value)
         if not self._shows_rates:
             # Written out here: this is every request of a key with a quota.
             exchange.limit_headers = [
@@ -156,6 +167,9 @@ class KeyLimits:
         verdict = await quota.take(self._pool.store, self._now())
         if not verdict.admitted:
             self._refuse_quota(exchange)
+        if self._monitor is not None:
+            view = exchange.key
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, verdict.remaining)
         if not self._shows_rates:
             exchange.limit_headers = build_headers(quota.maximum, verdict.remaining, verdict.renews)
 
