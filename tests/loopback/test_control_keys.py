@@ -38,8 +38,9 @@ def gateways(folder: Path, kind: str, count: int, *apis: dict[str, Any], **confi
 
 def test_a_key_is_made_used_limited_and_deleted(tmp_path: Path) -> None:
     """The whole life of a key, with the words that clients see."""
-    with StrictUpstream() as upstream, gateways(tmp_path, "sqlite", 1, classic("api", upstream.port, "/api/", use_keyless=False, org_id="org")) as (
-        api,
+    with (
+        StrictUpstream() as upstream,
+        gateways(tmp_path, "sqlite", 1, classic("api", upstream.port, "/api/", use_keyless=False, org_id="org")) as (api,),
     ):
         assert api.ask("nobody") == (403, "Access to this API has been disallowed")
         created = api.call("POST", "/tyk/keys/create", {**BODY, "quota_max": 3, "quota_renewal_rate": 600, "alias": "first"})
@@ -178,7 +179,23 @@ HOSTILE: list[tuple[str, bytes]] = [
     ("blank", b" \n"),
     ("rights", b'{"org_id":"org","access_rights":{"api":{"allowed_urls":[{"url":"(((((","methods":["GET"]}]}}}'),
 ]
-IDS = ["x", "..", "%2E%2E", "a%2Fb", "%00", "a%00b", "%FF%FE", "a%0D%0Ab", "x" * 7000, "%E2%80%AE", "a,b", "'; DROP TABLE x; --", "*", "create", "preview"]
+IDS = [
+    "x",
+    "..",
+    "%2E%2E",
+    "a%2Fb",
+    "%00",
+    "a%00b",
+    "%FF%FE",
+    "a%0D%0Ab",
+    "x" * 7000,
+    "%E2%80%AE",
+    "a,b",
+    "'; DROP TABLE x; --",
+    "*",
+    "create",
+    "preview",
+]
 
 
 @pytest.mark.parametrize("kind", BACKENDS)

@@ -24,7 +24,13 @@ def test_an_organisation_lies_where_tyk_looks_for_it(tmp_path: Path) -> None:
             assert api.call("GET", "/tyk/org/keys/acme").body["rate"] == 10
             assert api.call("GET", "/tyk/org/keys").body == {"keys": ["acme"]}
             for id in ("..", "%2E%2E", "a%2Fb", "%00", "%FF", "x" * 7000, "*", "acme%0A"):
-                for method, payload in (("GET", None), ("PUT", body), ("POST", b"[" * 100_000), ("PUT", b'{"a":1,"a":2}'), ("DELETE", None)):
+                for method, payload in (
+                    ("GET", None),
+                    ("PUT", body),
+                    ("POST", b"[" * 100_000),
+                    ("PUT", b'{"a":1,"a":2}'),
+                    ("DELETE", None),
+                ):
                     reply = api.call(method, f"/tyk/org/keys/{id}", payload)
                     assert reply.status < 500, (method, id, reply)
             assert api.call("DELETE", "/tyk/org/keys/acme").body["action"] == "deleted"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -90,7 +89,10 @@ def test_an_id_that_no_client_can_send_is_refused(id: str) -> None:
     assert control.call("GET", "/tyk/keys").body == {"keys": []}
 
 
-@pytest.mark.parametrize("id", ["a%2Fb%2Fc", "..", "%2E%2E%2F%2E%2E", "a,b", "orga,orgb", "a%20b", "%E2%82%AC%E2%82%AC%E2%82%AC", "x" * 4000, "a'b--", "%2A%3F%5B"])
+@pytest.mark.parametrize(
+    "id",
+    ["a%2Fb%2Fc", "..", "%2E%2E%2F%2E%2E", "a,b", "orga,orgb", "a%20b", "%E2%82%AC%E2%82%AC%E2%82%AC", "x" * 4000, "a'b--", "%2A%3F%5B"],
+)
 def test_odd_ids_are_plain_data(id: str) -> None:
     """Whatever they mean elsewhere: each is made, found, listed, revoked, and no other with it."""
     control = MemoryControl()
@@ -157,7 +159,9 @@ def test_bodies_that_are_no_session(body: bytes) -> None:
 def test_names_of_members_are_read_in_any_case_and_unknown_ones_stay() -> None:
     """As in Go; numbers beyond 64 bits in free members survive."""
     control = MemoryControl()
-    body = b'{"ORG_ID":"org","Access_Rights":{"api":{}},"Alias":"me","theirs":{"x":[1,2]},"meta_data":{"big":123456789012345678901234567890}}'
+    body = (
+        b'{"ORG_ID":"org","Access_Rights":{"api":{}},"Alias":"me","theirs":{"x":[1,2]},"meta_data":{"big":123456789012345678901234567890}}'
+    )
     id = control.call("POST", "/tyk/keys/the-key", body).key
     shown = control.call("GET", f"/tyk/keys/{id}").body
     assert (shown["alias"], shown["theirs"], shown["meta_data"]["big"]) == ("me", {"x": [1, 2]}, 123456789012345678901234567890)

@@ -31,7 +31,14 @@ def test_a_key_is_shown_with_its_policies_and_without_its_password() -> None:
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("", 404), ("?org_id=org", 200), ("?api_id=api", 200), ("?api_id=other", 404), ("?org_id=else", 404), ("?org_id=org&username=true", 200)],
+    [
+        ("", 404),
+        ("?org_id=org", 200),
+        ("?api_id=api", 200),
+        ("?api_id=other", 404),
+        ("?org_id=else", 404),
+        ("?org_id=org&username=true", 200),
+    ],
 )
 def test_short_names_need_their_organisation(query: str, status: int) -> None:
     """By ``org_id``, or by the API of ``api_id``; 404 `Key not found` otherwise."""
