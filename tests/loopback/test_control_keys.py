@@ -38,10 +38,10 @@ def gateways(folder: Path, kind: str, count: int, *apis: dict[str, Any], **confi
 
 def test_a_key_is_made_used_limited_and_deleted(tmp_path: Path) -> None:
     """The whole life of a key, with the words that clients see."""
-    with (
-        StrictUpstream() as upstream,
-        gateways(tmp_path, "sqlite", 1, classic("api", upstream.port, "/api/", use_keyless=False, org_id="org")) as (api,),
-    ):
+    with ExitStack() as stack:
+        upstream = stack.enter_context(StrictUpstream())
+        proxied = classic("api", upstream.port, "/api/", use_keyless=False, org_id="org")
+        (api,) = stack.enter_context(gateways(tmp_path, "sqlite", 1, proxied))
         assert api.ask("nobody") == (403, "Access to this API has been disallowed")
         created = api.call("POST", "/tyk/keys/create", {**BODY, "quota_max": 3, "quota_renewal_rate": 600, "alias": "first"})
         assert created.body == {"key": created.key, "status": "ok", "action": "added"}

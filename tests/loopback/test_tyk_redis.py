@@ -1,4 +1,4 @@
-"""A Redis that Tyk has filled: made from Tyk's key names and JSON, read by a gateway that is pointed at it (keys reference, sections 1 to 4)."""
+"""A Redis that Tyk has filled: Tyk's key names and JSON, read by a gateway that is pointed at it (keys reference, sections 1 to 4)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ HASHED = [
 @pytest.mark.parametrize("session", [CURRENT, OLDER], ids=["current", "older"])
 @pytest.mark.parametrize(("algorithm", "id", "name"), HASHED)
 def test_keys_of_each_hash_function(tmp_path: Path, algorithm: str, id: str, name: str, session: dict[str, Any]) -> None:
-    """Each authenticates by its full id, is shown by its hash, updated and revoked; a neighbour of the id opens nothing (field report B37)."""
+    """Each authenticates by its full id, is shown by its hash, updated and revoked; no neighbour of the id does (field report B37)."""
     config = {"hash_keys": True, "hash_key_function": "" if algorithm == "murmur32" else algorithm, "enable_hashed_keys_listing": True}
     if algorithm == "murmur32":
         config["hash_key_function_fallback"] = ["murmur32"]
