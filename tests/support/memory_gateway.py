@@ -50,7 +50,7 @@ class MemoryGateway:
         self.site.control = ControlRoutes(self.site, self.config)
         attach_resources(self.generation, self.site)
 
-    def build(self, previous: Generation | None = None) -> Generation:
+    def build(self, previous: Generation | None = None, *, same_files: bool = False) -> Generation:
         """Build a generation from the configuration."""
         definitions = load_definitions(self.config, {})
         return build_generation(
@@ -64,6 +64,7 @@ class MemoryGateway:
             environ={},
             state=self.state,
             previous=previous,
+            same_files=same_files,
         )
 
     def connect(

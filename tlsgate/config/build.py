@@ -14,6 +14,7 @@ from tlsgate.config.error_overrides import build_error_overrides, build_message_
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
+    CertificateSettings,
     ConnectionLimits,
     ControlSettings,
     GatewayConfig,
@@ -61,7 +62,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         policy_record_name=policies.text("policy_record_name"),
         template_path=section.text("template_path"),
         http=_build_http(section.section("http_server_options")),
-        security=_build_security(section.section("security")),
+        security=_build_security(section.section("security"), development=own.development),
         storage=build_storage(section.section("storage"), section.text("node_secret")),
         proxy=_build_proxy(section),
         enable_custom_domains=section.flag("enable_custom_domains"),
@@ -190,15 +191,26 @@ def _build_http(section: Section) -> HttpServerOptions:
     )
 
 
-def _build_security(section: Section) -> SecuritySettings:
+def _build_security(section: Section, *, development: bool) -> SecuritySettings:
     certificates = section.section("certificates")
+    monitor = section.section("certificate_expiry_monitor")
+    encoding_secret = section.text("private_certificate_encoding_secret")
+    if encoding_secret == PUBLISHED_SECRET and not development:
+        section.error(
+            "private_certificate_encoding_secret",
+            "this is a secret that everybody knows: it protects no private key",
+            "set a long random text",
+        )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),
         upstream=certificates.pairs("upstream"),
         control_api=build_references(certificates, "control_api"),
         control_api_use_mutual_tls=section.flag("control_api_use_mutual_tls"),
         pinned_public_keys=split_pins(section.pairs("pinned_public_keys")),
-        warning_threshold_days=section.section("certificate_expiry_monitor").integer("warning_threshold_days") or 30,
+        warning_threshold_days=monitor.integer("warning_threshold_days") or 30,
+        check_cooldown_s=monitor.integer("check_cooldown_seconds") or 3600,
+        event_cooldown_s=monitor.integer("event_cooldown_seconds") or 86400,
+        encoding_secret=encoding_secret,
     )
 
 
@@ -264,6 +276,10 @@ def _build_own(section: Section) -> OwnSettings:
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),
         certificate_folders=section.texts("certificate_folders"),
+        certificates=CertificateSettings(
+            folders=section.section("certificates").texts("folders"),
+            refuse_delete_in_use=section.section("certificates").flag("refuse_delete_in_use"),
+        ),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),

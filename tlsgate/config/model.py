@@ -76,6 +76,12 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """(domain, references)."""
     warning_threshold_days: int = 30
     """``certificate_expiry_monitor.warning_threshold_days``."""
+    check_cooldown_s: int = 3600
+    """``certificate_expiry_monitor.check_cooldown_seconds``; 0 in the file is 3600."""
+    event_cooldown_s: int = 86400
+    """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
+    encoding_secret: str = ""
+    """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +196,15 @@ class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "info"
 
 
+class CertificateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.certificates``: the certificate store."""
+
+    folders: tuple[str, ...] = ()
+    """What definitions that came by the REST API may name files of; empty is no limit."""
+    refuse_delete_in_use: bool = False
+    """``DELETE /tyk/certs`` of a certificate that is named somewhere is a 409 without ``force=1``."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -209,6 +224,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: ConnectionLimits = ConnectionLimits()
     log: AccessLogSettings = AccessLogSettings()
     certificate_folders: tuple[str, ...] = ()
+    certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
     require_client_usage: bool = True

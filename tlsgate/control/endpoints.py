@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
+from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.keys import Keys
 from tlsgate.control.orgs import Organisations
 from tlsgate.control.policies import Policies
@@ -36,9 +37,10 @@ class ControlTools(NamedTuple):
 def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
     """Return all endpoints, one line per area."""
     return (
-        *Keys(tools).endpoints(),
+        *Keys(tools, tools.state.certificates.has).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),
+        *CertificateEndpoints(tools).endpoints(),
     )
 
 
