@@ -22,6 +22,7 @@ from tlsgate.auth.policy_files import LoadedPolicies, load_policies
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
 from tlsgate.control.endpoints import ControlTools, build_endpoints
+from tlsgate.control.reloads import ReloadBell
 from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import load_definitions
 from tlsgate.errors import ConfigError, Problem
@@ -83,6 +84,7 @@ class GatewayService(service.Service):
         self._drain_until = float("inf")
         self.state: State
         self._policies: LoadedPolicies
+        self._bell: ReloadBell
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -106,6 +108,8 @@ class GatewayService(service.Service):
         policies = self._policies = load_policies(config)
         generation = self._build(config, [*problems, *policies.problems], None)
         state.policies.table = policies.table
+        bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
+        state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
@@ -160,6 +164,7 @@ class GatewayService(service.Service):
             return None
         assert self.config is not None
         self._notifier.stopping()
+        self._bell.stop()
         for timer in (self._watchdog, self._expiry):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -301,8 +306,9 @@ class GatewayService(service.Service):
         )
 
     def _build_control(self, site: Site, config: GatewayConfig) -> ControlRoutes:
-        tools = ControlTools(config, site, self.state, self._clock, self.reload_now)
-        return ControlRoutes(site, config, build_endpoints(tools))
+        self._bell.interval_s = config.control.reload_interval_s
+        tools = ControlTools(config, site, self.state, self._clock, self.reload_now, self._bell)
+        return ControlRoutes(site, config, build_endpoints(tools), self.state.store)
 
     def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
         """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""

@@ -48,6 +48,7 @@ class Generation:
         self,
         *,
         config: GatewayConfig,
+        known: dict[str, ApiDefinition],
         apis: dict[str, CompiledApi],
         raws: dict[str, CompiledRaw],
         places: tuple[ReservedPlace, ...],
@@ -62,6 +63,8 @@ class Generation:
         notes: tuple[Problem, ...],
     ) -> None:
         self.config = config
+        self.known = known
+        """Every definition that was loaded, by id in order, those that are inactive, internal or did not compile included."""
         self.apis = apis
         self.raws = raws
         self.places = places
@@ -186,7 +189,8 @@ def build_generation(
     :raises ConfigError: it must not serve; with every problem.
     """
     problems: list[Problem] = list(found)
-    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
+    known = {api.api_id: api for api in sorted(definitions, key=lambda api: api.api_id)}
+    apis = [api for api in known.values() if api.active]
     resolver = ReferenceResolver(folders=config.own.certificate_folders)
     listeners = _listeners(apis, config)
     # A port that only refused definitions want is not opened: there is nothing on it that could answer in their place.
@@ -234,6 +238,7 @@ def build_generation(
     routes = build_route_table(_entries((*compiled.values(), *raws.values(), *places), config), strict=config.http.enable_strict_routes)
     generation = Generation(
         config=config,
+        known=known,
         apis=compiled,
         raws=raws,
         places=places,
