@@ -1,4 +1,4 @@
-"""The definitions as the control API shows and changes them: what is loaded, what has been written since; knows no form of an answer but errors.
+"""The definitions as the control API shows and changes them: what is loaded, what has been written since; knows no path of a call.
 
 Nothing that is written here is live before a reload. Changes are made one after the other, and go on when the caller goes away in between.
 """

@@ -1,6 +1,6 @@
-"""The files of ``app_path`` as the control API writes them: whole or not at all, never outside of the folder; knows no field of a definition.
+"""The files of ``app_path`` as the control API writes them: whole or not at all, never outside of the folder; knows no definition.
 
-Blocking: callers run it in a thread. Source: API definitions reference, section 2.1: ``<api_id>.json``, and ``<api_id>-oas.json`` beside it.
+Blocking: callers run it in a thread. Source: API definitions reference, section 2.1: ``<api_id>.json``, and ``<api_id>-oas.json``.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ OPTIONS = (
 )
 _SERVER = f"{EXTENSION_NAME}.server"
 _LOGIN = f"{_SERVER}.authentication"
-_EACH_OPERATION = {
+_EACH_OPERATION: dict[str, tuple[str, Tree]] = {
     "allowList": ("allow", {"enabled": True}),
     "validateRequest": ("validateRequest", {"enabled": True, "errorResponseCode": 422}),
     "mockResponse": ("mockResponse", {"enabled": True, "fromOASExamples": {"enabled": True}}),
