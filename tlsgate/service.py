@@ -21,6 +21,7 @@ from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
+from tlsgate.control.definition_check import describe_all
 from tlsgate.control.endpoints import ControlTools, build_endpoints
 from tlsgate.control.reloads import ReloadBell
 from tlsgate.control.routes import ControlRoutes
@@ -267,7 +268,7 @@ class GatewayService(service.Service):
         self._reloading = False
         assert self.site is not None
         told, self._told = self._told, []
-        fault = self._reload_fault or "; ".join(str(note) for note in self.site.generation.notes if note.severity == "error")
+        fault = self._reload_fault or describe_all(self.site.generation.notes)
         self._tell_waiting(told, fault)
         if self.site.draining:
             return

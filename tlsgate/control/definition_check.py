@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tlsgate.config.model import GatewayConfig
     from tlsgate.model.api import ApiDefinition
 
-__all__ = ["Trial", "Verdict", "describe", "judge_definition", "map_document", "refused_for"]
+__all__ = ["Trial", "Verdict", "describe", "describe_all", "judge_definition", "map_document", "refused_for"]
 
 _MATERIAL = re.compile(r"certificate|pinn|public_?keys|upstream_ca|mutualTLS|target|upstream\.url", re.IGNORECASE)
 _WITHOUT_HINT = (
@@ -46,6 +46,7 @@ _WITHOUT_HINT = (
     "authent",
 )
 _MAX_REASONS = 10
+_MAX_TOLD = 20
 
 
 class Trial(NamedTuple):
@@ -115,6 +116,13 @@ def describe(problem: Problem) -> str:
     if _MATERIAL.search(problem.path) and not problem.message.startswith(_WITHOUT_HINT):
         return f"{problem.path}: a certificate or key cannot be used and grants nothing; the log of the load has the reason"
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
+
+
+def describe_all(problems: Iterable[Problem]) -> str:
+    """Return the errors of a load in one line, with their files, for whoever asked for it; empty for none."""
+    errors = list(dict.fromkeys(f"{problem.file}: {describe(problem)}" for problem in problems if problem.severity == "error"))
+    more = [f"and {len(errors) - _MAX_TOLD} more, see the log"] if len(errors) > _MAX_TOLD else []
+    return "; ".join([*errors[:_MAX_TOLD], *more])
 
 
 def _join(problems: Iterable[Problem]) -> str:
