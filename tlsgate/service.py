@@ -112,6 +112,8 @@ class GatewayService(service.Service):
         bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
+        site.sessions = state.sessions
+        state.store.subscribe(site.key_changed)
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
         _settle_memory()

@@ -35,8 +35,8 @@ def build_keys(section: Section) -> KeySettings:
             "keys are hashed by sha256; those that Tyk stored without hash_key_function are not found",
             "list murmur32 under hash_key_function_fallback to read them",
         )
-    if section.text("basic_auth_hash_key_function").startswith("murmur"):
-        section.warning("basic_auth_hash_key_function", "passwords are never hashed that way any more: bcrypt is used", "write bcrypt")
+    if section.text("basic_auth_hash_key_function") not in ("", "bcrypt", "argon2id"):
+        section.warning("basic_auth_hash_key_function", "passwords are never hashed that way: bcrypt is used", "write bcrypt or argon2id")
     if section.flag("allow_master_keys"):
         section.warning("allow_master_keys", "a key without access rights opens every API of the gateway")
     if section.flag("force_global_session_lifetime") and not section.integer("global_session_lifetime", low=-1):
@@ -53,6 +53,9 @@ def build_keys(section: Section) -> KeySettings:
         force_global_session_lifetime=section.flag("force_global_session_lifetime"),
         global_session_lifetime=section.integer("global_session_lifetime", low=-1),
         session_lifetime_respects_key_expiration=section.flag("session_lifetime_respects_key_expiration"),
+        show_in_logs=section.flag("enable_key_logging"),
+        allow_unsafe_policy_ids=section.flag("allow_unsafe_policy_ids"),
+        suppress_default_org_store=section.flag("suppress_default_org_store"),
         cache_sessions=not section.section("local_session_cache").flag("disable_cached_session_state"),
     )
 

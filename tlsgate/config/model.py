@@ -251,6 +251,11 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_s: float = 10.0
     """How long a session is served without asking the store; changes made through any gateway are seen at once."""
     cache_size: int = 20000
+    show_in_logs: bool = False
+    """``enable_key_logging``: keys stand whole in logs and events."""
+    allow_unsafe_policy_ids: bool = False
+    suppress_default_org_store: bool = False
+    """Only organisations of loaded APIs can be managed."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):

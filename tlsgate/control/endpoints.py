@@ -11,7 +11,10 @@ from tlsgate.control.apis import Apis
 from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
 from tlsgate.control.definition_book import DefinitionBook
 from tlsgate.control.description import Description
+from tlsgate.control.keys import Keys
 from tlsgate.control.oas_apis import OasApis
+from tlsgate.control.orgs import Organisations
+from tlsgate.control.policies import Policies
 from tlsgate.control.reloads import Reloads
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
         *Reloads(tools).endpoints(),
         *ApiHealth(tools).endpoints(),
         *Description(tools).endpoints(),
+        *Keys(tools).endpoints(),
+        *Policies(tools).endpoints(),
+        *Organisations(tools).endpoints(),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
+from tlsgate.auth.access import AccessCheck
 from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tlsgate.gateway.state import State
     from tlsgate.gateway.upstream_tls import UpstreamContexts
     from tlsgate.model.api import ApiDefinition, HeaderOperations
-    from tlsgate.model.exchange import Connection, HeaderList
+    from tlsgate.model.exchange import Connection, Exchange, HeaderList
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.lookups import Lookups
     from tlsgate.proxy.pool import Pool
@@ -66,7 +67,7 @@ class Workshop(NamedTuple):
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
+    __slots__ = ("access", "allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class CompiledApi:
         *,
         gates: tuple[Gate, ...],
         steps: tuple[Step, ...],
+        access: Callable[[Exchange], None] | None,
         mock: Gate | None,
         leaf: Callable[[Any], Any],
         errors: ErrorRenderer,
@@ -85,6 +87,8 @@ class CompiledApi:
         """Checks before authentication; they never wait."""
         self.steps = steps
         """Authentication, access, limits."""
+        self.access = access
+        """The access check alone, for requests that go on (``auth.recheck``); None for a keyless API."""
         self.mock = mock
         self.leaf = leaf
         self.errors = errors
@@ -157,6 +161,7 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
         api,
         gates=gates,
         steps=_build_steps(api, workshop),
+        access=None if api.keyless else AccessCheck(api, config, workshop.state.auth).look,
         mock=mock.build(api, config),
         leaf=_build_leaf(api, workshop),
         errors=workshop.renderer(api),
