@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.control_desk import ControlDesk
