@@ -44,6 +44,8 @@ _WITHOUT_HINT = (
     "must ",
     "unknown field",
     "authent",
+    "port ",
+    "was readable",
 )
 _MAX_REASONS = 10
 _MAX_TOLD = 20

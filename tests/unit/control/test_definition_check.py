@@ -45,10 +45,9 @@ def test_reasons_are_tyks_then_ours() -> None:
 
 def test_ports_are_of_one_kind() -> None:
     """Nor do two raw services share a port and a name."""
-    raw = classic("raw", "tls://127.0.0.1:9", "", protocol="tls", listen_port=9443)
+    raw = classic("raw", "tcp://127.0.0.1:9", "", protocol="tcp", listen_port=9443)
     other = classic("x", 9, "/x/", protocol="http", listen_port=9443)
-    served = {"use_ssl": False}
-    assert "uses port 9443" in judge(other, raw, disable_ports_whitelist=True, http_server_options=served).message
+    assert "uses port 9443" in judge(other, raw, disable_ports_whitelist=True).message
     again = {**raw, "api_id": "x"}
     assert judge(again, raw, disable_ports_whitelist=True).message == f"{FAILED}port and domain already used by raw"
 
