@@ -33,29 +33,29 @@ def control(tmp_path: Path, upstream: StrictUpstream) -> Iterator[Control]:
 
 def test_a_document_from_its_creation_to_its_end(control: Control, upstream: StrictUpstream) -> None:
     """Both files; the Classic twin shows the mapped fields; PATCH, PUT and DELETE take effect with a reload."""
-    document = {**oas("new", upstream.port, "/new/"), "x-mine": {"a": [None]}}
+    document = {**oas("new", upstream.port, "/nouveau/"), "x-mine": {"a": [None]}}
     assert control.tree("POST", "/tyk/apis/oas", document) == {"key": "new", "status": "ok", "action": "added"}
     assert {"new.json", "new-oas.json"} <= {path.name for path in control.gateway.apps.iterdir()}
-    assert control.served("/new/") == 404
+    assert control.served("/nouveau/") == 404
     assert control.reload() == ""
-    assert control.served("/new/") == 200
+    assert control.served("/nouveau/") == 200
     read = control.tree("GET", "/tyk/apis/oas/new")
-    assert read.pop("servers")[0]["url"].endswith("/new/")
+    assert read.pop("servers")[0]["url"].endswith("/nouveau/")
     assert read == document
     twin = control.tree("GET", "/tyk/apis/new")
-    assert (twin["is_oas"], twin["use_keyless"], twin["proxy"]["listen_path"]) == (True, True, "/new/")
+    assert (twin["is_oas"], twin["use_keyless"], twin["proxy"]["listen_path"]) == (True, True, "/nouveau/")
     assert len(control.tree("GET", "/tyk/apis/oas")) == 2
     assert control.tree("PATCH", "/tyk/apis/oas/new?listenPath=/neu/", PLAIN)["action"] == "modified"
     control.reload()
-    assert (control.served("/new/"), control.served("/neu/")) == (404, 200)
+    assert (control.served("/nouveau/"), control.served("/neu/")) == (404, 200)
     assert control.tree("GET", "/tyk/apis/oas/new")["info"]["title"] == "Pets"
     assert control.tree("PUT", "/tyk/apis/oas/new", document)["action"] == "modified"
     control.reload()
-    assert control.served("/new/") == 200
+    assert control.served("/nouveau/") == 200
     assert control.tree("GET", "/tyk/apis/oas/new/versions")["status"] == "success"
     assert control.tree("DELETE", "/tyk/apis/oas/new")["action"] == "deleted"
     control.reload()
-    assert control.served("/new/") == 404
+    assert control.served("/nouveau/") == 404
     assert not {"new.json", "new-oas.json"} & {path.name for path in control.gateway.apps.iterdir()}
 
 

@@ -60,18 +60,18 @@ def test_no_request_is_lost_to_reloads(tmp_path: Path, upstream: StrictUpstream)
 
 def test_a_bad_file_keeps_the_last_good_one_and_is_named(tmp_path: Path, upstream: StrictUpstream) -> None:
     """200 with which and why; served as before; repaired by a PUT."""
-    with running_gateway(tmp_path, classic("one", upstream.port, "/one/"), classic("two", upstream.port, "/two/")) as gateway:
+    with running_gateway(tmp_path, classic("one", upstream.port, "/first/"), classic("two", upstream.port, "/two/")) as gateway:
         control = Control(gateway)
         (gateway.apps / "one.json").write_text('{"api_id": "one", ')
         message = control.reload()
         assert "one.json" in message
         assert "not valid JSON" in message
-        assert (control.served("/one/"), control.served("/two/")) == (200, 200)
+        assert (control.served("/first/"), control.served("/two/")) == (200, 200)
         assert json.loads(control.ask("GET", "/hello").body)["status"] == "warn"
         assert control.ask("GET", "/ready").status == 200
         assert control.tree("PUT", "/tyk/apis/one", classic("one", upstream.port, "/uno/"))["action"] == "modified"
         assert control.reload() == ""
-        assert (control.served("/one/"), control.served("/uno/")) == (404, 200)
+        assert (control.served("/first/"), control.served("/uno/")) == (404, 200)
 
 
 def test_calls_that_come_together_are_one_reload(tmp_path: Path) -> None:
