@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from tests.support.certs import SERVER, key_pem, make_authority, make_self_signed, rekeyed, with_serial
+from tests.support.certs import SERVER, Issued, key_pem, make_authority, make_self_signed, rekeyed, with_serial
 from tests.support.certs_api import CertsApi
 from tests.support.gateway import Client, Gateway, HandshakeRefused, StrictUpstream, classic, running_gateway
 from tests.support.tls_upstream import TlsUpstream, server_context

@@ -141,6 +141,14 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
     health_endpoint: str = "hello"
     readiness_endpoint: str = "ready"
+    reload_interval_s: float = 1.0
+    """``reload_interval``: reloads asked for within it are one; at least 1."""
+    health_checks: bool = False
+    """``health_check.enable_health_checks``: figures per API."""
+    health_window_s: float = 60.0
+    """``health_check.health_check_value_timeouts``: what the figures are averages of."""
+    use_db_app_configs: bool = False
+    """Definitions belong to a dashboard: the control API writes none."""
 
 
 class ProxyDefaults(msgspec.Struct, frozen=True, kw_only=True):
