@@ -25,7 +25,9 @@ from tlsgate.certs.library import TOPIC, build_runner
 from tlsgate.certs.uses import store_ids
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
+from tlsgate.control.definition_check import describe_all
 from tlsgate.control.endpoints import ControlTools, build_endpoints
+from tlsgate.control.reloads import ReloadBell
 from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import LoadedDefinitions, load_definitions
 from tlsgate.errors import ConfigError, Problem
@@ -96,6 +98,7 @@ class GatewayService(service.Service):
         self._drain_until = float("inf")
         self.state: State
         self._policies: LoadedPolicies
+        self._bell: ReloadBell
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -123,6 +126,8 @@ class GatewayService(service.Service):
         state.shelf.expect(_named_ids(config, loaded))
         generation = self._build(config, self._problems, loaded, None)
         state.policies.table = policies.table
+        bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
+        state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
         state.store.subscribe(site.key_changed)
@@ -185,6 +190,7 @@ class GatewayService(service.Service):
             return None
         assert self.config is not None
         self._notifier.stopping()
+        self._bell.stop()
         for timer in (self._watchdog, self._expiry, self._retry):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -388,7 +394,7 @@ class GatewayService(service.Service):
         self._reloading = False
         assert self.site is not None
         told, self._told = self._told, []
-        fault = self._reload_fault or "; ".join(str(note) for note in self.site.generation.notes if note.severity == "error")
+        fault = self._reload_fault or describe_all(self.site.generation.notes)
         self._tell_waiting(told, fault)
         settled, self._settled = self._settled, []
         self._tell_settled(settled)
@@ -438,8 +444,9 @@ class GatewayService(service.Service):
         )
 
     def _build_control(self, site: Site, config: GatewayConfig) -> ControlRoutes:
-        tools = ControlTools(config, site, self.state, self._clock, self.reload_now)
-        return ControlRoutes(site, config, build_endpoints(tools))
+        self._bell.interval_s = config.control.reload_interval_s
+        tools = ControlTools(config, site, self.state, self._clock, self.reload_now, self._bell)
+        return ControlRoutes(site, config, build_endpoints(tools), self.state.store)
 
     def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
         """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""

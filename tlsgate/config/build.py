@@ -38,6 +38,7 @@ DEFAULT_APP_PATH = "apps/"
 _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
+_MAX_INTERVAL_S = 86400
 
 
 def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
@@ -150,6 +151,10 @@ def _build_control(section: Section, development: bool) -> ControlSettings:
         secret=secret,
         health_endpoint=_endpoint(section, "health_check_endpoint_name", "hello"),
         readiness_endpoint=_endpoint(section, "readiness_check_endpoint_name", "ready"),
+        reload_interval_s=float(max(1, section.integer("reload_interval", high=_MAX_INTERVAL_S))),
+        health_checks=section.section("health_check").flag("enable_health_checks"),
+        health_window_s=float(section.section("health_check").integer("health_check_value_timeouts", high=_MAX_INTERVAL_S) or 60),
+        use_db_app_configs=section.flag("use_db_app_configs"),
     )
 
 

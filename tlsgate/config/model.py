@@ -19,6 +19,7 @@ __all__ = [
     "KeySettings",
     "LegacyCertificate",
     "LimitSettings",
+    "MonitorSettings",
     "OwnSettings",
     "PortRange",
     "PortWhitelist",
@@ -140,6 +141,14 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
     health_endpoint: str = "hello"
     readiness_endpoint: str = "ready"
+    reload_interval_s: float = 1.0
+    """``reload_interval``: reloads asked for within it are one; at least 1."""
+    health_checks: bool = False
+    """``health_check.enable_health_checks``: figures per API."""
+    health_window_s: float = 60.0
+    """``health_check.health_check_value_timeouts``: what the figures are averages of."""
+    use_db_app_configs: bool = False
+    """Definitions belong to a dashboard: the control API writes none."""
 
 
 class ProxyDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +270,22 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_size: int = 20000
     show_in_logs: bool = False
     """``enable_key_logging``: keys stand whole in logs and events."""
+    allow_unsafe_policy_ids: bool = False
+    suppress_default_org_store: bool = False
+    """Only organisations of loaded APIs can be managed."""
+
+
+class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``monitor``: events when quotas are nearly used up."""
+
+    enabled: bool = False
+    """``enable_trigger_monitors``."""
+    global_limit: float = 0.0
+    """``global_trigger_limit``: per cent of a quota; 0 is none."""
+    user_keys: bool = False
+    org_keys: bool = False
+    webhook: dict[str, Any] = {}
+    """``configuration``: where the events go, in the form of a webhook's ``handler_meta``; empty is nowhere but to the API's handlers."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,6 +301,11 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     drl_threshold: float = 5.0
     response_headers: str = "quotas"
     """``quotas`` or ``rate_limits``."""
+    organisations: bool = False
+    """``enforce_org_quotas``."""
+    organisations_later: bool = False
+    """``experimental_process_org_off_thread``: refusals of organisations count from the next request on."""
+    monitor: MonitorSettings = MonitorSettings()
     local: bool = False
     """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
 

@@ -23,7 +23,7 @@ from tlsgate.definitions.origins import LIST_NAME, Origins, load_origins
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.model.api import ApiDefinition
 
-__all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "refuse_collisions"]
+__all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "place_of", "port_kind", "refuse_collisions"]
 
 _EXTENSIONS = (".json", ".yaml", ".yml")
 _COMPANIONS = ("-oas", "-mcp")
@@ -159,7 +159,7 @@ def refuse_collisions(
         if not api.active:
             kept[api.api_id] = api
             continue
-        kind = _port_kind(api, config)
+        kind = port_kind(api, config)
         first = kinds.get(api.listen_port)
         if api.listen_port and first is not None and first[0] != kind:
             problems.append(
@@ -170,7 +170,7 @@ def refuse_collisions(
             if not api.internal and _takes(api, places, config):
                 reserved.append(api)
             continue
-        place = _place(api, config)
+        place = place_of(api, config)
         if not api.internal and place in places:
             what = "listen_port" if api.is_raw else "listen_path"
             value = str(api.listen_port) if api.is_raw else api.proxy.listen_path
@@ -202,21 +202,22 @@ def _collision(api: ApiDefinition, path: str, value: str, message: str, remedy: 
     return Problem(api.source, f"{api.api_id}: {path}", value, f"the API is refused: {message}", remedy)
 
 
-def _place(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
+def place_of(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
+    """Return where an API answers: two with one place cannot live together."""
     host = api.domain or config.hostname
     return (api.listen_port, host) if api.is_raw else (api.listen_port, host, api.proxy.listen_path)
 
 
 def _takes(api: ApiDefinition, places: dict[tuple[object, ...], str], config: GatewayConfig) -> bool:
     """Give an API its place, unless that is taken."""
-    place = _place(api, config)
+    place = place_of(api, config)
     if place in places:
         return False
     places[place] = api.api_id
     return True
 
 
-def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
+def port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
     """Return what a listener of this API speaks (decisions 1.12)."""
     secure = api.protocol == "https" or (not api.protocol and config.http.use_ssl)
     kind = api.protocol if api.is_raw else "https" if secure else "http"

@@ -50,6 +50,7 @@ class Generation:
         self,
         *,
         config: GatewayConfig,
+        known: dict[str, ApiDefinition],
         apis: dict[str, CompiledApi],
         raws: dict[str, CompiledRaw],
         places: tuple[ReservedPlace, ...],
@@ -65,6 +66,8 @@ class Generation:
         resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
+        self.known = known
+        """Every definition that was loaded, by id in order, those that are inactive, internal or did not compile included."""
         self.apis = apis
         self.raws = raws
         self.places = places
@@ -194,7 +197,8 @@ def build_generation(
     :raises ConfigError: it must not serve; with every problem.
     """
     problems: list[Problem] = list(found)
-    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
+    known = {api.api_id: api for api in sorted(definitions, key=lambda api: api.api_id)}
+    apis = [api for api in known.values() if api.active]
     resolver = ReferenceResolver(
         folders=config.own.certificate_folders,
         guest_folders=config.own.certificates.folders,
@@ -247,6 +251,7 @@ def build_generation(
     routes = build_route_table(_entries((*compiled.values(), *raws.values(), *places), config), strict=config.http.enable_strict_routes)
     generation = Generation(
         config=config,
+        known=known,
         apis=compiled,
         raws=raws,
         places=places,

@@ -15,6 +15,7 @@ from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.pki.sealed import Sealer
 from tlsgate.store.registry import build_store
@@ -43,6 +44,7 @@ class State:
         self.policies = PolicyBook()
         self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
+        self.organisations = Organisations(store, clock, config.keys)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
         self._reactor = reactor
         self._secret = config.security.encoding_secret or config.control.secret
@@ -53,6 +55,7 @@ class State:
         self.on_event: Notify | None = None
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
+        store.subscribe(self.organisations.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""
