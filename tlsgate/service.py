@@ -106,6 +106,7 @@ class GatewayService(service.Service):
         policies = self._policies = load_policies(config)
         generation = self._build(config, [*problems, *policies.problems], None)
         state.policies.table = policies.table
+        state.events.table = generation.events
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
         state.store.subscribe(site.key_changed)
@@ -226,6 +227,7 @@ class GatewayService(service.Service):
         self._policies = policies
         self.state.policies.table = policies.table
         site.generation = generation
+        self.state.events.table = generation.events
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))

@@ -7,18 +7,22 @@ and 4.
 from __future__ import annotations
 
 import hmac
+from typing import TypeVar
 
 import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
+from tlsgate.config.event_handlers import build_event_handlers, build_webhook
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
     ConnectionLimits,
     ControlSettings,
+    EventSettings,
     GatewayConfig,
     HttpServerOptions,
     LegacyCertificate,
+    MonitorSettings,
     OwnSettings,
     PortRange,
     PortWhitelist,
@@ -37,6 +41,7 @@ DEFAULT_APP_PATH = "apps/"
 _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
@@ -79,6 +84,8 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         own=own,
         keys=build_keys(section),
         rate_limits=build_limits(section),
+        event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
+        monitor=_build_monitor(section.section("monitor")),
         raw=raw,
     )
 
@@ -263,6 +270,7 @@ def _build_own(section: Section) -> OwnSettings:
         upstream_ca=build_references(section, "upstream_ca"),
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),
+        events=_build_settings(section.section("events"), EventSettings),
         certificate_folders=section.texts("certificate_folders"),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
@@ -271,7 +279,7 @@ def _build_own(section: Section) -> OwnSettings:
     )
 
 
-def _build_settings(section: Section, record: type[ConnectionLimits]) -> ConnectionLimits:
+def _build_settings(section: Section, record: type[_Record]) -> _Record:
     """Return a record whose numbers must all be above zero."""
     values: dict[str, float] = {}
     for field in msgspec.structs.fields(record):
@@ -280,6 +288,17 @@ def _build_settings(section: Section, record: type[ConnectionLimits]) -> Connect
             number = section.number(field.name, field.default, low=low, high=1e12)
             values[field.name] = number if field.type is float else int(number)
     return msgspec.convert(values, record)
+
+
+def _build_monitor(section: Section) -> MonitorSettings | None:
+    if not section.flag("enable_trigger_monitors"):
+        return None
+    return MonitorSettings(
+        webhook=build_webhook(section.section("configuration")),
+        global_trigger_limit=section.number("global_trigger_limit"),
+        user_keys=section.flag("monitor_user_keys"),
+        org_keys=section.flag("monitor_org_keys"),
+    )
 
 
 def _build_log(section: Section) -> AccessLogSettings:

@@ -10,15 +10,19 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.events import EventHandlers, WebhookHandler
+
 __all__ = [
     "AccessLogSettings",
     "ConnectionLimits",
     "ControlSettings",
+    "EventSettings",
     "GatewayConfig",
     "HttpServerOptions",
     "KeySettings",
     "LegacyCertificate",
     "LimitSettings",
+    "MonitorSettings",
     "OwnSettings",
     "PortRange",
     "PortWhitelist",
@@ -189,6 +193,31 @@ class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "info"
 
 
+class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.events``: how web hooks are delivered."""
+
+    queue: int = 1000
+    """Deliveries that wait; more are dropped and counted."""
+    deliveries: int = 8
+    """Under way at once."""
+    timeout_s: float = 10.0
+    """Of one attempt, from the connection to the end of the answer."""
+    attempts: int = 4
+    retry_delay_s: float = 1.0
+    """After the first attempt; doubled after each."""
+
+
+class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``monitor``: a web hook that is told when quotas are nearly used up; absent from the configuration when it is off."""
+
+    webhook: WebhookHandler | None = None
+    global_trigger_limit: float = 0.0
+    """Percent of every key's quota; 0 is none."""
+    user_keys: bool = False
+    """``monitor_user_keys``: the global limit counts for keys."""
+    org_keys: bool = False
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -207,6 +236,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """References of CAs for upstreams instead of the system's store."""
     limits: ConnectionLimits = ConnectionLimits()
     log: AccessLogSettings = AccessLogSettings()
+    events: EventSettings = EventSettings()
     certificate_folders: tuple[str, ...] = ()
     upstream_error_status: int = 500
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
@@ -305,5 +335,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     own: OwnSettings = OwnSettings()
     keys: KeySettings = KeySettings()
     rate_limits: LimitSettings = LimitSettings()
+    event_handlers: EventHandlers = {}
+    """Of events that concern no API."""
+    monitor: MonitorSettings | None = None
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

@@ -98,7 +98,6 @@ _KEPT = (
     _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
     _Entry("cache_options.enable_cache", "the response cache", _set),
     _Entry("enable_batch_request_support", "batch requests", _set),
-    _Entry("event_handlers.events", "event handlers", _set),
     _Entry("analytics_plugin.enable", "plugins on records", _set),
     _Entry("custom_middleware.traffic_logs", "plugins on records", _enabled_entries),
     _Entry("enable_detailed_recording", "detailed records", _set),

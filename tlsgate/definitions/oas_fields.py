@@ -159,6 +159,23 @@ _AUTHENTICATION = _switched(
     }
 )
 
+_EVENT_HANDLERS = list_of(
+    {
+        "enabled": FLAG,
+        "trigger": TEXT,
+        "type": TEXT,
+        "id": TEXT,
+        "name": TEXT,
+        "url": SECRET,
+        "method": TEXT,
+        "headers": list_of({"name": TEXT, "value": SECRET}),
+        "bodyTemplate": TEXT,
+        "cooldownPeriod": TEXT,
+        "functionName": TEXT,
+        "path": TEXT,
+        "logPrefix": TEXT,
+    }
+)
 _SERVER = object_of(
     {
         "listenPath": object_of({"value": TEXT, "strip": FLAG}),
@@ -172,7 +189,7 @@ _SERVER = object_of(
         "batchProcessing": _SWITCH,
         "detailedActivityLogs": _SWITCH,
         "detailedTracing": _SWITCH,
-        "eventHandlers": ListOf(FREE),
+        "eventHandlers": _EVENT_HANDLERS,
     }
 )
 

@@ -13,6 +13,7 @@ from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.sessions import Sessions
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.events.hub import EventHub
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.store.registry import build_store
 
@@ -41,7 +42,9 @@ class State:
         self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
-        self.on_event: Notify | None = None
+        self.events = EventHub(reactor, clock, store, config.keys)
+        """Its table is replaced by each load."""
+        self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
 
@@ -55,8 +58,14 @@ class State:
         await self.store.start()
 
     def stop(self) -> Deferred[None]:
-        """Close the store; acknowledged writes are safe."""
-        return Deferred.fromCoroutine(self.store.stop())
+        """Deliver what events wait to tell, for a bounded time, then close the store; acknowledged writes are safe."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await self.events.stop()
+        finally:
+            await self.store.stop()
 
 
 def build_state(config: GatewayConfig, reactor: Any, clock: Clock, *, nodes: int = 1) -> State:
