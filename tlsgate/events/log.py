@@ -30,7 +30,7 @@ def write_event(handler: LogHandler, event: Event) -> None:
         text=fields.get("message", ""),
         path=fields.get("path", ""),
         client=fields.get("origin", ""),
-        key=fields.get("key", ""),
+        key_name=fields.get("key", ""),
         reason=fields.get("reason", ""),
         more=", ".join(f"{name}={value}" for name, value in more.items()),
     )

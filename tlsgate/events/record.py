@@ -103,7 +103,7 @@ def _hide(query: bytes | None, secret: frozenset[bytes]) -> bytes:
         return b""
     kept = []
     for pair in query.split(b"&"):
-        name, equals, _ = pair.partition(b"=")
+        name = pair.partition(b"=")[0]
         plain = name.lower()
         if b"%" in name or b"+" in name or b";" in pair:
             kept.append(b"***")

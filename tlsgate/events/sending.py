@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import TLSVersion, optionsForClientTLS
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
@@ -45,7 +45,7 @@ class Sender:
     def __init__(self, reactor: Any, trust: TrustSet | None, *, connect_timeout_s: float = 5.0) -> None:
         self._reactor = reactor
         self._trust = trust
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = _Pool(reactor, persistent=True)
         self._pool.cachedConnectionTimeout = _IDLE_S
         # A delivery that may have arrived is repeated by us, knowingly, or not at all.
         self._pool.retryAutomatically = False
@@ -77,6 +77,16 @@ class Sender:
         """Close idle connections."""
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False
+
+
+class _Pool(HTTPConnectionPool):
+    """Connections come and go without a word in the log."""
+
+    _factory = _QuietFactory
 
 
 def _read_away(response: Any) -> Deferred[None]:
