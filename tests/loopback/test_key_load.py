@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -72,7 +74,7 @@ def test_key_writes_beside_traffic(start: Any, backend: str) -> None:
     """200 writes a second: requests with and without a key go on, each right; p99 with and without the writes is printed."""
     world = start(backend, 1000)
     seconds = scaled(4, 60)
-    with world.client() as client, world.client() as second, world.control() as control:
+    with world.client() as client:
 
         def ask(number: int) -> None:
             if number % 2:
@@ -90,9 +92,10 @@ def test_key_writes_beside_traffic(start: Any, backend: str) -> None:
 
         with Steady(ask, 100) as quiet:
             time.sleep(seconds)
-        with Steady(write, 200) as writes, Steady(ask, 100) as busy:
+        with world.control() as control, Steady(write, 200) as writes, Steady(ask, 100) as busy:
             time.sleep(seconds)
         assert not quiet.failures and not busy.failures and not writes.failures, (quiet.failures, busy.failures, writes.failures)
+    with world.client() as second:
         for id in made[:: max(1, len(made) // 50)]:
             assert second.request("GET", "/token/x", headers=[("Authorization", id)]).status == 200
     before, after = percentile(quiet.times, 0.99), percentile(busy.times, 0.99)
@@ -135,11 +138,11 @@ def test_many_keys_cost_what_a_thousand_do(start: Any, backend: str) -> None:
 
 
 @BACKENDS
-def test_a_list_of_all_keys_does_not_hold_up_the_proxy(start: Any, backend: str) -> None:
+def test_a_list_of_all_keys_does_not_hold_up_the_proxy(start: Any, tmp_path: Path, backend: str) -> None:
     """It streams: every key once, and requests are served meanwhile."""
     count = scaled(20_000, 1_000_000)
     world = start(backend, count)
-    with world.client() as client, world.control() as control:
+    with world.client() as client:
 
         def ask(number: int) -> None:
             assert client.request("GET", "/open/x").status == 200
@@ -147,11 +150,14 @@ def test_a_list_of_all_keys_does_not_hold_up_the_proxy(start: Any, backend: str)
         with Steady(ask, 50) as quiet:
             time.sleep(2)
         memory = world.gateway.rss_kib()
+        url = f"http://127.0.0.1:{world.gateway.port_of('control')}/tyk/keys"
+        command = ["curl", "-sf", "--max-time", "300", "-H", f"X-Tyk-Authorization: {SECRET}", "-o", str(tmp_path / "list"), url]
         with Steady(ask, 50) as busy:
             began = time.monotonic()
-            status, body = call(control, "GET", "/tyk/keys")
+            # Not in this process: what it does with the list would hold up the clients that are measured.
+            subprocess.run(command, check=True)
             took = time.monotonic() - began
-        assert status == 200
+        body = json.loads((tmp_path / "list").read_bytes())
         assert len(body["keys"]) == count
         assert set(body["keys"]) == {key_id(number) for number in range(count)}
         assert not quiet.failures and not busy.failures, (quiet.failures, busy.failures)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock as FakeReactor
 
 from tests.support.memory_channel import Answer, MemoryTransport, parse_answer
-from tlsgate.clock import SystemClock
+from tlsgate.clock import Clock, SystemClock
 from tlsgate.config.load import parse_config
 from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import load_definitions
@@ -29,13 +29,14 @@ class MemoryGateway:
     """Built from a configuration tree and inline definitions.
 
     :param apis: definitions, Classic or OAS.
+    :param clock: of everything but timers; the system's when there is none.
     :param config: fields of tyk.conf; ``tlsgate`` is merged.
     """
 
-    def __init__(self, *apis: dict[str, Any], **config: Any) -> None:
+    def __init__(self, *apis: dict[str, Any], clock: Clock | None = None, **config: Any) -> None:
         self.reactor: Any = FakeReactor()
         self.reactor.advance(1000.0)
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.deadlines = Deadlines(self.reactor, self.reactor.seconds)
         self.pool = Pool(self.reactor, self.deadlines, max_idle=0, max_idle_per_key=10, idle_s=90.0)
         own = {"development": True, "api_definitions": list(apis), **config.pop("tlsgate", {})}

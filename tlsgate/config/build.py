@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
-from tlsgate.config.event_handlers import build_event_handlers, build_webhook
+from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
@@ -22,7 +22,6 @@ from tlsgate.config.model import (
     GatewayConfig,
     HttpServerOptions,
     LegacyCertificate,
-    MonitorSettings,
     OwnSettings,
     PortRange,
     PortWhitelist,
@@ -85,7 +84,6 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         keys=build_keys(section),
         rate_limits=build_limits(section),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
-        monitor=_build_monitor(section.section("monitor")),
         raw=raw,
     )
 
@@ -288,17 +286,6 @@ def _build_settings(section: Section, record: type[_Record]) -> _Record:
             number = section.number(field.name, field.default, low=low, high=1e12)
             values[field.name] = number if field.type is float else int(number)
     return msgspec.convert(values, record)
-
-
-def _build_monitor(section: Section) -> MonitorSettings | None:
-    if not section.flag("enable_trigger_monitors"):
-        return None
-    return MonitorSettings(
-        webhook=build_webhook(section.section("configuration")),
-        global_trigger_limit=section.number("global_trigger_limit"),
-        user_keys=section.flag("monitor_user_keys"),
-        org_keys=section.flag("monitor_org_keys"),
-    )
 
 
 def _build_log(section: Section) -> AccessLogSettings:

@@ -207,17 +207,6 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After the first attempt; doubled after each."""
 
 
-class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``monitor``: a web hook that is told when quotas are nearly used up; absent from the configuration when it is off."""
-
-    webhook: WebhookHandler | None = None
-    global_trigger_limit: float = 0.0
-    """Percent of every key's quota; 0 is none."""
-    user_keys: bool = False
-    """``monitor_user_keys``: the global limit counts for keys."""
-    org_keys: bool = False
-
-
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -280,6 +269,19 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Only organisations of loaded APIs can be managed."""
 
 
+class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``monitor``: events when quotas are nearly used up."""
+
+    enabled: bool = False
+    """``enable_trigger_monitors``."""
+    global_limit: float = 0.0
+    """``global_trigger_limit``: per cent of a quota; 0 is none."""
+    user_keys: bool = False
+    org_keys: bool = False
+    webhook: WebhookHandler | None = None
+    """``configuration``: where the events go, beside the API's handlers; None is nowhere."""
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Rate limiters and quotas: fields at the top of tyk.conf."""
 
@@ -293,6 +295,11 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     drl_threshold: float = 5.0
     response_headers: str = "quotas"
     """``quotas`` or ``rate_limits``."""
+    organisations: bool = False
+    """``enforce_org_quotas``."""
+    organisations_later: bool = False
+    """``experimental_process_org_off_thread``: refusals of organisations count from the next request on."""
+    monitor: MonitorSettings = MonitorSettings()
     local: bool = False
     """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
 
@@ -337,6 +344,5 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: LimitSettings = LimitSettings()
     event_handlers: EventHandlers = {}
     """Of events that concern no API."""
-    monitor: MonitorSettings | None = None
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

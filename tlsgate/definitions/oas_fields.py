@@ -23,7 +23,7 @@ from tlsgate.config.schema import (
     object_of,
 )
 
-__all__ = ["EXTENSION", "EXTENSION_NAME"]
+__all__ = ["EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "TOKEN_SCHEME"]
 
 EXTENSION_NAME = "x-tyk-api-gateway"
 
@@ -36,6 +36,27 @@ _SOURCES: dict[str, Schema] = {"header": _SOURCE, "cookie": _SOURCE, "query": _S
 def _switched(members: dict[str, Schema]) -> ObjectOf:
     return object_of({"enabled": FLAG, **members})
 
+
+TOKEN_SCHEME = _switched(
+    {
+        **_SOURCES,
+        "enableClientCertificate": FLAG,
+        "signatureValidation": _switched(
+            {
+                "algorithm": TEXT,
+                "header": TEXT,
+                "query": _SOURCE,
+                "secret": SECRET,
+                "allowedClockSkew": INTEGER,
+                "errorCode": INTEGER,
+                "errorMessage": TEXT,
+            }
+        ),
+    }
+)
+"""A member of ``securitySchemes`` that takes keys."""
+OTHER_SCHEME = object_of({"enabled": FLAG, **_SOURCES}, open=True)
+"""Any other member of ``securitySchemes``, as far as all of them are alike."""
 
 _SERVICE_DISCOVERY = _switched(
     {

@@ -76,8 +76,8 @@ def build_event_table(
     workshop = _Workshop(problems)
     gateway = workshop.build(config.event_handlers, config.source)
     monitor = None
-    if config.monitor is not None and config.monitor.webhook is not None:
-        monitor = workshop.hook(config.monitor.webhook, config.source)
+    if config.rate_limits.monitor.webhook is not None:
+        monitor = workshop.hook(config.rate_limits.monitor.webhook, config.source)
     found = {api.api_id: _ApiListeners(api, workshop.build(api.event_handlers, api.source)) for api in apis if api.event_handlers}
     trust = None
     if workshop.needs_trust:

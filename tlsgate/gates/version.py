@@ -108,8 +108,8 @@ class _Lists:
 def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate | None:
     """Return the check of expiry and path lists, None for an API without either.
 
-    Sets ``exchange.ignored``, and tells of each refusal (event VersionFailure). Costs about 0.5 us per kind of list, and 2 us more for a kind
-    whose rules hold wildcards.
+    Sets ``exchange.ignored``, and tells of each refusal (event VersionFailure).
+    Costs about 0.5 us per kind of list, and 2 us more for a kind whose rules hold wildcards.
 
     :raises Refusal: (the gate) ``api.expired``, ``version.expired``, ``endpoint.forbidden``, ``route.ambiguous_path``, or the id of
         ``VersionSettings.refusal``.

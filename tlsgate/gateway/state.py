@@ -14,6 +14,7 @@ from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.sessions import Sessions
 from tlsgate.errors import ConfigError, PkiError, Problem
 from tlsgate.events.hub import EventHub
+from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.store.registry import build_store
 
@@ -41,12 +42,14 @@ class State:
         self.policies = PolicyBook()
         self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
+        self.organisations = Organisations(store, clock, config.keys)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
         self.events = EventHub(reactor, clock, store, config.keys)
         """Its table is replaced by each load."""
         self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
+        store.subscribe(self.organisations.on_change)
 
     def notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Tell of an event (``auth.base.Notify``)."""

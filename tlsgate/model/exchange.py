@@ -102,6 +102,7 @@ class Exchange:
         "number",
         "path",
         "query",
+        "rate_counted",
         "readings",
         "refusal",
         "remaining_path",
@@ -181,5 +182,7 @@ class Exchange:
         """``auth.sessions.KeyView``: the session with what was compiled from it."""
         self.version_name = ""
         """The version that the client asked for, of a versioned API."""
+        self.rate_counted = False
+        """The key's rate has been counted, its quota has not (``limits.key_limits``)."""
         self.limit_headers: HeaderList | None = None
         """``X-RateLimit-*`` of an answer that is no error; they replace the upstream's own. None is the API's default."""

@@ -1,5 +1,8 @@
 """The embedded store: one SQLite file, shared by the processes of one machine.
 
+Counters of windows lie in a mapped file beside it (``store.counter_file``), where all processes count them without waiting; one that was
+written as a value moves there when it is counted for the first time, and back when somebody writes a value over it.
+
 Writes go to one thread, which commits what has gathered in one transaction (acknowledged is on the disk; counters and the feed survive the
 process, not the machine); reads go to another. The feed is a table that every process looks into five times a second.
 Knows calls and their deadlines; must not know SQL or threads' insides.
@@ -18,8 +21,9 @@ from twisted.logger import Logger
 from tlsgate.clock import Clock
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store import sqlite_ops as ops
+from tlsgate.store.counter_file import CounterFile, Stored
 from tlsgate.store.feed import Listeners
-from tlsgate.store.interface import Count, Entry
+from tlsgate.store.interface import Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put
 from tlsgate.store.sqlite_schema import VERSION
 from tlsgate.store.sqlite_thread import DatabaseThread
@@ -31,6 +35,8 @@ POLL_S = 0.2
 SWEEP_S = 30.0
 _BATCH = 500
 _READ_AT_ONCE = 200
+_BUCKETS_AT_ONCE = 200
+_BUSY_S = 0.001
 _log = Logger()
 
 
@@ -49,6 +55,10 @@ class SqliteStore:
         self._reader = DatabaseThread(reactor, clock, path, write=False)
         self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
         self._listeners = Listeners()
+        self._counters: CounterFile | None = None
+        self._counters_path = path + "-counters"
+        self._clock = clock
+        self._timeout_s = timeout_s
         self._origin = os.urandom(8).hex()
         self._last: int | None = None
         self._loops: list[Deferred[None]] = []
@@ -67,12 +77,25 @@ class SqliteStore:
             self._last = await self._read(_find_last)
         except StoreUnavailable as error:
             _log.error("the store cannot be opened: {reason}", event="store.not_opened", reason=str(error))
+        self._open_counters()
         self._loops = [
             Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))
         ]
 
+    def _open_counters(self) -> None:
+        counters = CounterFile(self._counters_path)
+        try:
+            counters.open()
+        except (StoreUnavailable, OSError) as error:
+            _log.error("counters are kept in the database, slowly: {reason}", event="store.no_counter_file", reason=str(error))
+        else:
+            self._counters = counters
+
     async def stop(self) -> None:
         """Write what is pending and close."""
+        if self._counters is not None:
+            self._counters.close()
+            self._counters = None
         for loop in self._loops:
             loop.cancel()
         for thread in (self._reader, self._writer):
@@ -104,17 +127,26 @@ class SqliteStore:
         # In parts, so that single reads come in between.
         for start in range(0, len(names), _READ_AT_ONCE):
             found += await self._read(ops.find_entries, names[start : start + _READ_AT_ONCE])
+        if self._counters is not None:
+            now = self._clock.now()
+            for index, name in enumerate(names):
+                if found[index] is None and (stored := self._counters.find(name, now)) is not None:
+                    found[index] = Entry(b"%d" % stored.value, stored.expires_at - now if stored.expires_at else None)
         return found
 
     async def put(self, name: str, value: bytes, *, ttl_s: int | None = None, keep_ttl: bool = False, only_if: str = "") -> bool:
         """Write a value; acknowledged when it is on the disk."""
         check_put(name, ttl_s, only_if)
+        await self._settle(name)
         return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
         check_names(names)
-        return int(await self._write(ops.delete, names))
+        counted = 0
+        for name in names:
+            counted += await self._take(name) is not None
+        return counted + int(await self._write(ops.delete, names))
 
     async def names(self, prefix: str) -> AsyncIterator[list[str]]:
         """Yield the names with a prefix, in order."""
@@ -124,10 +156,24 @@ class SqliteStore:
             batch = await self._read(ops.find_names, prefix, batch[-1], _BATCH)
             if batch:
                 yield batch
+        if self._counters is not None:
+            batch = []
+            for number, found in enumerate(self._counters.names(prefix, self._clock.now())):
+                batch += found
+                if len(batch) >= _BATCH or (number % _BUCKETS_AT_ONCE == 0 and number):
+                    if batch:
+                        yield batch
+                    batch = []
+                    await deferLater(self._reactor, 0)
+                    if self._counters is None:
+                        return
+            if batch:
+                yield batch
 
     async def add_to_set(self, name: str, *members: str) -> None:
         """Add members to a set."""
         check_names((name, *members))
+        await self._settle(name)
         await self._write(ops.add_members, name, members)
 
     async def remove_from_set(self, name: str, *members: str) -> None:
@@ -144,18 +190,90 @@ class SqliteStore:
     async def count_window(self, name: str, window_s: float, limit: int, cost: int = 1) -> tuple[bool, Count]:
         """Quota and fixed window."""
         check_names((name,))
+        counter = self.hot_counter(name)
+        if counter is not None:
+            end = self._clock.monotonic() + self._timeout_s
+            while self._counters is not None:
+                now = self._clock.now()
+                hot = counter.count(window_s, limit, now, cost)
+                if hot is not None:
+                    return hot[0], Count(hot[1], hot[2] - now if hot[2] else None)
+                answer, made = await self._make_counter(name, window_s, limit, cost)
+                if answer is not None:
+                    return answer
+                if not made:
+                    if self._clock.monotonic() > end:
+                        raise StoreUnavailable("the counter is busy")
+                    await deferLater(self._reactor, _BUSY_S)
         counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
         return counted
+
+    def hot_counter(self, name: str) -> HotCounter | None:
+        """Return the counter of a name as it lies in the mapped file; None for a name that is too long for it."""
+        return None if self._counters is None else self._counters.counter(name)
+
+    async def _make_counter(self, name: str, window_s: float, limit: int, cost: int) -> tuple[tuple[bool, Count] | None, bool]:
+        """Move a counter from the database into the file, or make it there.
+
+        :returns: (an answer, when it needs no counter or the file is full; whether the file has the counter now).
+        """
+        if self._counters is not None and self._counters.find(name, self._clock.now()) is not None:
+            return None, False  # it is there: another process was at it
+        found = None
+        if await self._read(ops.find_kind, name) is not None:
+            found = await self._write(ops.take_counter, name, durable=False)
+        now = self._clock.now()
+        if found is None and cost > limit:
+            return (False, Count(0, window_s if window_s > 0 else None)), False
+        number, expires_at = found or (0, now + window_s if window_s > 0 else 0.0)
+        if self._counters is None:
+            raise StoreUnavailable("the store is closed")
+        try:
+            if self._counters.put(Stored(name, number, expires_at), now):
+                return None, True
+        except BlockingIOError:
+            await self._write(ops.keep_counter, name, number, expires_at, durable=False)
+            return None, False
+        # The file is full: the database counts.
+        await self._write(ops.keep_counter, name, number, expires_at, durable=False)
+        counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+        return counted, False
+
+    async def _take(self, name: str) -> Stored | None:
+        """Remove a counter from the file and return it.
+
+        :raises StoreUnavailable: other processes are at it all the time.
+        """
+        end = self._clock.monotonic() + self._timeout_s
+        while self._counters is not None:
+            try:
+                return self._counters.take(name, self._clock.now())
+            except BlockingIOError:
+                if self._clock.monotonic() > end:
+                    raise StoreUnavailable("the counter is busy") from None
+                await deferLater(self._reactor, _BUSY_S)
+        return None
+
+    async def _settle(self, name: str) -> None:
+        """Move a counter of the file into the database, before something else is done with its name."""
+        stored = await self._take(name)
+        if stored is not None:
+            await self._write(ops.keep_counter, name, stored.value, stored.expires_at)
 
     async def count_sliding(self, name: str, per_s: float, limit: int, now: float, *, log_refused: bool = True) -> tuple[bool, Count]:
         """Sliding log."""
         check_names((name,))
+        await self._settle(name)
         counted: tuple[bool, Count] = await self._write(ops.count_sliding, name, per_s, limit, now, log_refused, durable=False)
         return counted
 
     async def read_count(self, name: str) -> Count | None:
         """Return a counter without changing it."""
         check_names((name,))
+        now = self._clock.now()
+        stored = None if self._counters is None else self._counters.find(name, now)
+        if stored is not None:
+            return Count(stored.value, stored.expires_at - now if stored.expires_at else None)
         found: Count | None = await self._read(ops.find_count, name)
         return found
 

@@ -21,13 +21,16 @@ __all__ = [
     "find_changes",
     "find_count",
     "find_entries",
+    "find_kind",
     "find_members",
     "find_names",
+    "keep_counter",
     "last_change",
     "note_change",
     "put",
     "remove_members",
     "sweep",
+    "take_counter",
 ]
 
 _VALUE, _SET, _LOG = 0, 1, 2
@@ -36,6 +39,8 @@ _WRITE = (
     "INSERT INTO entries VALUES (?, ?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, value = excluded.value, expires_at = excluded.expires_at"
 )
+_NAMES_FROM = "SELECT name FROM entries WHERE name >= ? AND (expires_at IS NULL OR expires_at > ?)"
+_NAMES_AFTER = "SELECT name FROM entries WHERE name > ? AND (expires_at IS NULL OR expires_at > ?)"
 _SWEPT = 500
 """Rows removed in one transaction, some 5 ms."""
 _CHANGES_KEPT = 10_000
@@ -91,8 +96,9 @@ def find_names(connection: sqlite3.Connection, prefix: str, after: str, limit: i
 
     :param after: the last name of the batch before; empty at first.
     """
-    query = "SELECT name FROM entries WHERE name >= ? AND name > ? AND (expires_at IS NULL OR expires_at > ?)"
-    arguments: list[object] = [prefix, after, now]
+    # One lower bound: of two, SQLite may begin at the wrong one, and walk over everything before the other.
+    query = _NAMES_AFTER if after else _NAMES_FROM
+    arguments: list[object] = [after or prefix, now]
     end = prefix_end(prefix)
     if end is not None:
         query += " AND name < ?"
@@ -174,6 +180,31 @@ def count_sliding(
             number = kept
             oldest = connection.execute("SELECT min(at) FROM marks WHERE name = ?", (name,)).fetchone()[0]
     return admitted, Count(number, per_s if oldest is None else (oldest - out) / 1e9)
+
+
+def take_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple[int, float] | None:
+    """Remove a counter that lies here and return number and end (epoch seconds, 0 for never); None when there is none.
+
+    :raises ValueError: the name holds something else.
+    """
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    if row is None:
+        return None
+    _check_kind(row[0], _VALUE)
+    number = parse_number(row[1])
+    connection.execute("DELETE FROM entries WHERE name = ?", (name,))
+    return number, row[2] or 0.0
+
+
+def keep_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
+    """Write a counter with its end (epoch seconds, 0 for never)."""
+    connection.execute(_WRITE, (name, _VALUE, b"%d" % number, expires_at or None))
+
+
+def find_kind(connection: sqlite3.Connection, name: str, now: float) -> int | None:
+    """Return of which kind the thing is that a name holds, None for nothing."""
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    return None if row is None else row[0]
 
 
 def find_count(connection: sqlite3.Connection, name: str, now: float) -> Count | None:
