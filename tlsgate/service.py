@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
+from tlsgate.auth.policy_review import review_policies
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
 from tlsgate.control.endpoints import ControlTools, build_endpoints
@@ -104,7 +105,7 @@ class GatewayService(service.Service):
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         state = self.state = build_state(config, reactor, self._clock)
         policies = self._policies = load_policies(config)
-        generation = self._build(config, [*problems, *policies.problems], None)
+        generation = self._build(config, problems, policies, None)
         state.policies.table = policies.table
         state.events.table = generation.events
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
@@ -208,7 +209,7 @@ class GatewayService(service.Service):
             config, problems = await deferToThread(self._read_config)
             config = self._keep_fixed(config)
             policies = await deferToThread(load_policies, config, self._policies.by_file)
-            generation = await deferToThread(self._build, config, [*problems, *policies.problems], site.generation)
+            generation = await deferToThread(self._build, config, problems, policies, site.generation)
         except ConfigError as problem:
             for entry in problem.problems:
                 _log.error("{problem}", event="reload.problem", problem=str(entry))
@@ -287,13 +288,13 @@ class GatewayService(service.Service):
             config = msgspec.structs.replace(config, listen_port=self._port)
         return config, list(loaded.problems)
 
-    def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
+    def _build(self, config: GatewayConfig, problems: list[Problem], policies: LoadedPolicies, previous: Generation | None) -> Generation:
         before = (*previous.definitions, *previous.reserved) if previous is not None else None
         loaded = load_definitions(config, os.environ, before)
         return build_generation(
             config,
             loaded.apis,
-            [*problems, *loaded.problems],
+            [*problems, *policies.problems, *review_policies(policies.by_file, (*loaded.apis, *loaded.reserved)), *loaded.problems],
             reserved=loaded.reserved,
             clock=self._clock,
             pool=self._pool,
