@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
+from tlsgate.auth.policy_review import review_policies
 from tlsgate.certs.expiry import ExpiryMonitor
 from tlsgate.certs.library import TOPIC, build_runner
 from tlsgate.certs.uses import store_ids
@@ -121,11 +122,12 @@ class GatewayService(service.Service):
         state = self.state = build_state(config, reactor, self._clock)
         self._monitor = ExpiryMonitor(state.notify, state.store, state.shelf, self._clock, build_runner(reactor), reactor)
         policies = self._policies = load_policies(config)
-        self._problems = [*problems, *policies.problems]
         loaded = self._loaded = self._load(config, None)
+        self._problems = _all_problems(problems, policies, loaded)
         state.shelf.expect(_named_ids(config, loaded))
         generation = self._build(config, self._problems, loaded, None)
         state.policies.table = policies.table
+        state.events.table = generation.events
         bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
@@ -251,7 +253,7 @@ class GatewayService(service.Service):
             loaded = await deferToThread(self._load, config, site.generation)
             self.state.use_certificate_secret(config)
             await self.state.shelf.fill(_named_ids(config, loaded))
-            found = [*problems, *policies.problems]
+            found = _all_problems(problems, policies, loaded)
             generation = await deferToThread(self._build, config, found, loaded, site.generation)
         except ConfigError as problem:
             for entry in problem.problems:
@@ -272,6 +274,7 @@ class GatewayService(service.Service):
         self._policies = policies
         self.state.policies.table = policies.table
         site.generation = generation
+        self.state.events.table = generation.events
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
@@ -319,6 +322,7 @@ class GatewayService(service.Service):
                 return
             attach_resources(generation, site)
             site.generation = generation
+            self.state.events.table = generation.events
             site.recheck()
             _settle_memory()
             self._report(generation)
@@ -597,6 +601,11 @@ class GatewayService(service.Service):
 
 def _named_ids(config: GatewayConfig, loaded: LoadedDefinitions) -> set[str]:
     return store_ids(config, (*(api for api in loaded.apis if api.active), *loaded.reserved))
+
+
+def _all_problems(problems: list[Problem], policies: LoadedPolicies, loaded: LoadedDefinitions) -> list[Problem]:
+    """Return what is wrong with configuration and policies, and with what policies and APIs say of each other."""
+    return [*problems, *policies.problems, *review_policies(policies.by_file, (*loaded.apis, *loaded.reserved))]
 
 
 def _pool_bounds(config: GatewayConfig) -> Any:

@@ -7,16 +7,19 @@ and 4.
 from __future__ import annotations
 
 import hmac
+from typing import TypeVar
 
 import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
+from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
     CertificateSettings,
     ConnectionLimits,
     ControlSettings,
+    EventSettings,
     GatewayConfig,
     HttpServerOptions,
     LegacyCertificate,
@@ -39,6 +42,7 @@ _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
 _MAX_INTERVAL_S = 86400
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
@@ -81,6 +85,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         own=own,
         keys=build_keys(section),
         rate_limits=build_limits(section),
+        event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
         raw=raw,
     )
 
@@ -280,6 +285,7 @@ def _build_own(section: Section) -> OwnSettings:
         upstream_ca=build_references(section, "upstream_ca"),
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),
+        events=_build_settings(section.section("events"), EventSettings),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),
@@ -292,7 +298,7 @@ def _build_own(section: Section) -> OwnSettings:
     )
 
 
-def _build_settings(section: Section, record: type[ConnectionLimits]) -> ConnectionLimits:
+def _build_settings(section: Section, record: type[_Record]) -> _Record:
     """Return a record whose numbers must all be above zero."""
     values: dict[str, float] = {}
     for field in msgspec.structs.fields(record):

@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.events import EventHandlers, WebhookHandler
+
 __all__ = [
     "AccessLogSettings",
     "ConnectionLimits",
     "ControlSettings",
+    "EventSettings",
     "GatewayConfig",
     "HttpServerOptions",
     "KeySettings",
@@ -213,6 +216,20 @@ class CertificateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``DELETE /tyk/certs`` of a certificate that is named somewhere is a 409 without ``force=1``."""
 
 
+class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.events``: how web hooks are delivered."""
+
+    queue: int = 1000
+    """Deliveries that wait; more are dropped and counted."""
+    deliveries: int = 8
+    """Under way at once."""
+    timeout_s: float = 10.0
+    """Of one attempt, from the connection to the end of the answer."""
+    attempts: int = 4
+    retry_delay_s: float = 1.0
+    """After the first attempt; doubled after each."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -231,6 +248,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """References of CAs for upstreams instead of the system's store."""
     limits: ConnectionLimits = ConnectionLimits()
     log: AccessLogSettings = AccessLogSettings()
+    events: EventSettings = EventSettings()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
@@ -284,8 +302,8 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``global_trigger_limit``: per cent of a quota; 0 is none."""
     user_keys: bool = False
     org_keys: bool = False
-    webhook: dict[str, Any] = {}
-    """``configuration``: where the events go, in the form of a webhook's ``handler_meta``; empty is nowhere but to the API's handlers."""
+    webhook: WebhookHandler | None = None
+    """``configuration``: where the events go, beside the API's handlers; None is nowhere."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,5 +366,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     own: OwnSettings = OwnSettings()
     keys: KeySettings = KeySettings()
     rate_limits: LimitSettings = LimitSettings()
+    event_handlers: EventHandlers = {}
+    """Of events that concern no API."""
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, UpstreamError
+from tlsgate.events.table import EventTable, build_event_table
 from tlsgate.gateway.compile import CompiledApi, CompiledRaw, ReservedPlace, Workshop, compile_api, compile_raw
 from tlsgate.gateway.listener import ListenerSpec
 from tlsgate.gateway.tree import ApiResource, RefusingResource
@@ -22,6 +23,7 @@ from tlsgate.routing.table import RouteEntry, RouteTable, build_route_table, eff
 from tlsgate.tls.certificates import CertificateSource, CertificateTable, build_certificate_table
 from tlsgate.tls.context import ContextCache, ContextSettings
 from tlsgate.tls.server import Choice
+from tlsgate.tls.trust import load_trust
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
 from tlsgate.transform.error_templates import load_templates
 
@@ -63,6 +65,7 @@ class Generation:
         listeners: tuple[ListenerSpec, ...],
         files: frozenset[str],
         notes: tuple[Problem, ...],
+        events: EventTable,
         resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
@@ -81,6 +84,8 @@ class Generation:
         """What was read of files, for the next build after a change in the certificate store; None where no store id is named."""
         self.notes = notes
         """What an operator should know of this load."""
+        self.events = events
+        """Who hears of events."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
@@ -237,6 +242,7 @@ def build_generation(
     compiled, raws = _compile(apis, lists, workshop, problems)
     uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
     places = tuple(map(ReservedPlace, (*refused, *uncompiled)))
+    events = build_event_table(config, apis, lambda: load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ), problems)
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
@@ -265,6 +271,7 @@ def build_generation(
         files=frozenset(resolver.files),
         notes=tuple(problems),
         resolver=resolver if state.shelf.wanted else None,
+        events=events,
     )
     resolver.close()
     generation.try_contexts()

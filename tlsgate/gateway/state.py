@@ -15,6 +15,7 @@ from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.events.hub import EventHub
 from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.pki.sealed import Sealer
@@ -52,7 +53,9 @@ class State:
         self.shelf = CertificateShelf(self.certificates)
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
-        self.on_event: Notify | None = None
+        self.events = EventHub(reactor, clock, store, config.keys)
+        """Its table is replaced by each load."""
+        self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.organisations.on_change)
@@ -75,8 +78,14 @@ class State:
         await self.store.start()
 
     def stop(self) -> Deferred[None]:
-        """Close the store; acknowledged writes are safe."""
-        return Deferred.fromCoroutine(self.store.stop())
+        """Deliver what events wait to tell, for a bounded time, then close the store; acknowledged writes are safe."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await self.events.stop()
+        finally:
+            await self.store.stop()
 
 
 def build_state(config: GatewayConfig, reactor: Any, clock: Clock, *, nodes: int = 1) -> State:

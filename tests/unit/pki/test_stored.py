@@ -158,7 +158,7 @@ def test_a_sealed_key_beside_another_certificate_is_not_used() -> None:
     assert (moved.private_key, moved.key_fault) == (None, "stored private key belongs to another certificate")
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff\xfe\x00\x01", b"nonsense", LEAF.pem[:100].encode()])
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe\x00\x01", b"nonsense", LEAF.pem[:100].encode()], ids=["empty", "binary", "text", "cut"])
 def test_what_cannot_be_read_is_an_error(text: bytes) -> None:
     """Whoever lists the others goes on."""
     with pytest.raises(PkiError):
