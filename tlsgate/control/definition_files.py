@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from tlsgate.config.trees import Tree, load_tree
 from tlsgate.definitions import origins
@@ -101,8 +102,7 @@ class DefinitionFiles:
                 os.rename(temporary, target)
                 made.pop(0)
             gone = [name for name in remove if self._unlink(name)]
-            if gone:
-                origins.forget(self.folder, gone)
+            self._forget(gone)
         finally:
             for temporary, _ in made:
                 os.unlink(temporary)
@@ -112,10 +112,14 @@ class DefinitionFiles:
         """Remove files in this order; returns whether the first one was there."""
         listed = list(names)
         there = [self._unlink(name) for name in listed]
-        if any(there):
-            origins.forget(self.folder, listed)
+        self._forget(listed)
         self._settle()
         return bool(there) and there[0]
+
+    def _forget(self, names: Iterable[str]) -> None:
+        # A name too many in the list does no harm; the files are gone all the same.
+        with suppress(OSError):
+            origins.forget(self.folder, names)
 
     def _write_temporary(self, target: str, text: bytes) -> str:
         # Hidden from loading by its first character.

@@ -81,6 +81,8 @@ def forget(folder: str, names: Iterable[str]) -> None:
     :raises OSError: it cannot be noted; that does no harm.
     """
     gone = set(names)
+    if not os.path.isdir(folder):
+        return
     with _alone(folder):
         try:
             digests = _read(folder)
