@@ -245,9 +245,10 @@ def test_weak_secrets_stop_the_start(tmp_path: Path, secret: str, words: str) ->
 
 def test_the_control_api_has_a_host(tmp_path: Path, upstream: StrictUpstream) -> None:
     """`control_api_hostname`: 404 elsewhere, whatever the secret; with it on the port of the APIs."""
-    with running_gateway(
-        tmp_path, classic("one", upstream.port, "/one/"), control_api_port=0, control_api_hostname="admin.test"
-    ) as gateway, Client(gateway.port, tls=False) as client:
+    with (
+        running_gateway(tmp_path, classic("one", upstream.port, "/one/"), control_api_port=0, control_api_hostname="admin.test") as gateway,
+        Client(gateway.port, tls=False) as client,
+    ):
         for host, status in (("admin.test", 200), ("other.test", 404)):
             got = client.request("GET", "/tyk/apis", host=host, headers=[("X-Tyk-Authorization", SECRET)])
             assert got.status == status
