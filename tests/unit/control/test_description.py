@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.described import METHODS, NOT_MERGED, described_operations
+from tests.support.described import METHODS, described_operations
 from tests.support.memory_gateway import MemoryGateway
 from tlsgate import __version__
 from tlsgate.control.description import load_description
@@ -32,12 +32,6 @@ def test_every_endpoint_is_described_and_nothing_else() -> None:
     """Methods and paths of the table are exactly those of the description."""
     _, endpoints = build()
     assert {(entry.method, entry.path) for entry in endpoints} == described_operations()
-
-
-def test_areas_that_are_not_merged_are_named_only_while_they_are_not() -> None:
-    """An area in the table leaves the list."""
-    _, endpoints = build()
-    assert not [entry.path for entry in endpoints if NOT_MERGED and entry.path.startswith(NOT_MERGED)]
 
 
 def test_each_operation_says_what_can_come() -> None:
