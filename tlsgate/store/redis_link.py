@@ -66,7 +66,6 @@ class Attempts:
                     await self._attempt()
                     pause_s = FIRST_PAUSE_S
                 except StoreUnavailable:
-                    # Also what a cancelled look-up of a host looks like: hence the flag.
                     pause_s = min(2 * pause_s, LAST_PAUSE_S)
                 if self._going:
                     # Not all nodes at the same moment.
