@@ -67,6 +67,8 @@ class RedisFeed:
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         self._down = False
+        self._gap_due = False
+        link.on_ready = self._tell_due_gap
         self._forged = 0
         self._unreadable = 0
         self._tyk_refused = False
@@ -122,7 +124,9 @@ class RedisFeed:
         self._connection = connection
         self._down = False
         # What was published before is lost to us.
-        self._listeners.tell_gap()
+        self._gap_due = True
+        if self._link.healthy:
+            self._tell_due_gap()
         try:
             await connection.when_lost()
         finally:
@@ -136,6 +140,12 @@ class RedisFeed:
             if not self._tyk_refused:
                 self._tyk_refused = True
                 _log.warn("changes that Tyk gateways tell of are not heard: {fault}", event="store.tyk_feed_refused", fault=str(error))
+
+    def _tell_due_gap(self) -> None:
+        """Tell of a gap as soon as values can be read again: before, forgetting would only turn cached keys into 503s."""
+        if self._gap_due:
+            self._gap_due = False
+            self._listeners.tell_gap()
 
     def _note_down(self, fault: str) -> None:
         if self._link.healthy:

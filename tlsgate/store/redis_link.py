@@ -107,6 +107,8 @@ class RedisLink:
         self._fault = "not started"
         self._complain_at: dict[str, float] = {}
         self._tried: Deferred[None] = Deferred()
+        self.on_ready: Callable[[], None] = _nothing
+        """Called when calls are answered again after all connections were gone."""
         self.losses = 0
         """How often all connections were gone: what spans several calls sees that it was interrupted."""
 
@@ -203,6 +205,7 @@ class RedisLink:
         if self._fault:
             self._fault = ""
             _log.info("store there", event="store.back")
+            self.on_ready()
         try:
             await connection.when_lost()
         finally:
@@ -236,6 +239,10 @@ def find_code(text: str) -> str:
 
 def _pending(connection: CommandConnection) -> int:
     return len(connection.replyQueue.waiting)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _forget(failure: object) -> None:
