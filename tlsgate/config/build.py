@@ -59,7 +59,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         listen_address=section.text("listen_address"),
         listen_port=section.integer("listen_port", 8080, high=_MAX_PORT),
         hostname=_host(section, "hostname"),
-        node_secret=section.text("node_secret"),
+        node_secret=_build_node_secret(section, own.development),
         control=_build_control(section, own.development),
         app_path=section.text("app_path") or DEFAULT_APP_PATH,
         policy_source=_choice(policies, "policy_source", ("file", "service", "rpc"), "file"),
@@ -88,6 +88,18 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
         raw=raw,
     )
+
+
+def _build_node_secret(section: Section, development: bool) -> str:
+    """Return ``node_secret``; over Redis whoever can write there would speak for gateways without one (keys reference, section 4)."""
+    secret = section.text("node_secret")
+    if not secret and section.section("storage").text("type") == "redis":
+        message, remedy = "messages between gateways in Redis would carry no signature", "set a long random text, the same on every gateway"
+        if development:
+            section.warning("node_secret", message, remedy)
+        else:
+            section.error("node_secret", message, remedy)
+    return secret
 
 
 def build_versions(section: Section, low: str, high: str, *, default: tuple[int, int] = (_LOWEST, _HIGHEST)) -> tuple[int, int]:
