@@ -132,7 +132,9 @@ class SqliteStore:
         if self._counters is not None:
             now = self._clock.now()
             for index, name in enumerate(names):
-                if found[index] is None and (stored := self._counters.find(name, now)) is not None:
+                entry = found[index]
+                # A number may be what a kill has left behind of a counter that has moved.
+                if (entry is None or entry.value.lstrip(b"-").isdigit()) and (stored := self._counters.find(name, now)) is not None:
                     found[index] = Entry(b"%d" % stored.value, stored.expires_at - now if stored.expires_at else None)
         return found
 
@@ -140,7 +142,10 @@ class SqliteStore:
         """Write a value; acknowledged when it is on the disk."""
         check_put(name, ttl_s, only_if)
         await self._settle(name)
-        return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        written = bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        if written:
+            await self._take(name)  # another process may have moved what was there before into the file again
+        return written
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
@@ -217,13 +222,14 @@ class SqliteStore:
     async def _make_counter(self, name: str, window_s: float, limit: int, cost: int) -> tuple[tuple[bool, Count] | None, bool]:
         """Move a counter from the database into the file, or make it there.
 
+        The file has it before the database loses it: whoever looks meanwhile, or goes on after a kill in between, finds all that was
+        counted. What is left behind by a kill is hidden by the file's.
+
         :returns: (an answer, when it needs no counter or the file is full; whether the file has the counter now).
         """
         if self._counters is not None and self._counters.find(name, self._clock.now()) is not None:
             return None, False  # it is there: another process was at it
-        found = None
-        if await self._read(ops.find_kind, name) is not None:
-            found = await self._write(ops.take_counter, name, durable=False)
+        found: tuple[int, float] | None = await self._read(ops.find_counter, name)
         now = self._clock.now()
         if found is None and cost > limit:
             return (False, Count(0, window_s if window_s > 0 else None)), False
@@ -231,15 +237,16 @@ class SqliteStore:
         if self._counters is None:
             raise StoreUnavailable("the store is closed")
         try:
-            if self._counters.put(Stored(name, number, expires_at), now):
-                return None, True
+            made = self._counters.put(Stored(name, number, expires_at), now)
         except BlockingIOError:
-            await self._write(ops.keep_counter, name, number, expires_at, durable=False)
             return None, False
-        # The file is full: the database counts.
-        await self._write(ops.keep_counter, name, number, expires_at, durable=False)
-        counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
-        return counted, False
+        if not made:
+            # The file is full: the database counts.
+            counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+            return counted, False
+        if found is not None:
+            await self._write(ops.drop_counter, name, number, expires_at, durable=False)
+        return None, True
 
     async def _take(self, name: str) -> Stored | None:
         """Remove a counter from the file and return it.
