@@ -50,4 +50,8 @@ def test_an_api_that_is_not_there() -> None:
 
 def test_rules_of_paths_that_open_nothing() -> None:
     urls = (AllowedUrl(url="/(", methods=("GET",)), AllowedUrl(url="/a", methods=()), AllowedUrl(url="/b", methods=("get",)))
-    assert list(review(AccessRight(allowed_urls=urls), api())) == [".allowed_urls[0].url", ".allowed_urls[1].methods", ".allowed_urls[2].methods"]
+    assert list(review(AccessRight(allowed_urls=urls), api())) == [
+        ".allowed_urls[0].url",
+        ".allowed_urls[1].methods",
+        ".allowed_urls[2].methods",
+    ]

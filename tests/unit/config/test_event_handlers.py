@@ -53,7 +53,10 @@ def test_handlers_of_an_event() -> None:
 
 @pytest.mark.parametrize("name", ["eh_log_handler", "eh_web_hook_handler", "eh_dynamic_handler"])
 def test_one_that_is_off_is_none(name: str) -> None:
-    assert build({"KeyExpired": [handler({"disabled": True, "target_path": "?"} if "web" in name else {"disabled": True}, name)]}) == ({}, {})
+    assert build({"KeyExpired": [handler({"disabled": True, "target_path": "?"} if "web" in name else {"disabled": True}, name)]}) == (
+        {},
+        {},
+    )
 
 
 @pytest.mark.parametrize(("method", "used"), [("", "GET"), ("get", "GET"), ("put", "PUT"), ("PATCH", "PATCH"), ("DELETE", "DELETE")])
