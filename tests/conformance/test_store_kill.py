@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from tests.support.loop import running_loop
 from tests.support.scale import scaled
 from tlsgate.clock import SystemClock
@@ -65,3 +67,55 @@ def test_no_acknowledged_key_is_lost(tmp_path: Path) -> None:
     assert len(acknowledged) > KILLS
     assert [name for name, value in zip(acknowledged, found, strict=True) if value != name.encode() * 20] == []
     print(f"\n{KILLS} kills, {len(acknowledged)} acknowledged keys, none lost")
+
+
+COUNTER = """
+import os, sys
+from tests.support.loop import Loop
+from tlsgate.clock import SystemClock
+from tlsgate.store.sqlite import SqliteStore
+
+loop = Loop()
+store = SqliteStore(loop.reactor, SystemClock(), sys.argv[1])
+
+async def count(first):
+    for number in range(first, int(sys.argv[2]), 4):
+        await store.count_window(f"w-{number}", 600, 10)
+        os.write(1, b"%d\\n" % number)
+
+loop.run(store.start())
+for first in range(4):
+    loop.begin(count(first))
+loop.until(lambda: False, 60)
+"""
+
+
+def test_a_counter_on_its_way_into_the_file_is_not_lost(tmp_path: Path) -> None:
+    """A process that counts what others wrote is killed at any moment: seven used stay seven used, and what it admitted is counted."""
+    path, number = tmp_path / "store.db", scaled(600, 3000)
+    dice = random.Random(7)
+    with running_loop() as loop:
+        store = SqliteStore(loop.reactor, SystemClock(), str(path))
+        loop.run(store.start())
+        for kill in range(scaled(4, 50)):
+            names = [f"w-{each}" for each in range(number)]
+
+            async def write_all(names: list[str] = names) -> None:
+                await gatherResults([Deferred.fromCoroutine(store.put(name, b"7", ttl_s=600)) for name in names])
+
+            loop.run(write_all(), 120)
+            process = subprocess.Popen([sys.executable, "-c", COUNTER, str(path), str(number)], cwd=ROOT, stdout=subprocess.PIPE)
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert first, "the counting process does not start"
+            timer = threading.Timer(dice.uniform(0.0, 0.03), process.kill)
+            timer.start()
+            told = {int(line) for line in (first + process.stdout.read()).split(b"\n")[:-1]}
+            process.wait()
+            timer.join()
+            process.stdout.close()
+            for each, name in enumerate(names):
+                count = loop.run(store.read_count(name))
+                assert count is not None and count.value in ((8,) if each in told else (7, 8)), (kill, name, count)
+            assert len(told) < number, "killed too late to show anything"
+        loop.run(store.stop())

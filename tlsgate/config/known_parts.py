@@ -217,6 +217,7 @@ OWN = object_of(
         "log": _settings_of(AccessLogSettings),
         "events": _settings_of(EventSettings),
         "certificate_folders": TEXTS,
+        "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,

@@ -79,6 +79,12 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """(domain, references)."""
     warning_threshold_days: int = 30
     """``certificate_expiry_monitor.warning_threshold_days``."""
+    check_cooldown_s: int = 3600
+    """``certificate_expiry_monitor.check_cooldown_seconds``; 0 in the file is 3600."""
+    event_cooldown_s: int = 86400
+    """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
+    encoding_secret: str = ""
+    """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +144,14 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
     health_endpoint: str = "hello"
     readiness_endpoint: str = "ready"
+    reload_interval_s: float = 1.0
+    """``reload_interval``: reloads asked for within it are one; at least 1."""
+    health_checks: bool = False
+    """``health_check.enable_health_checks``: figures per API."""
+    health_window_s: float = 60.0
+    """``health_check.health_check_value_timeouts``: what the figures are averages of."""
+    use_db_app_configs: bool = False
+    """Definitions belong to a dashboard: the control API writes none."""
 
 
 class ProxyDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +207,15 @@ class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "info"
 
 
+class CertificateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.certificates``: the certificate store."""
+
+    folders: tuple[str, ...] = ()
+    """What definitions that came by the REST API may name files of; empty is no limit."""
+    refuse_delete_in_use: bool = False
+    """``DELETE /tyk/certs`` of a certificate that is named somewhere is a 409 without ``force=1``."""
+
+
 class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate.events``: how web hooks are delivered."""
 
@@ -227,6 +250,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: AccessLogSettings = AccessLogSettings()
     events: EventSettings = EventSettings()
     certificate_folders: tuple[str, ...] = ()
+    certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
     require_client_usage: bool = True

@@ -215,6 +215,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     is_oas: bool = False
     raw: dict[str, Any]
     """The tree as written, for the round trip (OAS document or Classic object)."""
+    from_rest: bool = False
+    """Its file is as the REST API wrote it: references in it may be less (``tlsgate.certificates.folders``)."""
     active: bool = True
     internal: bool = False
     expiration: float | None = None

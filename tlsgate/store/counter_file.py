@@ -31,7 +31,8 @@ _HEADER_BYTES = 4096
 _SLOTS = 64
 _STRIPES = 64
 _DIGEST_BYTES = 16
-_NUMBERS = struct.Struct("<qd")
+_NUMBERS = struct.Struct("@qd")
+"""Native, so that each number is one store: in a fixed byte order Python writes a float byte by byte, and a kill in between leaves neither."""
 _NAME_BYTES = 224
 _NUMBERS_AT = _SLOTS * _DIGEST_BYTES
 _NAMES_AT = _NUMBERS_AT + _SLOTS * _NUMBERS.size
@@ -89,7 +90,8 @@ class CounterFile:
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _LOCK[_GROW_BYTE])
             try:
-                if os.fstat(fd).st_size < _HEADER_BYTES:
+                # Nothing but zeros: whoever made it was killed before it wrote the header.
+                if os.pread(fd, _HEADER_BYTES, 0).count(0) == os.fstat(fd).st_size <= _HEADER_BYTES:
                     os.posix_fallocate(fd, 0, _HEADER_BYTES)
                     os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, 0), 0)
                 self._header = mmap.mmap(fd, _HEADER_BYTES)
@@ -243,7 +245,7 @@ class HotCounter:
         fd = file._fd
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK[self.stripe])
-        except OSError:
+        except (OSError, ValueError):  # busy, or closed
             return None
         try:
             pages, digest_at = self._pages, self._digest_at

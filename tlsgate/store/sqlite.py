@@ -25,6 +25,7 @@ from tlsgate.store.counter_file import CounterFile, Stored
 from tlsgate.store.feed import Listeners
 from tlsgate.store.interface import Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put
+from tlsgate.store.sqlite_faults import FaultLog
 from tlsgate.store.sqlite_schema import VERSION
 from tlsgate.store.sqlite_thread import DatabaseThread
 from tlsgate.store.timeouts import Timeouts
@@ -51,8 +52,9 @@ class SqliteStore:
 
     def __init__(self, reactor: Any, clock: Clock, path: str, *, timeout_s: float = 2.0) -> None:
         self._reactor = reactor
-        self._writer = DatabaseThread(reactor, clock, path, write=True)
-        self._reader = DatabaseThread(reactor, clock, path, write=False)
+        faults = FaultLog(path)
+        self._writer = DatabaseThread(reactor, clock, path, faults, write=True)
+        self._reader = DatabaseThread(reactor, clock, path, faults, write=False)
         self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
         self._listeners = Listeners()
         self._counters: CounterFile | None = None
@@ -76,7 +78,7 @@ class SqliteStore:
             await self._write(_probe)
             self._last = await self._read(_find_last)
         except StoreUnavailable as error:
-            _log.error("the store cannot be opened: {reason}", event="store.not_opened", reason=str(error))
+            _log.error("the store cannot be opened, requests that need it get 503: {reason}", event="store.not_opened", reason=str(error))
         self._open_counters()
         self._loops = [
             Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))
@@ -130,7 +132,9 @@ class SqliteStore:
         if self._counters is not None:
             now = self._clock.now()
             for index, name in enumerate(names):
-                if found[index] is None and (stored := self._counters.find(name, now)) is not None:
+                entry = found[index]
+                # A number may be what a kill has left behind of a counter that has moved.
+                if (entry is None or entry.value.lstrip(b"-").isdigit()) and (stored := self._counters.find(name, now)) is not None:
                     found[index] = Entry(b"%d" % stored.value, stored.expires_at - now if stored.expires_at else None)
         return found
 
@@ -138,7 +142,10 @@ class SqliteStore:
         """Write a value; acknowledged when it is on the disk."""
         check_put(name, ttl_s, only_if)
         await self._settle(name)
-        return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        written = bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        if written:
+            await self._take(name)  # another process may have moved what was there before into the file again
+        return written
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
@@ -215,13 +222,14 @@ class SqliteStore:
     async def _make_counter(self, name: str, window_s: float, limit: int, cost: int) -> tuple[tuple[bool, Count] | None, bool]:
         """Move a counter from the database into the file, or make it there.
 
+        The file has it before the database loses it: whoever looks meanwhile, or goes on after a kill in between, finds all that was
+        counted. What is left behind by a kill is hidden by the file's.
+
         :returns: (an answer, when it needs no counter or the file is full; whether the file has the counter now).
         """
         if self._counters is not None and self._counters.find(name, self._clock.now()) is not None:
             return None, False  # it is there: another process was at it
-        found = None
-        if await self._read(ops.find_kind, name) is not None:
-            found = await self._write(ops.take_counter, name, durable=False)
+        found: tuple[int, float] | None = await self._read(ops.find_counter, name)
         now = self._clock.now()
         if found is None and cost > limit:
             return (False, Count(0, window_s if window_s > 0 else None)), False
@@ -229,15 +237,16 @@ class SqliteStore:
         if self._counters is None:
             raise StoreUnavailable("the store is closed")
         try:
-            if self._counters.put(Stored(name, number, expires_at), now):
-                return None, True
+            made = self._counters.put(Stored(name, number, expires_at), now)
         except BlockingIOError:
-            await self._write(ops.keep_counter, name, number, expires_at, durable=False)
             return None, False
-        # The file is full: the database counts.
-        await self._write(ops.keep_counter, name, number, expires_at, durable=False)
-        counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
-        return counted, False
+        if not made:
+            # The file is full: the database counts.
+            counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+            return counted, False
+        if found is not None:
+            await self._write(ops.drop_counter, name, number, expires_at, durable=False)
+        return None, True
 
     async def _take(self, name: str) -> Stored | None:
         """Remove a counter from the file and return it.
