@@ -413,13 +413,13 @@ class GatewayService(service.Service):
         assert self.site is not None
         told, self._told = self._told, []
         fault = self._reload_fault or describe_all(self.site.generation.notes)
+        if not self.site.draining:
+            self._notifier.ready(self._status)
         self._tell_waiting(told, fault)
         settled, self._settled = self._settled, []
         self._tell_settled(settled)
-        if self.site.draining:
-            return
-        self._notifier.ready(self._status)
-        self._reload_if_asked()
+        if not self.site.draining:
+            self._reload_if_asked()
 
     def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
         loaded = load_config(self._path, os.environ)

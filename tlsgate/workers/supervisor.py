@@ -392,13 +392,18 @@ class Supervisor:
     def _look_for_hung(self, now: float, limit_s: float) -> None:
         """A worker whose event loop stands still is replaced; SIGABRT makes it say where it stands."""
         for worker in self._crew.values():
-            if worker.ready and not worker.hung and now - worker.heard_at > limit_s:
-                worker.hung = True
-                _log.error(
-                    "worker {worker} has not been heard of for {seconds} s and is replaced",
-                    event="workers.worker_hung",
-                    worker=worker.number,
-                    pid=worker.pid,
-                    seconds=round(now - worker.heard_at),
-                )
-                self._loop.kill(worker.pid, signal.SIGABRT)
+            if not worker.ready or now - worker.heard_at <= limit_s:
+                continue
+            if worker.hung:
+                # Stopped, or stuck in the kernel.
+                self._loop.kill(worker.pid, signal.SIGKILL)
+                continue
+            worker.hung = True
+            _log.error(
+                "worker {worker} has not been heard of for {seconds} s and is replaced",
+                event="workers.worker_hung",
+                worker=worker.number,
+                pid=worker.pid,
+                seconds=round(now - worker.heard_at),
+            )
+            self._loop.kill(worker.pid, signal.SIGABRT)
