@@ -38,6 +38,8 @@ One line per listener goes to standard output as soon as it accepts connections:
   listening role=gateway address=127.0.0.1 port=8443 tls=yes
 The log goes to standard error. GET /hello answers from then on.
 
+With --workers N a parent binds the ports and N processes serve them; signals go to the parent, which passes them on.
+
 signals:
   SIGHUP   reload definitions, certificates and what else can change; if that fails, the old state stays
   SIGTERM  stop accepting, let requests in flight finish (graceful_shutdown_timeout_duration), exit with 0
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "run the gateway", _RUN, _run)
     _add_config(run)
     run.add_argument("--port", type=_port, metavar="N", help="listen here instead of at the file's listen_port; 0 takes any free port")
+    run.add_argument("--workers", type=_workers, metavar="N", help="so many processes instead of the file's tlsgate.workers; 1 is one")
 
     check = _command(commands, "check", "report every problem of a configuration", _CHECK, _check)
     _add_config(check)
@@ -157,10 +160,17 @@ def _port(text: str) -> int:
     return number
 
 
-def _run(options: argparse.Namespace) -> int:
-    from tlsgate.service import run
+def _workers(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1
+    if not 0 <= number <= 256:
+        raise argparse.ArgumentTypeError("workers are a number from 0 to 256")
+    return number
 
-    return run(options.config, options.port)
+
+def _run(options: argparse.Namespace) -> int:
+    from tlsgate.workers.run import run
+
+    return run(options.config, options.port, options.workers)
 
 
 def _check(options: argparse.Namespace) -> int:
