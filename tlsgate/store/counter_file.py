@@ -32,7 +32,7 @@ _SLOTS = 64
 _STRIPES = 64
 _DIGEST_BYTES = 16
 _NUMBERS = struct.Struct("@qd")
-"""Native, so that each number is one store: in a fixed byte order Python writes a float byte by byte, and a kill in between leaves neither."""
+"""Native, so that each number is one store: in a fixed order Python writes a float byte by byte, and a kill may come in between."""
 _NAME_BYTES = 224
 _NUMBERS_AT = _SLOTS * _DIGEST_BYTES
 _NAMES_AT = _NUMBERS_AT + _SLOTS * _NUMBERS.size
