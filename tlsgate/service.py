@@ -14,16 +14,23 @@ from typing import TYPE_CHECKING, Any
 from twisted.application import service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
+from tlsgate.auth.policy_review import review_policies
+from tlsgate.certs.expiry import ExpiryMonitor
+from tlsgate.certs.library import TOPIC, build_runner
+from tlsgate.certs.uses import store_ids
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
+from tlsgate.control.definition_check import describe_all
 from tlsgate.control.endpoints import ControlTools, build_endpoints
+from tlsgate.control.reloads import ReloadBell
 from tlsgate.control.routes import ControlRoutes
-from tlsgate.definitions.loader import load_definitions
+from tlsgate.definitions.loader import LoadedDefinitions, load_definitions
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway.access_log import AccessLog
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
@@ -32,6 +39,7 @@ from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
+from tlsgate.store.interface import GAP
 from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
 from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
@@ -48,6 +56,8 @@ __all__ = ["GatewayService", "make_service", "run"]
 
 _log = Logger()
 _DAY_S = 86400.0
+_RETRY_S = 1.0
+_CONNECTING_S = 0.05
 _OTHER_DESCRIPTORS = 256
 """Listeners, logs, files that a reload reads, idle connections to upstreams beyond one per client."""
 
@@ -73,6 +83,12 @@ class GatewayService(service.Service):
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
         self._reload_again = False
+        self._again_full = False
+        self._settling: list[Deferred[None]] = []
+        self._settled: list[Deferred[None]] = []
+        self._retry: Any = None
+        self._loaded: LoadedDefinitions
+        self._problems: list[Problem] = []
         self._waiting: list[Deferred[str]] = []
         self._told: list[Deferred[str]] = []
         self._reload_fault = ""
@@ -83,6 +99,7 @@ class GatewayService(service.Service):
         self._drain_until = float("inf")
         self.state: State
         self._policies: LoadedPolicies
+        self._bell: ReloadBell
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -103,18 +120,28 @@ class GatewayService(service.Service):
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         state = self.state = build_state(config, reactor, self._clock)
+        self._monitor = ExpiryMonitor(state.notify, state.store, state.shelf, self._clock, build_runner(reactor), reactor)
         policies = self._policies = load_policies(config)
-        generation = self._build(config, [*problems, *policies.problems], None)
+        loaded = self._loaded = self._load(config, None)
+        self._problems = _all_problems(problems, policies, loaded)
+        state.shelf.expect(_named_ids(config, loaded))
+        generation = self._build(config, self._problems, loaded, None)
         state.policies.table = policies.table
+        state.events.table = generation.events
+        bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
+        state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
         state.store.subscribe(site.key_changed)
+        state.store.subscribe(self._certificate_changed)
+        state.settle_certificates = self._settle_certificate
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
         _settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
-        self._report(generation)
+        if not state.shelf.wanted:
+            self._report(generation)
         try:
             self._open(generation.listeners, held=True)
         except CannotListenError as problem:
@@ -139,6 +166,8 @@ class GatewayService(service.Service):
         """Open the store, then let clients in; a store that is away does not keep the others out (decisions 3.5)."""
         started = Deferred.fromCoroutine(self.state.start())
         started.addErrback(lambda failure: _log.failure("the store cannot be opened", failure, event="store.start_failed"))
+        started.addCallback(lambda _: Deferred.fromCoroutine(self._first_certificates()) if self.state.shelf.wanted else None)
+        started.addErrback(lambda failure: _log.failure("stored certificates cannot be read", failure, event="certs.start_failed"))
         started.addCallback(self._serve)
 
     def _serve(self, result: Any) -> None:
@@ -150,6 +179,7 @@ class GatewayService(service.Service):
             listener.release()
             self._announce(listener)
         generation = site.generation
+        self._watch_expiry(generation)
         self._status = _count_apis(generation)
         self._notifier.ready(self._status)
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
@@ -162,9 +192,11 @@ class GatewayService(service.Service):
             return None
         assert self.config is not None
         self._notifier.stopping()
-        for timer in (self._watchdog, self._expiry):
+        self._bell.stop()
+        for timer in (self._watchdog, self._expiry, self._retry):
             if timer is not None and timer.active():
                 timer.cancel()
+        self._monitor.stop()
         closed = self._close_listeners()
         site.drain()
         done: Deferred[Any] = Deferred()
@@ -182,15 +214,26 @@ class GatewayService(service.Service):
         self.reload()
         return await done
 
-    def reload(self) -> None:
-        """Read everything again and swap the generation; the old one stays when that fails."""
+    def reload(self, *, full: bool = True) -> None:
+        """Read everything again and swap the generation; the old one stays when that fails.
+
+        :param full: False asks the certificate store only.
+        """
         if self.site is None or self.site.draining:
             self._tell_waiting(self._take_waiting(), "the gateway shuts down")
+            self._tell_settled(self._take_settling())
             return
         if self._reloading:
             self._reload_again = True
+            self._again_full = self._again_full or full
             return
         self._reloading = True
+        self._settled = self._take_settling()
+        if not full:
+            work = Deferred.fromCoroutine(self._refresh())
+            work.addErrback(lambda failure: _log.failure("certificates cannot be taken over", failure, event="certs.refresh_failed"))
+            work.addBoth(self._refresh_done)
+            return
         self._reload_fault = ""
         self._told = self._take_waiting()
         self._notifier.reloading(self._clock.monotonic())
@@ -207,7 +250,11 @@ class GatewayService(service.Service):
             config, problems = await deferToThread(self._read_config)
             config = self._keep_fixed(config)
             policies = await deferToThread(load_policies, config, self._policies.by_file)
-            generation = await deferToThread(self._build, config, [*problems, *policies.problems], site.generation)
+            loaded = await deferToThread(self._load, config, site.generation)
+            self.state.use_certificate_secret(config)
+            await self.state.shelf.fill(_named_ids(config, loaded))
+            found = _all_problems(problems, policies, loaded)
+            generation = await deferToThread(self._build, config, found, loaded, site.generation)
         except ConfigError as problem:
             for entry in problem.problems:
                 _log.error("{problem}", event="reload.problem", problem=str(entry))
@@ -223,9 +270,11 @@ class GatewayService(service.Service):
             self._refused(f"cannot listen on {problem.port}: {problem.socketError}")
             return
         self.config = config
+        self._loaded, self._problems = loaded, found
         self._policies = policies
         self.state.policies.table = policies.table
         site.generation = generation
+        self.state.events.table = generation.events
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
@@ -234,10 +283,95 @@ class GatewayService(service.Service):
         self._close_unused(generation.listeners)
         site.recheck()
         _settle_memory()
+        self._retry_when_waiting()
+        self._watch_expiry(generation)
         site.counters["reloads"] += 1
         self._report(generation)
         self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
+
+    async def _first_certificates(self) -> None:
+        """Take what the store holds before anybody is let in; a store that does not answer in its time is not waited for any longer."""
+        site, config = self.site, self.config
+        assert site is not None and config is not None
+        first = site.generation
+        end = self._reactor.seconds() + config.storage.timeout_s
+        await self._settle()
+        while self.state.shelf.waiting and self._reactor.seconds() < end and not site.draining:
+            await deferLater(self._reactor, _CONNECTING_S, lambda: None)
+            await self._settle()
+        if site.generation is first:
+            self._report(first)
+
+    async def _refresh(self) -> None:
+        """Take over what changed in the certificate store: the same definitions, the same files, another generation."""
+        site, config = self.site, self.config
+        assert site is not None and config is not None
+        changed = await self.state.shelf.fill(_named_ids(config, self._loaded))
+        if changed and not site.draining:
+            try:
+                generation = await deferToThread(self._build, config, self._problems, self._loaded, site.generation, True)
+            except ConfigError as problem:
+                for entry in problem.problems:
+                    _log.error("{problem}", event="reload.problem", problem=str(entry))
+                _log.error(
+                    "a change in the certificate store cannot be taken over: {reason}",
+                    event="certs.refresh_refused",
+                    reason=str(problem.problems[0]),
+                )
+                return
+            attach_resources(generation, site)
+            site.generation = generation
+            self.state.events.table = generation.events
+            site.recheck()
+            _settle_memory()
+            self._report(generation)
+            self._watch_expiry(generation)
+            _log.info("certificates of the store taken over", event="certs.refreshed")
+        self._retry_when_waiting()
+
+    def _refresh_done(self, result: Any) -> None:
+        self._reloading = False
+        settled, self._settled = self._settled, []
+        self._tell_settled(settled)
+        self._reload_if_asked()
+
+    def _reload_if_asked(self) -> None:
+        if self._reload_again:
+            full, self._reload_again, self._again_full = self._again_full, False, False
+            self.reload(full=full)
+
+    def _certificate_changed(self, topic: str, payload: str) -> None:
+        """Somebody changed the store: whoever is named here counts otherwise from now on."""
+        wanted = self.state.shelf.wanted
+        if (topic == TOPIC and payload in wanted) or (topic == GAP and wanted):
+            self.reload(full=False)
+
+    async def _settle_certificate(self, id: str) -> None:
+        if id in self.state.shelf.wanted:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until the certificates are as the store has them now."""
+        done: Deferred[None] = Deferred()
+        self._settling.append(done)
+        self.reload(full=False)
+        await done
+
+    def _retry_when_waiting(self) -> None:
+        """Ask again for certificates of a store that is away (decisions 1.8)."""
+        if self.state.shelf.waiting and not (self._retry is not None and self._retry.active()):
+            self._retry = self._reactor.callLater(_RETRY_S, self.reload, full=False)
+
+    def _take_settling(self) -> list[Deferred[None]]:
+        settling, self._settling = self._settling, []
+        return settling
+
+    @staticmethod
+    def _tell_settled(settled: list[Deferred[None]]) -> None:
+        for done in settled:
+            if not done.called:
+                done.callback(None)
 
     def _take_waiting(self) -> list[Deferred[str]]:
         waiting, self._waiting = self._waiting, []
@@ -264,14 +398,14 @@ class GatewayService(service.Service):
         self._reloading = False
         assert self.site is not None
         told, self._told = self._told, []
-        fault = self._reload_fault or "; ".join(str(note) for note in self.site.generation.notes if note.severity == "error")
+        fault = self._reload_fault or describe_all(self.site.generation.notes)
         self._tell_waiting(told, fault)
+        settled, self._settled = self._settled, []
+        self._tell_settled(settled)
         if self.site.draining:
             return
         self._notifier.ready(self._status)
-        if self._reload_again:
-            self._reload_again = False
-            self.reload()
+        self._reload_if_asked()
 
     def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
         loaded = load_config(self._path, os.environ)
@@ -285,9 +419,19 @@ class GatewayService(service.Service):
             config = msgspec.structs.replace(config, listen_port=self._port)
         return config, list(loaded.problems)
 
-    def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
+    @staticmethod
+    def _load(config: GatewayConfig, previous: Generation | None) -> LoadedDefinitions:
         before = (*previous.definitions, *previous.reserved) if previous is not None else None
-        loaded = load_definitions(config, os.environ, before)
+        return load_definitions(config, os.environ, before)
+
+    def _build(
+        self,
+        config: GatewayConfig,
+        problems: list[Problem],
+        loaded: LoadedDefinitions,
+        previous: Generation | None,
+        same_files: bool = False,
+    ) -> Generation:
         return build_generation(
             config,
             loaded.apis,
@@ -300,11 +444,13 @@ class GatewayService(service.Service):
             state=self.state,
             identify=self._memory.identify,
             previous=previous,
+            same_files=same_files,
         )
 
     def _build_control(self, site: Site, config: GatewayConfig) -> ControlRoutes:
-        tools = ControlTools(config, site, self.state, self._clock, self.reload_now)
-        return ControlRoutes(site, config, build_endpoints(tools))
+        self._bell.interval_s = config.control.reload_interval_s
+        tools = ControlTools(config, site, self.state, self._clock, self.reload_now, self._bell)
+        return ControlRoutes(site, config, build_endpoints(tools), self.state.store)
 
     def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
         """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""
@@ -433,6 +579,9 @@ class GatewayService(service.Service):
             self._stopping = True
             before(number, frame)
 
+    def _watch_expiry(self, generation: Generation) -> None:
+        self._monitor.take(generation.config, generation.definitions)
+
     def _look_at_expiry(self) -> None:
         """Once a day: a certificate that ends soon is named in the log even when nobody reloads."""
         if self.site is not None and not self.site.draining:
@@ -448,6 +597,15 @@ class GatewayService(service.Service):
     def _beat(self, interval_s: float) -> None:
         self._notifier.watchdog()
         self._watchdog = self._reactor.callLater(interval_s, self._beat, interval_s)
+
+
+def _named_ids(config: GatewayConfig, loaded: LoadedDefinitions) -> set[str]:
+    return store_ids(config, (*(api for api in loaded.apis if api.active), *loaded.reserved))
+
+
+def _all_problems(problems: list[Problem], policies: LoadedPolicies, loaded: LoadedDefinitions) -> list[Problem]:
+    """Return what is wrong with configuration and policies, and with what policies and APIs say of each other."""
+    return [*problems, *policies.problems, *review_policies(policies.by_file, (*loaded.apis, *loaded.reserved))]
 
 
 def _pool_bounds(config: GatewayConfig) -> Any:

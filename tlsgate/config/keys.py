@@ -5,7 +5,8 @@ Knows what the fields mean; must not know any key. Source: keys reference, secti
 
 from __future__ import annotations
 
-from tlsgate.config.model import KeySettings, LimitSettings
+from tlsgate.config.event_handlers import build_webhook
+from tlsgate.config.model import KeySettings, LimitSettings, MonitorSettings
 from tlsgate.config.section import Section
 
 __all__ = ["build_keys", "build_limits"]
@@ -76,4 +77,21 @@ def build_limits(section: Section) -> LimitSettings:
         smoothing=section.flag("enable_rate_limit_smoothing"),
         drl_threshold=section.number("drl_threshold") or 5.0,
         response_headers=shown,
+        organisations=section.flag("enforce_org_quotas"),
+        organisations_later=section.flag("experimental_process_org_off_thread"),
+        monitor=_build_monitor(section.section("monitor")),
+    )
+
+
+def _build_monitor(section: Section) -> MonitorSettings:
+    enabled = section.flag("enable_trigger_monitors")
+    limit = section.number("global_trigger_limit", high=100)
+    if enabled and not (section.flag("monitor_user_keys") or section.flag("monitor_org_keys")):
+        section.warning("enable_trigger_monitors", "nothing is watched", "set monitor_user_keys or monitor_org_keys to true")
+    return MonitorSettings(
+        enabled=enabled,
+        global_limit=limit,
+        user_keys=section.flag("monitor_user_keys"),
+        org_keys=section.flag("monitor_org_keys"),
+        webhook=build_webhook(section.section("configuration")) if enabled and section.has("configuration") else None,
     )

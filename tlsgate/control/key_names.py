@@ -93,18 +93,14 @@ class KeyFinder:
 
     def _candidates(self, id: str, org: str, is_user: bool) -> list[Candidate]:
         naming = self._naming
-        ids = [id]
-        found: list[Candidate] = []
+        found: list[Candidate | None] = []
         if self._by_name:
             if is_user:
-                ids.insert(0, naming.generate(org, id))
-            elif len(id) >= naming.minimum:
-                found = list(naming.candidates(org, id))
-        for text in ids:
-            candidate = naming.find_candidate(text)
-            if candidate is not None and candidate not in found:
-                found.append(candidate)
-        return found
+                found.append(naming.find_candidate(naming.generate(org, id)))
+            found += naming.candidates(org, id)
+        # An id too short for clients is still there for the operator.
+        found.append(naming.find_candidate(id))
+        return [candidate for candidate in dict.fromkeys(found) if candidate is not None]
 
 
 def choose_id(tools: ControlTools, org: str, custom: str) -> str:

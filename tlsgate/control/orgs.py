@@ -17,15 +17,14 @@ from tlsgate.control.carried import carried
 from tlsgate.control.key_checks import mask_secrets
 from tlsgate.control.key_lists import stream_names
 from tlsgate.control.key_writes import parse_body
+from tlsgate.limits.organisations import ORG_PREFIX
 from tlsgate.limits.quota import fill_quotas, reset_quotas
 
 if TYPE_CHECKING:
     from tlsgate.control.endpoints import ControlTools
     from tlsgate.model.session import Session
 
-__all__ = ["ORG_PREFIX", "Organisations"]
-
-ORG_PREFIX = "orgkey."
+__all__ = ["Organisations"]
 
 
 class Organisations:

@@ -19,7 +19,7 @@ from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireEr
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
-from tlsgate.limits import api_limits, key_limits
+from tlsgate.limits import api_limits, key_limits, monitor, org_limits, report
 from tlsgate.limits.headers import default_headers
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
@@ -155,7 +155,7 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
     :raises ConfigError: something in it cannot be compiled.
     """
     config = workshop.config
-    gates = build_gates(api, config, GateTools(workshop.clock, allow_list))
+    gates = build_gates(api, config, GateTools(workshop.clock, allow_list, workshop.state.notify))
     misdirected = build_host_check(api, workshop.policies)
     return CompiledApi(
         api,
@@ -178,8 +178,18 @@ def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
         limits = api_limits.build(api, config, state.auth, state.limiters, _stamp(api))
     except ValueError as problem:
         raise ConfigError([Problem(api.source, "rate_limit", "", f"cannot be compiled: {problem}")]) from problem
-    found = (limits, key_limits.build(api, config, state.auth, state.limiters))
-    return (*build_auth_steps(api, config, state.auth), *(step for step in found if step is not None))
+    whole = config.keys.show_in_logs
+    settings = config.rate_limits.monitor
+    of_orgs = monitor.build(settings, state.auth.notify, organisations=True, whole_keys=whole)
+    of_keys = monitor.build(settings, state.auth.notify, organisations=False, whole_keys=whole)
+    steps = (
+        org_limits.build(api, config, state.auth, state.limiters, state.organisations, of_orgs),
+        *build_auth_steps(api, config, state.auth),
+        report.build(api, state.auth, state.store),
+        limits,
+        key_limits.build(api, config, state.auth, state.limiters, of_keys),
+    )
+    return tuple(step for step in steps if step is not None)
 
 
 def _stamp(api: ApiDefinition) -> str:

@@ -80,6 +80,8 @@ class Site:
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
+        self.samples: Any = None
+        """Counts finished requests per API (``control.api_health.ApiSamples``); None counts nothing."""
         self.configure(config)
 
     def configure(self, config: GatewayConfig) -> None:
@@ -161,6 +163,8 @@ class Site:
         if refusal:
             self.counters[f"refused:{refusal}"] += 1
             self._log_refusal(request, CATALOGUE.get(refusal))
+        if self.samples is not None:
+            self.samples.note(request)
         if self.access_log is not None:
             self.access_log(request)
 

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from tlsgate.auth.base import AuthTools, Notify, Step, store_away
 from tlsgate.auth.sessions import KeyView
+from tlsgate.auth.shown import show_key
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
 from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
+from tlsgate.limits.monitor import QuotaMonitor
 from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.limits.smoothing import parse_smoothing
@@ -49,17 +51,25 @@ class _Compiled(NamedTuple):
     """Of an answer when no counter has anything to say."""
 
 
-def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> Step | None:
-    """Return the step of an API, None where nobody has a key."""
-    return None if api.keyless else KeyLimits(api, config, tools, pool)
+def build(
+    api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None = None
+) -> Step | None:
+    """Return the step of an API, None where nobody has a key.
+
+    :param monitor: told of each counted quota.
+    """
+    return None if api.keyless else KeyLimits(api, config, tools, pool, monitor)
 
 
 class KeyLimits:
     """The step; about 0.5 us for a rate that is counted in this process."""
 
-    __slots__ = ("_api", "_config", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
+    __slots__ = ("_api", "_config", "_monitor", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
 
-    def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> None:
+    def __init__(
+        self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None
+    ) -> None:
+        self._monitor = monitor
         self._api = api
         self._config = config
         self._pool = pool
@@ -107,6 +117,8 @@ class KeyLimits:
         admitted, value, ends = counted
         if not admitted:
             self._refuse_quota(exchange)
+        if self._monitor is not None:
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, quota.maximum - value)
         if not self._shows_rates:
             # Written out here: this is every request of a key with a quota.
             exchange.limit_headers = [
@@ -156,6 +168,9 @@ class KeyLimits:
         verdict = await quota.take(self._pool.store, self._now())
         if not verdict.admitted:
             self._refuse_quota(exchange)
+        if self._monitor is not None:
+            view = exchange.key
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, verdict.remaining)
         if not self._shows_rates:
             exchange.limit_headers = build_headers(quota.maximum, verdict.remaining, verdict.renews)
 
@@ -174,7 +189,7 @@ class KeyLimits:
         group = counter_group(session, view.name)
         # Keys that share a text share the counter whatever their versions.
         stamp = session.last_updated if group == view.name else ""
-        report = _Report(self._notify, group)
+        report = _Report(self._notify, api.api_id, show_key(group, whole=self._shows_whole(group, view)))
         rate = endpoints = None
         if not api.disable_rate_limit:
             rate = self._limit(effective, rate_name(group, effective.rate_scope), stamp, report)
@@ -191,6 +206,11 @@ class KeyLimits:
             max(0, effective.throttle_retries),
             build_headers(effective.quota_max, effective.quota_remaining, effective.quota_renews),
         )
+
+    def _shows_whole(self, group: str, view: KeyView) -> bool:
+        """Tell whether events may show what a counter is called: a hash or a chosen text, or any id where that is asked for."""
+        keys = self._config.keys
+        return keys.show_in_logs or keys.hash_keys or group != view.name
 
     def _limit(self, effective: Effective, name: str, stamp: str, report: _Report) -> RateLimit | None:
         rate = normalise_rate(effective.rate, effective.per)
@@ -231,11 +251,11 @@ class KeyLimits:
 class _Report:
     """Passes the events of smoothing on, which concern a key and no request."""
 
-    __slots__ = ("_group", "_notify")
+    __slots__ = ("_fields", "_notify")
 
-    def __init__(self, notify: Notify, group: str) -> None:
+    def __init__(self, notify: Notify, api_id: str, group: str) -> None:
         self._notify = notify
-        self._group = group
+        self._fields = {"api_id": api_id, "key": group}
 
     def __call__(self, event: str) -> None:
-        self._notify(event, None, {"key": self._group})
+        self._notify(event, None, self._fields)

@@ -25,6 +25,7 @@ from tlsgate.store.counter_file import CounterFile, Stored
 from tlsgate.store.feed import Listeners
 from tlsgate.store.interface import Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put
+from tlsgate.store.sqlite_faults import FaultLog
 from tlsgate.store.sqlite_schema import VERSION
 from tlsgate.store.sqlite_thread import DatabaseThread
 from tlsgate.store.timeouts import Timeouts
@@ -51,8 +52,9 @@ class SqliteStore:
 
     def __init__(self, reactor: Any, clock: Clock, path: str, *, timeout_s: float = 2.0) -> None:
         self._reactor = reactor
-        self._writer = DatabaseThread(reactor, clock, path, write=True)
-        self._reader = DatabaseThread(reactor, clock, path, write=False)
+        faults = FaultLog(path)
+        self._writer = DatabaseThread(reactor, clock, path, faults, write=True)
+        self._reader = DatabaseThread(reactor, clock, path, faults, write=False)
         self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
         self._listeners = Listeners()
         self._counters: CounterFile | None = None
@@ -76,7 +78,7 @@ class SqliteStore:
             await self._write(_probe)
             self._last = await self._read(_find_last)
         except StoreUnavailable as error:
-            _log.error("the store cannot be opened: {reason}", event="store.not_opened", reason=str(error))
+            _log.error("the store cannot be opened, requests that need it get 503: {reason}", event="store.not_opened", reason=str(error))
         self._open_counters()
         self._loops = [
             Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))

@@ -453,3 +453,15 @@ def test_a_spelling_that_moved_on_stays_with_its_new_key() -> None:
     keys.sessions._drop(keys.sessions._entries["raw"])
     peeked = reader.peek(b"raw", now(keys))
     assert peeked is not None and peeked.id == "oneraw"
+
+
+def test_a_change_told_by_others_reaches_ids_with_commas() -> None:
+    """A message holds one name or a list with commas, as in Tyk: both readings are forgotten."""
+    keys = Keys()
+    ids = [keys.add("a,b"), keys.add("first"), keys.add("second")]
+    reader = keys.sessions.reader("org")
+    for custom in (b"a,b", b"first", b"second"):
+        assert run(reader.find(custom)) is not None
+    keys.sessions.on_change("key", ids[0])
+    keys.sessions.on_change("key", ",".join(ids[1:]))
+    assert [keys.sessions.cached_session(id) for id in ids] == [None, None, None]

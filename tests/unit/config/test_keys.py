@@ -71,6 +71,7 @@ def test_fields_are_read() -> None:
         ({"hash_keys": True, "hash_key_function": "murmur64"}, "warning hash_key_function"),
         ({"hash_keys": True}, "warning hash_keys"),
         ({"basic_auth_hash_key_function": "murmur64"}, "warning basic_auth_hash_key_function"),
+        ({"basic_auth_hash_key_function": "sha256"}, "warning basic_auth_hash_key_function"),
         ({"allow_master_keys": True}, "warning allow_master_keys"),
         ({"force_global_session_lifetime": True}, "warning global_session_lifetime"),
         ({"rate_limit_response_headers": "both"}, "error rate_limit_response_headers"),
