@@ -32,7 +32,7 @@ commands by task:
   at work               tlsgate keys create --config FILE --org acme --api orders --rate 100 --per 60
                         tlsgate apis list --url https://gateway.example.test --ca ca.pem --secret-file FILE
 
-exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage, 3 no answer of the gateway that was asked.
+exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage, 3 no answer of a gateway.
 """
 
 _RUN = """\

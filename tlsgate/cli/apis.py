@@ -23,8 +23,9 @@ _GET = """\
 Shows a loaded definition; with --json whole, in Classic form, or as OAS document with --oas.
 """
 _WRITE = """\
-Writes a definition into the gateway's folder of definitions (app_path). It is live after a reload: --reload, or `tlsgate reload`.
-FILE holds a Classic definition or an OAS document as JSON, which is told by its content; - is standard input.
+Writes a definition into the gateway's folder of definitions (app_path). It is live after a reload: --reload, or
+`tlsgate reload`. FILE holds a Classic definition or an OAS document as JSON, which is told by its content; - is
+standard input.
 """
 _EXTENSION = "x-tyk-api-gateway"
 _WAYS = (

@@ -22,11 +22,12 @@ _GET = """\
 Shows certificates of the store. Neither certificate nor key ever leaves it.
 """
 _ADD = """\
-Stores a certificate with its chain and, for a server or for upstreams, its private key; or a bare public key, for pins.
-FILE is PEM; - is standard input. What is printed is the id by which definitions and keys name it.
+Stores a certificate with its chain and, for a server or for upstreams, its private key; or a bare public key, for
+pins. FILE is PEM; - is standard input. What is printed is the id by which definitions and keys name it.
 """
 _DELETE = """\
-Removes a certificate from the store: nobody gets in with it when this returns. Who still names it is told on standard error.
+Removes a certificate from the store: nobody gets in with it when this returns. Who still names it is told on
+standard error.
 """
 
 
@@ -123,9 +124,7 @@ def _add(client: ControlClient, options: argparse.Namespace) -> int:
 
 
 def _delete(client: ControlClient, options: argparse.Namespace) -> int:
-    reply = client.ask(
-        "DELETE", "certs", options.id, query={"org_id": options.org, "force": "1" if options.force else ""}, remedy=""
-    )
+    reply = client.ask("DELETE", "certs", options.id, query={"org_id": options.org, "force": "1" if options.force else ""}, remedy="")
     if options.json:
         write_json(reply.tree)
     else:

@@ -81,7 +81,9 @@ class ControlClient:
         try:
             return Reply(json.loads(data), found)
         except (ValueError, RecursionError):
-            raise RefusedByGateway(f"{self._place.shown} answered with something that is no JSON: is this the control API of tlsgate?") from None
+            raise RefusedByGateway(
+                f"{self._place.shown} answered with something that is no JSON: is this the control API of tlsgate?"
+            ) from None
 
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         place = self._place
@@ -93,8 +95,10 @@ class ControlClient:
             connection.request(method, target, body, {**headers, "X-Tyk-Authorization": place.secret.encode()})
             answer = connection.getresponse()
             data = answer.read(_LIMIT + 1)
-            if answer.length or len(data) > _LIMIT:
-                raise Unreachable(f"the answer of {place.shown} is cut or too large")
+            if len(data) > _LIMIT:
+                raise Unreachable(f"the answer of {place.shown} is larger than {_LIMIT} bytes")
+            if answer.length:
+                raise http.client.IncompleteRead(data, answer.length)
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, data
         except (OSError, http.client.HTTPException) as problem:
             raise self._unreachable(problem, changing=sent and method != "GET") from None
@@ -138,7 +142,8 @@ class ControlClient:
         if isinstance(problem, ssl.SSLCertVerificationError):
             reason = getattr(problem, "verify_message", "") or str(problem)
             return Unreachable(
-                f"the certificate of {shown} is not trusted: {reason}", "name its CA with --ca FILE, or the name that it carries with --server-name"
+                f"the certificate of {shown} is not trusted: {reason}",
+                "name its CA with --ca FILE, or the name that it carries with --server-name",
             )
         if isinstance(problem, ConnectionRefusedError):
             return Unreachable(f"{shown} refuses connections", "is the gateway running, and is this the port of its control API?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tlsgate.cli.bodies import read_object
 from tlsgate.cli.faults import UsageFault
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["add_keys"]
 
 _LIST = """\
-Lists the ids of all keys, or their hashes where the gateway hashes keys (it lists those only with enable_hashed_keys_listing).
-Where keys are not hashed, an id lets in whoever has it: mind who looks at your screen.
+Lists the ids of all keys, or their hashes where the gateway hashes keys (it lists those only with
+enable_hashed_keys_listing). Where keys are not hashed, an id lets in whoever has it: mind who looks on.
 """
 _GET = """\
-Shows a key as its policies make it, with what is left of its quota. Secrets of HMAC and JWT are masked unless --show-secrets is given.
+Shows a key as its policies make it, with what is left of its quota. Secrets of HMAC and JWT are masked unless
+--show-secrets is given.
 """
 _CREATE = """\
-Creates a key and prints it: the one time that it can be read, where keys are hashed. With --out it goes to a file that only you can
-read instead.
+Creates a key and prints it: the one time that it can be read, where keys are hashed. With --out it goes to a
+file that only you can read instead.
 
 What the key may do comes from the options, or from a session object as JSON (--from), or both: options win.
 
@@ -35,14 +36,15 @@ What the key may do comes from the options, or from a session object as JSON (--
   tlsgate keys create --org acme --api orders --user alice --password-file -
 """
 _UPDATE = """\
-Changes a key. With --from the session object there takes the place of the old one; without, the options change the one that there is.
-The quota starts anew unless --keep-quota is given.
+Changes a key. With --from the session object there takes the place of the old one; without, the options change
+the one that there is. The quota starts anew unless --keep-quota is given.
 
   tlsgate keys update --hash 5c1f... --inactive yes
   tlsgate keys update - --rate 200 --per 60 < key.txt
 """
 _DELETE = """\
-Deletes a key. The gateway that is asked refuses it when this returns, all others within a second, on open connections too.
+Deletes a key. The gateway that is asked refuses it when this returns, all others within a second, on open
+connections too.
 """
 
 
@@ -100,15 +102,19 @@ def _create(client: ControlClient, options: argparse.Namespace) -> int:
     body = fill_body(read_object(options.source, "the session object") if options.source else {}, options)
     if not body:
         raise UsageFault("nothing says what the key may do", "give --api, --policy, or a session object with --from")
-    if options.out and os.path.lexists(options.out):
-        raise UsageFault(f"{options.out} is there already", "name a new file with --out")
     # Tyk's `create` draws an id; a key with a name of its own is posted under it.
     path = ("keys", id) if id else ("keys", "create")
-    tree = client.ask("POST", *path, query=query, tree=body).tree
-    if options.out and isinstance(tree, dict) and tree.get("key"):
-        _keep(options.out, str(tree["key"]))
-        tree = {**tree, "key": ""}
-    return _show_change(tree, options)
+    if not options.out:
+        return _show_change(client.ask("POST", *path, query=query, tree=body).tree, options)
+    file = _open_new(options.out)
+    try:
+        with file:
+            tree = client.ask("POST", *path, query=query, tree=body).tree
+            file.write(f"{tree['key']}\n")
+    except BaseException:
+        os.unlink(options.out)
+        raise
+    return _show_change({**tree, "key": ""}, options)
 
 
 def _update(client: ControlClient, options: argparse.Namespace) -> int:
@@ -145,10 +151,15 @@ _TAKEN = ("create", "preview")
 _CHANGE = (("action", "action"), ("key", "key"), ("hash", "key_hash"), ("note", "message"))
 
 
-def _keep(path: str, key: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(key + "\n")
+def _open_new(path: str) -> IO[str]:
+    """Open the file that a key goes to before the key is made: one that was made and went nowhere would be lost.
+
+    :raises UsageFault: it is there already, or cannot be made.
+    """
+    try:
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+    except OSError as problem:
+        raise UsageFault(f"{path} cannot be made: {problem.strerror}", "name a new file with --out") from None
 
 
 def _describe(session: dict[str, Any]) -> list[tuple[str, Any]]:

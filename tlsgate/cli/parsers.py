@@ -26,8 +26,8 @@ else:
 EPILOG = """\
 which gateway:
   --url https://HOST:PORT   its control API; TLSGATE_URL in the environment is the same
-  --config FILE             its own configuration: address, port and secret are taken from there, and of its certificates exactly
-                            those that stand there are trusted
+  --config FILE             its own configuration: address, port and secret are taken from there, and exactly
+                            the certificates that stand there are trusted
 
 the secret: --secret-file FILE (- is standard input), else TLSGATE_SECRET, else that of --config, else you are asked.
 It is never taken from the command line, never shown, and sent to that gateway only, over no proxy.

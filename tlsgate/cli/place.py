@@ -100,7 +100,9 @@ def _parse_url(url: str) -> _Where:
 def _of_config(config: GatewayConfig) -> _Where:
     port = config.control.port or config.listen_port
     if not port:
-        raise UsageFault(f"{config.source} leaves the port to chance", "give --url with the address that the gateway printed when it started")
+        raise UsageFault(
+            f"{config.source} leaves the port to chance", "give --url with the address that the gateway printed when it started"
+        )
     address = "127.0.0.1" if config.listen_address in _ANYWHERE else config.listen_address.strip("[]")
     return _Where(address, port, config.http.use_ssl, config.control.hostname or address)
 

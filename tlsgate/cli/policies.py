@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["add_policies", "show_change"]
 
 _WRITE = """\
-Writes the policy into the gateway's folder of policies (policies.policy_path). It is live after a reload: --reload, or `tlsgate reload`.
-FILE holds one policy as JSON; - is standard input.
+Writes the policy into the gateway's folder of policies (policies.policy_path). It is live after a reload:
+--reload, or `tlsgate reload`. FILE holds one policy as JSON; - is standard input.
 """
 _LIVE = "written; it is live after `tlsgate reload`"
 

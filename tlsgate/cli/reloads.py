@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["add_reload", "reload_now"]
 
 _RELOAD = """\
-Makes the gateway read definitions, policies, certificates and what else can change, and waits until it serves by them.
-If something cannot be used, it says what, and exits with 1: what was good before goes on serving.
+Makes the gateway read definitions, policies, certificates and what else can change, and waits until it serves by
+them. If something cannot be used, it says what, and exits with 1: what was good before goes on serving.
 """
 _REMEDY = "the gateway's log names every problem; mend them and reload again"
 
