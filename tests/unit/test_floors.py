@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             "gates auth limits hooks transform proxy analytics",
             "gateway",
             "control",
-            "cli service options logs systemd devcerts demo sample_upstream lean_reactor preflight __main__",
+            "cli service options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",
         )
     )
     for name in names.split()
