@@ -101,6 +101,33 @@ def test_a_revoked_key_ends_its_streams_everywhere(two: list[Api], how: str) -> 
         client.close()
 
 
+def test_a_revoked_key_ends_its_streams_in_every_worker(tmp_path: Path) -> None:
+    """Whoever took the call; open connections are refused, those of other keys go on."""
+    with (
+        ScriptedUpstream(echo_upgraded) as upstream,
+        running_crew(
+            tmp_path,
+            classic("api", upstream.port, "/api/", use_keyless=False, org_id="org"),
+            http_server_options={"enable_websockets": True},
+        ) as crew,
+    ):
+        api = Api(crew.gateway)
+        key, other = (api.call("POST", "/tyk/keys/create", BODY).key for _ in range(2))
+        clients = [[crew.connect_to(pid, crew.gateway.port) for pid in crew.pids().values()] for _ in range(3)]
+        for streams, used in zip(clients, (key, other), strict=False):
+            for client in streams:
+                client.send(UPGRADE.format(key=used).encode())
+                assert client.read_response().status == 101
+        ask = [("Authorization", key)]
+        assert [client.request(target="/api/", headers=ask).status for client in clients[2]] == [200, 200]
+        assert api.call("DELETE", f"/tyk/keys/{key}").status == 200
+        assert wait_until(lambda: not any(is_alive(client) for client in clients[0]), 2)
+        assert wait_until(lambda: {client.request(target="/api/", headers=ask).status for client in clients[2]} == {403}, 2)
+        assert all(is_alive(client) for client in clients[1])
+        for client in (client for each in clients for client in each):
+            client.close()
+
+
 def test_a_change_that_takes_nothing_away_leaves_streams_alone(two: list[Api]) -> None:
     """Another alias, another rate."""
     key = two[0].call("POST", "/tyk/keys/create", BODY).key

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.certs import SERVER, make_authority, make_self_signed
 from tests.support.control import Api, policy_folder, rights, token_api
-from tests.support.gateway import running_gateway
+from tests.support.gateway import Client, HandshakeRefused, StrictUpstream, classic, running_gateway
+from tests.support.legacy import legacy_pem
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
+from tlsgate.auth.key_ids import hash_key
 
 pytestmark = needs_redis
 ORG = "5bcef48a3f03d311ff27d156"
@@ -181,3 +184,63 @@ def test_what_tyk_says_of_a_key_holds(tmp_path: Path) -> None:
             assert api.call("GET", "/tyk/keys/defaultused").body["quota_remaining"] == 1
             assert [api.ask("defaultused") for _ in range(2)] == [(200, "served"), (403, "Quota exceeded")]
             assert int(server.cli("GET", "quota-defaultused")) >= 5
+
+
+SHOWN = make_authority("servers").issue("localhost", names=["localhost"], usages=SERVER)
+OLD_SECRET = "the-secret-that-tyk-had"
+
+
+def test_one_redis_of_tyk_serves_everything_at_once(tmp_path: Path) -> None:
+    """Acceptance 4: over TLS with a certificate of its store, whose key Tyk encrypted; keys of each function, policies, a listed client."""
+    server_leaf = make_authority("tyk").issue("tyk.test", names=["tyk.test"], usages=SERVER)
+    alice, bob = make_self_signed("alice"), make_self_signed("bob")
+    policy = {"_id": "5bcef48a3f03d311ff27d157", "org_id": "default", "rate": 2, "per": 600, "quota_max": -1, "access_rights": rights()}
+    (policy_folder(tmp_path) / "gold.json").write_text(json.dumps(policy))
+    by_policy = token_id("default", "by-policy", "murmur64")
+    with redis_server(tmp_path / "redis") as redis, StrictUpstream() as upstream:
+        for _, _, name in HASHED:
+            put(redis, f"apikey-{name}", OLDER)
+        put(redis, f"apikey-{hash_key(by_policy, 'murmur64')}", {**OLDER, "access_rights": None, "apply_policies": [policy["_id"]]})
+        texts = ((server_leaf, server_leaf.pem + legacy_pem(server_leaf.key, OLD_SECRET)), (alice, alice.pem))
+        for issued, text in texts:
+            redis.cli("SET", f"cert-raw-default{issued.fingerprint}", text)
+            redis.cli("RPUSH", "cert-default-index", f"raw-default{issued.fingerprint}")
+        redis.cli("SET", "cert-default-index-migrated", "1")
+        strict = {"domain": "tyk.test", "use_mutual_tls_auth": True, "client_certificates": [f"default{alice.fingerprint}"]}
+        before = contents(redis)
+        with running_gateway(
+            tmp_path,
+            token_api(org="default"),
+            classic("strict", upstream.port, "/", org_id="default", **strict),
+            server=SHOWN,
+            storage={"type": "redis", "host": "127.0.0.1", "port": redis.port},
+            policies={"policy_source": "file", "policy_path": str(tmp_path / "policies")},
+            security={"private_certificate_encoding_secret": OLD_SECRET},
+            http_server_options={"ssl_certificates": [str(tmp_path / "server.pem"), f"default{server_leaf.fingerprint}"]},
+            hash_keys=True,
+            hash_key_function="sha256",
+            hash_key_function_fallback=["murmur32", "murmur64", "murmur128"],
+        ) as gateway:
+            with Client(gateway.port, sni="localhost") as client:
+
+                def ask(key: str) -> int:
+                    return client.request(target="/api/", headers=[("Authorization", key)]).status
+
+                assert [ask(key) for _, key, _ in HASHED] == [200] * len(HASHED)
+                assert [ask(by_policy) for _ in range(3)] == [200, 200, 429]
+                assert ask(token_id("default", "unknown", "sha256")) == 403
+            with Client(gateway.port, sni="tyk.test", identity=alice) as client:
+                assert client.ssl is not None
+                peer = client.ssl.get_peer_certificate()
+                assert peer is not None and peer.to_cryptography() == server_leaf.certificate
+                assert client.request(host="tyk.test").status == 200
+            with pytest.raises(HandshakeRefused):
+                Client(gateway.port, sni="tyk.test", identity=bob)
+        after = contents(redis)
+        assert {name: after.get(name) for name in before} == before, "what Tyk wrote stays as it was: Tyk can go on with it"
+
+
+def contents(redis: RedisServer) -> dict[str, str]:
+    """Keys and certificates as they lie there."""
+    names = redis.cli("KEYS", "apikey-*").split() + redis.cli("KEYS", "cert-raw-*").split()
+    return {name: redis.cli("GET", name) for name in names}
