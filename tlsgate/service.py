@@ -7,7 +7,6 @@ import os
 import resource
 import select
 import signal
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +36,10 @@ from tlsgate.gateway.generation import Generation, attach_resources, build_gener
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
+from tlsgate.hosting import Alone
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
 from tlsgate.store.interface import GAP
-from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
 from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.listener import ListenerSpec
+    from tlsgate.hosting import Host
 
 __all__ = ["GatewayService", "make_service", "run"]
 
@@ -68,18 +68,20 @@ class GatewayService(service.Service):
     :param config_path: None takes everything from the environment.
     :param port: overrides ``listen_port``.
     :param own_logging: start the JSON log (False under ``twistd``, which has its own).
+    :param host: the process around it; None is one that is alone.
     """
 
     name = "tlsgate"
 
-    def __init__(self, config_path: str | None, port: int | None = None, *, own_logging: bool = False) -> None:
+    def __init__(self, config_path: str | None, port: int | None = None, *, own_logging: bool = False, host: Host | None = None) -> None:
         self._path = config_path
         self._port = port
         self._own_logging = own_logging
         self._line_log: Any = None
         self._clock = SystemClock()
         self._memory = PeerMemory()
-        self._notifier = build_notifier(os.environ)
+        self._host: Host = host or Alone(os.environ)
+        self._notifier = self._host.notifier
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
         self._reload_again = False
@@ -114,12 +116,13 @@ class GatewayService(service.Service):
         self._reactor: Any = reactor
         config, problems = self._read_config()
         self.config = config
-        if self._own_logging:
-            self._line_log = start_logging(config.own.log)
+        self._line_log = start_logging(config.own.log) if self._own_logging else self._host.line_log
+        if config.own.workers > 1 and not self._own_logging and self._host.workers == 1:
+            _log.warn("tlsgate.workers is for `tlsgate run`: here one process serves", event="service.one_process")
         _raise_descriptor_limit(config)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
-        state = self.state = build_state(config, reactor, self._clock)
+        state = self.state = build_state(config, reactor, self._clock, nodes=self._host.workers)
         self._monitor = ExpiryMonitor(state.notify, state.store, state.shelf, self._clock, build_runner(reactor), reactor)
         policies = self._policies = load_policies(config)
         loaded = self._loaded = self._load(config, None)
@@ -158,6 +161,7 @@ class GatewayService(service.Service):
                 ]
             ) from problem
         self._install_signals()
+        self._host.attach(self)
         self._start_watchdog()
         self._expiry = reactor.callLater(_DAY_S, self._look_at_expiry)
         reactor.callWhenRunning(self._begin)
@@ -204,11 +208,21 @@ class GatewayService(service.Service):
         self._wait_drained(site, done)
         return DeferredList([done, *closed])
 
+    @property
+    def reactor(self) -> Any:
+        """The reactor, once started."""
+        return self._reactor
+
     async def reload_now(self) -> str:
-        """Reload, and return what went wrong when it is done: empty for nothing (decisions 4.6).
+        """Reload all workers of this node, and return what went wrong when it is done: empty for nothing (decisions 4.6).
 
         One that comes while another is under way waits for one that begins after it.
         """
+        everywhere = self._host.reload_everywhere
+        return await (self.reload_here() if everywhere is None else everywhere())
+
+    async def reload_here(self) -> str:
+        """Reload this process; as :meth:`reload_now`."""
         done: Deferred[str] = Deferred()
         self._waiting.append(done)
         self.reload()
@@ -399,13 +413,13 @@ class GatewayService(service.Service):
         assert self.site is not None
         told, self._told = self._told, []
         fault = self._reload_fault or describe_all(self.site.generation.notes)
+        if not self.site.draining:
+            self._notifier.ready(self._status)
         self._tell_waiting(told, fault)
         settled, self._settled = self._settled, []
         self._tell_settled(settled)
-        if self.site.draining:
-            return
-        self._notifier.ready(self._status)
-        self._reload_if_asked()
+        if not self.site.draining:
+            self._reload_if_asked()
 
     def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
         loaded = load_config(self._path, os.environ)
@@ -467,9 +481,12 @@ class GatewayService(service.Service):
         for name in ("storage", "keys", "rate_limits"):
             if getattr(config, name) != getattr(running, name):
                 fixed[name] = getattr(running, name)
+        if config.own.workers != running.own.workers:
+            fixed["own"] = msgspec.structs.replace(config.own, workers=running.own.workers)
         if config.control.port != running.control.port:
             fixed["control"] = msgspec.structs.replace(config.control, port=running.control.port)
         for name in fixed:
+            name = "tlsgate.workers" if name == "own" else name
             _log.warn("{field} cannot change while running; restart for it", event="reload.fixed_field", field=name)
         return msgspec.structs.replace(config, **fixed) if fixed else config
 
@@ -479,7 +496,6 @@ class GatewayService(service.Service):
         :param held: bind only; who comes waits.
         """
         assert self.site is not None and self.config is not None
-        inherited = list(load_inherited_sockets(os.environ, os.getpid())) if not self._listeners else []
         changed: list[tuple[ListenerSpec, ListenerSpec]] = []
         for spec in specs:
             if spec in self._listeners:
@@ -489,40 +505,27 @@ class GatewayService(service.Service):
                 changed.append((stale, spec))
                 continue
             listener = Listener(self.site, spec)
-            given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
-            listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
+            backlog = self.config.own.limits.backlog
+            listener.start(self._reactor, backlog, self._host.take_socket(spec.address, spec.key, backlog))
             self._listeners[spec] = listener
             if held:
                 listener.hold()
             else:
                 self._announce(listener)
-            if given is not None:
-                inherited.remove(given)
-        for entry in inherited:
-            # Its connections would wait for ever: a unit and a configuration that do not fit together.
-            _log.warn(
-                "the inherited socket {name} at {address}:{port} fits no listener and is not used",
-                event="service.unused_socket",
-                name=entry.name,
-                address=entry.address,
-                port=entry.port,
-            )
+        self._host.settled()
         for stale, spec in changed:
             # A port that speaks something else from now on stays open: a second socket could not be bound beside it.
             listener = self._listeners[spec] = self._listeners.pop(stale)
             listener.spec = spec
             self._announce(listener)
 
-    @staticmethod
-    def _announce(listener: Listener) -> None:
-        # twistd puts its log in the place of standard output: the line is for whoever started the process.
-        output = sys.__stdout__ or sys.stdout
-        output.write(listener.describe() + "\n")
-        output.flush()
+    def _announce(self, listener: Listener) -> None:
+        self._host.announce(listener.describe())
 
     def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
         for spec in [spec for spec in self._listeners if spec not in specs]:
             self._listeners.pop(spec).stop()
+            self._host.released(spec.address, spec.key)
 
     def _close_listeners(self) -> list[Any]:
         closing = [listener.stop() for listener in self._listeners.values()]
@@ -579,6 +582,16 @@ class GatewayService(service.Service):
             self._stopping = True
             before(number, frame)
 
+    def end(self) -> None:
+        """Stop the reactor, which drains; once."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.stop()
+
+    def hurry(self) -> None:
+        """End the drain at once."""
+        self._drain_until = 0.0
+
     def _watch_expiry(self, generation: Generation) -> None:
         self._monitor.take(generation.config, generation.definitions)
 
@@ -590,7 +603,7 @@ class GatewayService(service.Service):
             self._expiry = self._reactor.callLater(_DAY_S, self._look_at_expiry)
 
     def _start_watchdog(self) -> None:
-        interval = find_watchdog_interval(os.environ, os.getpid())
+        interval = self._host.watchdog_interval()
         if interval is not None:
             self._beat(interval)
 
@@ -659,9 +672,10 @@ def make_service(config_path: str | None, port: int | None = None) -> service.IS
     return GatewayService(config_path, port)
 
 
-def run(config_path: str | None, port: int | None = None) -> int:
-    """Run the gateway in the foreground until SIGTERM or SIGINT.
+def run(config_path: str | None, port: int | None = None, host: Host | None = None) -> int:
+    """Run the gateway in this process, in the foreground, until SIGTERM or SIGINT.
 
+    :param host: the process around it; None is one that is alone.
     :returns: exit status; 0 after an orderly shutdown.
     :raises ConfigError: nothing could be started.
     """
@@ -671,7 +685,7 @@ def run(config_path: str | None, port: int | None = None) -> int:
         install()
     from twisted.internet import reactor
 
-    gateway = GatewayService(config_path, port, own_logging=True)
+    gateway = GatewayService(config_path, port, own_logging=host is None, host=host)
     running: Any = reactor
     failures: list[BaseException] = []
 

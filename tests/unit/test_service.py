@@ -23,6 +23,7 @@ from tests.support.gateway import classic
 from tests.support.keys import begin, run
 from tests.support.logged import logged_events
 from tests.support.memory_channel import MemoryTransport, make_connection
+from tlsgate import hosting
 from tlsgate import service as service_module
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway import listener as listener_module
@@ -457,7 +458,7 @@ def test_inherited_sockets_are_used_and_others_are_named(life: Life, monkeypatch
         InheritedSocket(3, "http", socket.AF_INET, "127.0.0.1", 8080),
         InheritedSocket(4, "stray", socket.AF_INET, "127.0.0.1", 9999),
     )
-    monkeypatch.setattr(service_module, "load_inherited_sockets", lambda environ, pid: given)
+    monkeypatch.setattr(hosting, "load_inherited_sockets", lambda environ, pid: given)
     with logged_events() as events:
         life.start(classic("one", 9, "/one/"))
     assert [(port.number, port.interface) for port in life.ports] == [(3, "fd")]

@@ -37,10 +37,12 @@ from tlsgate.config.values import parse_host, parse_network, parse_suite
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
 PUBLISHED_SECRET = "352d20ee67be67f6340b4c0605b044b7"  # noqa: S105 (known to everybody: it is recognised in order to be refused)
+SEPARATE_MEMORIES = "each of several workers would have keys and counters of its own"
 DEFAULT_APP_PATH = "apps/"
 _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
+_MAX_WORKERS = 256
 _MAX_INTERVAL_S = 86400
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -54,6 +56,9 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
     """
     own = _build_own(section.section("tlsgate"))
     policies = section.section("policies")
+    storage = build_storage(section.section("storage"), section.text("node_secret"))
+    if own.workers > 1 and storage.type == "memory":
+        section.section("storage").error("type", SEPARATE_MEMORIES, "use sqlite or redis, or one worker")
     return GatewayConfig(
         source=file,
         listen_address=section.text("listen_address"),
@@ -68,7 +73,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         template_path=section.text("template_path"),
         http=_build_http(section.section("http_server_options")),
         security=_build_security(section.section("security"), development=own.development),
-        storage=build_storage(section.section("storage"), section.text("node_secret")),
+        storage=storage,
         proxy=_build_proxy(section),
         enable_custom_domains=section.flag("enable_custom_domains"),
         close_connections=section.flag("close_connections"),
@@ -307,6 +312,7 @@ def _build_own(section: Section) -> OwnSettings:
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        workers=section.integer("workers", high=_MAX_WORKERS),
     )
 
 

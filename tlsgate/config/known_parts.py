@@ -222,6 +222,7 @@ OWN = object_of(
         "upstream_error_status": INTEGER,
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,
+        "workers": INTEGER,
     },
     strict=True,
 )

@@ -262,6 +262,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    workers: int = 0
+    """Processes that serve; 0 and 1 are one process without a parent."""
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True):

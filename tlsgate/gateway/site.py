@@ -17,6 +17,7 @@ from tlsgate.auth.shown import show_key
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.raw import RawService
+from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.server import Choice
@@ -69,6 +70,7 @@ class Site:
         self.memory = memory
         self.counters: Counter[str] = Counter()
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
+        self.shared_counters = SharedCounters(self)
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
@@ -185,7 +187,7 @@ class Site:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=request.path.decode("latin-1"),
-            key=show_key(request.session_id, whole=self.show_keys),
+            key_name=show_key(request.session_id, whole=self.show_keys),
             status=request.status,
             refusal=request.refusal,
             flag=request.flag or (entry.flag if entry is not None else ""),

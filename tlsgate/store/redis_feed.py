@@ -111,13 +111,13 @@ class RedisFeed:
             connection.messageReceived = self._receive  # type: ignore[method-assign]
             try:
                 await connection.subscribe(self._channel).addTimeout(self._timeout_s, self._reactor)
+                if self._tyk_secret:
+                    await self._listen_to_tyk(connection)
             except Exception as error:
                 await connection.abort()
                 if isinstance(error, (RedisError, TimeoutError)):
                     raise StoreUnavailable(f"no subscription: {type(error).__name__}: {error}") from error
                 raise
-            if self._tyk_secret:
-                await self._listen_to_tyk(connection)
         except StoreUnavailable as error:
             self._note_down(str(error))
             raise
