@@ -199,7 +199,9 @@ def _store_export(options: argparse.Namespace) -> int:
     from tlsgate.store.command import export_store
 
     moved = export_store(options.config, options.out, os.environ)
-    left = f"; {_count(moved.passed_over, 'name')} passed over (short-lived logs of limits, or nothing of ours)" if moved.passed_over else ""
+    left = (
+        f"; {_count(moved.passed_over, 'name')} passed over (short-lived logs of limits, or nothing of ours)" if moved.passed_over else ""
+    )
     # Standard output may be the export itself.
     sys.stderr.write(f"exported {_count(moved.values, 'value')} and {_count(moved.sets, 'set')}{left}\n")
     return 0

@@ -319,7 +319,10 @@ def test_a_gateway_starts_without_its_redis(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(tmp_path: Path) -> None:
     """The gateway serves what needs no store, and everything as soon as the folder is there."""
     path = tmp_path / "missing" / "tlsgate.db"
-    with StrictUpstream() as upstream, running_gateway(tmp_path, *apis(upstream.port), storage={"type": "sqlite", "path": str(path)}) as gateway:
+    with (
+        StrictUpstream() as upstream,
+        running_gateway(tmp_path, *apis(upstream.port), storage={"type": "sqlite", "path": str(path)}) as gateway,
+    ):
         event = gateway.wait_event("store.away")
         assert str(path) in event["fault"] and "make the folder" in event["fault"]
         assert sum(event.get("event") == "store.away" for event in gateway.events) == 1

@@ -85,7 +85,9 @@ def _find_settings(config_path: str | None, environ: Mapping[str, str]) -> Stora
         raise ConfigError(wrong)
     settings = loaded.config.storage
     if settings.type == "memory":
-        raise ConfigError([Problem(loaded.config.source, "storage.type", "memory", "such a store ends with its process", "name another type")])
+        raise ConfigError(
+            [Problem(loaded.config.source, "storage.type", "memory", "such a store ends with its process", "name another type")]
+        )
     return settings
 
 
@@ -100,9 +102,6 @@ def _with_store(settings: StorageSettings, work: Callable[[Store], Coroutine[Any
         store = build_store(settings, reactor, SystemClock())
         await store.start()
         try:
-            if not store.healthy:
-                # The answer says why.
-                await store.get("")
             return await work(store)
         finally:
             await store.stop()

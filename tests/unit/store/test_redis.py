@@ -34,7 +34,9 @@ class World:
 
     def open(self, **fields: Any) -> Store:
         """A started store."""
-        store = build_store(StorageSettings(type="redis", host="127.0.0.1", port=self.server.port, **fields), self.loop.reactor, SystemClock())
+        store = build_store(
+            StorageSettings(type="redis", host="127.0.0.1", port=self.server.port, **fields), self.loop.reactor, SystemClock()
+        )
         self.run(store.start())
         self._stores.append(store)
         return store
@@ -98,7 +100,7 @@ def test_a_server_that_forgot_the_scripts_is_told_them(world: World) -> None:
     """After a restart, or SCRIPT FLUSH; each call is counted once."""
     store = world.open()
     for number in (1, 2, 3):
-        assert world.run(store.count_window("w", 60, 10)) [1].value == number
+        assert world.run(store.count_window("w", 60, 10))[1].value == number
         world.cli("SCRIPT", "FLUSH")
 
 

@@ -181,7 +181,9 @@ def test_no_sentinel_knows_the_master(tmp_path: Path, loop: Loop) -> None:
     """Each is named with what it said."""
     with redis_server(tmp_path, sentinel=True) as one, redis_server(tmp_path, sentinel=True) as two:
         access = RedisAccess((("127.0.0.1", one.port), ("127.0.0.1", two.port)), master_name="gate")
-        with pytest.raises(StoreUnavailable, match=f"{one.port}: knows no master gate; Sentinel 127.0.0.1:{two.port}: knows no master gate"):
+        with pytest.raises(
+            StoreUnavailable, match=f"{one.port}: knows no master gate; Sentinel 127.0.0.1:{two.port}: knows no master gate"
+        ):
             open_one(loop, access)
 
 
