@@ -453,3 +453,14 @@ def test_a_spelling_that_moved_on_stays_with_its_new_key() -> None:
     keys.sessions._drop(keys.sessions._entries["raw"])
     peeked = reader.peek(b"raw", now(keys))
     assert peeked is not None and peeked.id == "oneraw"
+
+
+def test_a_name_with_a_comma_is_forgotten_too() -> None:
+    """Payloads of the feed are lists, and a custom key may have a comma."""
+    keys = Keys()
+    id = keys.add("a,b")
+    reader = keys.sessions.reader("org")
+    assert run(reader.find(id.encode())) is not None
+    assert keys.sessions.cached_session(id) is not None
+    keys.sessions.on_change("key", id)
+    assert keys.sessions.cached_session(id) is None

@@ -19,7 +19,7 @@ from tlsgate.store.registry import build_store
 from tlsgate.store.tyk_feed import CHANNEL, sign
 
 pytestmark = needs_redis
-OURS = "tlsgate.changes"
+OURS = "tlsgate-changes"
 
 
 class World:
