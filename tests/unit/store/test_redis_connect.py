@@ -72,7 +72,7 @@ def test_what_is_refused_is_named(tmp_path: Path, loop: Loop, fields: dict[str, 
 def test_nobody_listens(loop: Loop) -> None:
     """At once."""
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable, match="127.0.0.1"):
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
         open_one(loop, RedisAccess((("127.0.0.1", free_port()),)))
     assert time.monotonic() - began < 1
 

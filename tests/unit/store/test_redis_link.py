@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,7 +170,7 @@ def test_pauses_grow_and_have_a_bound() -> None:
     attempts = Attempts(reactor, attempt)
     while len(moments) < 12:
         reactor.advance(0.01)
-    pauses = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert all(0.05 < pause <= redis_link.LAST_PAUSE_S + 0.011 for pause in pauses)
     assert min(pauses[5:]) >= redis_link.LAST_PAUSE_S / 2
     fail[0] = False
