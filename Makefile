@@ -13,6 +13,8 @@ PORT          ?=
 ARGS          ?=
 T             ?=
 TIMES         ?= 20
+# Test files that run at once: most of them wait for deadlines most of the time. 0 is one after the other, in one process.
+JOBS          ?= 3
 
 # `make systemd`: what the units are rendered with.
 EXEC ?= /opt/tlsgate/bin/tlsgate
@@ -35,7 +37,7 @@ certs: $(STAMP) ## make development certificates unless good ones are there
 	@$(PY) -m tlsgate certs dev --out $(CERTS)
 
 test: $(STAMP) system-packages ## run all tests, scaled to end within a quarter of an hour
-	$(PYTEST) -m "not acceptance" $(ARGS)
+	$(PYTEST) -m "not acceptance" -n $(JOBS) --dist loadfile $(ARGS)
 
 acceptance: $(STAMP) system-packages ## run the full-size tests and show their figures
 	TLSGATE_ACCEPTANCE=1 $(PYTEST) tests/loopback tests/conformance -s $(ARGS)
@@ -55,7 +57,7 @@ floors: $(STAMP)
 	$(PYTEST) tests/unit/test_floors.py tests/unit/test_layout.py
 
 unit: $(STAMP)
-	$(PYTEST) tests/unit -m "not acceptance" $(ARGS)
+	$(PYTEST) tests/unit -m "not acceptance" -n $(JOBS) $(ARGS)
 
 fuzz: $(STAMP) ## run the fuzz tests alone and TIMES (20) as long
 	TLSGATE_FUZZ=$(TIMES) $(PYTEST) tests/fuzz $(ARGS)

@@ -69,17 +69,20 @@ class _Transport:
     abortConnection = loseWriteConnection = loseConnection
 
 
-def build() -> tuple[HttpChannel, UpstreamConnection, _Transport, _Transport]:
-    """Return a channel whose one API leads to an idle upstream connection."""
+def build(state: State | None = None, **fields: Any) -> tuple[HttpChannel, UpstreamConnection, _Transport, _Transport]:
+    """Return a channel whose one API leads to an idle upstream connection.
+
+    :param state: a memory store by default.
+    :param fields: of the API; it is keyless by default.
+    """
     reactor: Any = FakeReactor()
     clock = SystemClock()
     deadlines = Deadlines(reactor, clock.monotonic)
     pool = Pool(reactor, deadlines, max_idle=0, max_idle_per_key=10, idle_s=90)
     config = GatewayConfig()
-    api = ApiDefinition(
-        api_id="a", raw={}, keyless=True, proxy=ProxySettings(listen_path="/api/", target_url="http://127.0.0.1:9/", strip_listen_path=True)
-    )
-    state = State(MemoryStore(clock, reactor), config, reactor, clock)
+    proxy = ProxySettings(listen_path="/api/", target_url="http://127.0.0.1:9/", strip_listen_path=True)
+    api = ApiDefinition(**{"api_id": "a", "raw": {}, "keyless": True, "proxy": proxy, **fields})
+    state = state or State(MemoryStore(clock, reactor), config, reactor, clock)
     generation = build_generation(config, [api], [], clock=clock, pool=pool, reactor=reactor, environ={}, state=state)
     site = Site(reactor, clock, config, generation, None, deadlines, PeerMemory())
     site.control = ControlRoutes(site, config)

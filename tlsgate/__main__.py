@@ -12,6 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlsgate import __version__
+from tlsgate.cli.apis import add_apis
+from tlsgate.cli.certs import add_certs
+from tlsgate.cli.keys import add_keys
+from tlsgate.cli.parsers import add_noun
+from tlsgate.cli.policies import add_policies
+from tlsgate.cli.reloads import add_reload
 from tlsgate.clock import SystemClock
 from tlsgate.config.environment import OMIT_FILE, omits_file
 from tlsgate.errors import ConfigError, Problem, TlsgateError
@@ -24,8 +30,10 @@ commands by task:
   before a reload       tlsgate check --config FILE && systemctl reload tlsgate
   move the store        tlsgate store export --config OLD | tlsgate store import --config NEW
   as twistd plugin      twistd -n tlsgate --config FILE
+  at work               tlsgate keys create --config FILE --org acme --api orders --rate 100 --per 60
+                        tlsgate apis list --url https://gateway.example.test --ca ca.pem --secret-file FILE
 
-exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage.
+exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage, 3 no answer of a gateway.
 """
 
 _RUN = """\
@@ -37,6 +45,8 @@ the key "tlsgate". TYK_GW_* variables override single fields, for instance TYK_G
 One line per listener goes to standard output as soon as it accepts connections:
   listening role=gateway address=127.0.0.1 port=8443 tls=yes
 The log goes to standard error. GET /hello answers from then on.
+
+With --workers N a parent binds the ports and N processes serve them; signals go to the parent, which passes them on.
 
 signals:
   SIGHUP   reload definitions, certificates and what else can change; if that fails, the old state stays
@@ -102,14 +112,19 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "run the gateway", _RUN, _run)
     _add_config(run)
     run.add_argument("--port", type=_port, metavar="N", help="listen here instead of at the file's listen_port; 0 takes any free port")
+    run.add_argument("--workers", type=_workers, metavar="N", help="so many processes instead of the file's tlsgate.workers; 1 is one")
 
     check = _command(commands, "check", "report every problem of a configuration", _CHECK, _check)
     _add_config(check)
     check.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
 
-    certs = commands.add_parser("certs", help="certificates for development", description="Certificates for development.")
-    kinds = certs.add_subparsers(title="kinds", metavar="KIND", required=True)
-    dev = _command(kinds, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)
+    add_keys(commands)
+    add_policies(commands)
+    add_apis(commands)
+    add_reload(commands)
+    certs = add_noun(commands, "certs", "certificates of the store, or for development", "Certificates.")
+    add_certs(certs)
+    dev = _command(certs, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)
     dev.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the files; made when it is missing")
     dev.add_argument("--host", action="append", default=[], metavar="NAME", help="one more name or address of the server certificate")
     dev.add_argument("--days", type=int, default=365, metavar="N", help="life of the certificates, at most 825 (default: %(default)s)")
@@ -157,10 +172,17 @@ def _port(text: str) -> int:
     return number
 
 
-def _run(options: argparse.Namespace) -> int:
-    from tlsgate.service import run
+def _workers(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1
+    if not 0 <= number <= 256:
+        raise argparse.ArgumentTypeError("workers are a number from 0 to 256")
+    return number
 
-    return run(options.config, options.port)
+
+def _run(options: argparse.Namespace) -> int:
+    from tlsgate.workers.run import run
+
+    return run(options.config, options.port, options.workers)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -184,6 +184,14 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "limit.rate": CatalogueEntry(429, "Rate Limit Exceeded", "RLT"),
         "limit.api_rate": CatalogueEntry(429, "API Rate Limit Exceeded", "RLT"),
         "limit.quota": CatalogueEntry(403, "Quota exceeded", "QEX"),
+        "org.inactive": CatalogueEntry(403, "this organisation access has been disabled, please contact your API administrator", "ODI"),
+        "org.rate": CatalogueEntry(403, "This organisation rate limit has been exceeded, please contact your API administrator", "ORL"),
+        "org.quota": CatalogueEntry(403, "This organisation quota has been exceeded, please contact your API administrator", "OQE"),
+        "org.later": CatalogueEntry(
+            403,
+            "This organization access has been disabled or quota/rate limit is exceeded, please contact your API administrator",
+            "OQE",
+        ),
         "store.unavailable": CatalogueEntry(503, "Service temporarily unavailable.", "SUN"),
         # Sizes
         "size.too_large": CatalogueEntry(413, "Request Entity Too Large\n", "BTL", plain=True),

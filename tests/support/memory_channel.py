@@ -171,7 +171,13 @@ class MemoryConnection:
         self.listen_path = listen_path
         self.leaf = MountedLeaf(resource, self.reactor, config, **leaf)
         self.compiled: Any = SimpleNamespace(
-            misdirected=None, gates=(), leaf=self.leaf, errors=build_error_renderer(config, None), api=SimpleNamespace(api_id="mounted")
+            misdirected=None,
+            gates=(),
+            steps=(),
+            mock=None,
+            leaf=self.leaf,
+            errors=build_error_renderer(config, None),
+            api=SimpleNamespace(api_id="mounted"),
         )
         self.handled: list[GateRequest] | None = None
         """When a list: requests are put there instead of being served."""

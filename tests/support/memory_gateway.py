@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock as FakeReactor
 
 from tests.support.memory_channel import Answer, MemoryTransport, parse_answer
-from tlsgate.clock import SystemClock
+from tlsgate.clock import Clock, SystemClock
 from tlsgate.config.load import parse_config
 from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import load_definitions
@@ -29,13 +29,14 @@ class MemoryGateway:
     """Built from a configuration tree and inline definitions.
 
     :param apis: definitions, Classic or OAS.
+    :param clock: of everything but timers; the system's when there is none.
     :param config: fields of tyk.conf; ``tlsgate`` is merged.
     """
 
-    def __init__(self, *apis: dict[str, Any], **config: Any) -> None:
+    def __init__(self, *apis: dict[str, Any], clock: Clock | None = None, **config: Any) -> None:
         self.reactor: Any = FakeReactor()
         self.reactor.advance(1000.0)
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.deadlines = Deadlines(self.reactor, self.reactor.seconds)
         self.pool = Pool(self.reactor, self.deadlines, max_idle=0, max_idle_per_key=10, idle_s=90.0)
         own = {"development": True, "api_definitions": list(apis), **config.pop("tlsgate", {})}
@@ -46,10 +47,10 @@ class MemoryGateway:
         self.state = State(MemoryStore(self.clock, self.reactor), self.config, self.reactor, self.clock)
         self.generation = self.build()
         self.site = Site(self.reactor, self.clock, self.config, self.generation, None, self.deadlines, PeerMemory())
-        self.site.control = ControlRoutes(self.site, self.config)
+        self.site.control = ControlRoutes(self.site, self.config, store=self.state.store)
         attach_resources(self.generation, self.site)
 
-    def build(self, previous: Generation | None = None) -> Generation:
+    def build(self, previous: Generation | None = None, *, same_files: bool = False) -> Generation:
         """Build a generation from the configuration."""
         definitions = load_definitions(self.config, {})
         return build_generation(
@@ -63,6 +64,7 @@ class MemoryGateway:
             environ={},
             state=self.state,
             previous=previous,
+            same_files=same_files,
         )
 
     def connect(

@@ -5,7 +5,8 @@ Knows what the fields mean; must not know any key. Source: keys reference, secti
 
 from __future__ import annotations
 
-from tlsgate.config.model import KeySettings, LimitSettings
+from tlsgate.config.event_handlers import build_webhook
+from tlsgate.config.model import KeySettings, LimitSettings, MonitorSettings
 from tlsgate.config.section import Section
 
 __all__ = ["build_keys", "build_limits"]
@@ -35,8 +36,8 @@ def build_keys(section: Section) -> KeySettings:
             "keys are hashed by sha256; those that Tyk stored without hash_key_function are not found",
             "list murmur32 under hash_key_function_fallback to read them",
         )
-    if section.text("basic_auth_hash_key_function").startswith("murmur"):
-        section.warning("basic_auth_hash_key_function", "passwords are never hashed that way any more: bcrypt is used", "write bcrypt")
+    if section.text("basic_auth_hash_key_function") not in ("", "bcrypt", "argon2id"):
+        section.warning("basic_auth_hash_key_function", "passwords are never hashed that way: bcrypt is used", "write bcrypt or argon2id")
     if section.flag("allow_master_keys"):
         section.warning("allow_master_keys", "a key without access rights opens every API of the gateway")
     if section.flag("force_global_session_lifetime") and not section.integer("global_session_lifetime", low=-1):
@@ -53,6 +54,9 @@ def build_keys(section: Section) -> KeySettings:
         force_global_session_lifetime=section.flag("force_global_session_lifetime"),
         global_session_lifetime=section.integer("global_session_lifetime", low=-1),
         session_lifetime_respects_key_expiration=section.flag("session_lifetime_respects_key_expiration"),
+        show_in_logs=section.flag("enable_key_logging"),
+        allow_unsafe_policy_ids=section.flag("allow_unsafe_policy_ids"),
+        suppress_default_org_store=section.flag("suppress_default_org_store"),
         cache_sessions=not section.section("local_session_cache").flag("disable_cached_session_state"),
     )
 
@@ -73,4 +77,22 @@ def build_limits(section: Section) -> LimitSettings:
         smoothing=section.flag("enable_rate_limit_smoothing"),
         drl_threshold=section.number("drl_threshold") or 5.0,
         response_headers=shown,
+        local=section.section("tlsgate").flag("local_rate_limits"),
+        organisations=section.flag("enforce_org_quotas"),
+        organisations_later=section.flag("experimental_process_org_off_thread"),
+        monitor=_build_monitor(section.section("monitor")),
+    )
+
+
+def _build_monitor(section: Section) -> MonitorSettings:
+    enabled = section.flag("enable_trigger_monitors")
+    limit = section.number("global_trigger_limit", high=100)
+    if enabled and not (section.flag("monitor_user_keys") or section.flag("monitor_org_keys")):
+        section.warning("enable_trigger_monitors", "nothing is watched", "set monitor_user_keys or monitor_org_keys to true")
+    return MonitorSettings(
+        enabled=enabled,
+        global_limit=limit,
+        user_keys=section.flag("monitor_user_keys"),
+        org_keys=section.flag("monitor_org_keys"),
+        webhook=build_webhook(section.section("configuration")) if enabled and section.has("configuration") else None,
     )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from tlsgate.auth.shown import show_key
+
 if TYPE_CHECKING:
     from tlsgate.gateway.request import GateRequest
 
@@ -37,6 +39,8 @@ class AccessLog:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=request.path.decode("latin-1"),
+            key_name=show_key(request.session_id, whole=self._site.show_keys),
+            alias=request.session.alias if request.session is not None else "",
             status=request.status,
             bytes=request.response_bytes,
             elapsed_ms=round((self._site.clock.monotonic() - request.entered_at) * 1000, 2),

@@ -776,6 +776,12 @@ class HttpChannel:
         """Whether an answer to ``request`` has begun, or can no longer be given."""
         return self._begun or request is not self._request
 
+    def cut_upgraded(self, request: GateRequest, reason: str) -> None:
+        """End an upgraded connection that still belongs to a request."""
+        upgraded = self._upgraded
+        if upgraded is not None and upgraded.request is request:
+            upgraded.cut(reason)
+
     def recheck(self) -> None:
         """After a reload: an upgraded stream ends when its API is gone or no longer lets its client in."""
         upgraded = self._upgraded

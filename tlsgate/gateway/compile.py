@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
+from tlsgate.auth.access import AccessCheck
 from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
-from tlsgate.limits import api_limits, key_limits
+from tlsgate.limits import api_limits, key_limits, monitor, org_limits, report
 from tlsgate.limits.headers import default_headers
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tlsgate.gateway.state import State
     from tlsgate.gateway.upstream_tls import UpstreamContexts
     from tlsgate.model.api import ApiDefinition, HeaderOperations
-    from tlsgate.model.exchange import Connection, HeaderList
+    from tlsgate.model.exchange import Connection, Exchange, HeaderList
     from tlsgate.pki.acl import AllowList
     from tlsgate.proxy.lookups import Lookups
     from tlsgate.proxy.pool import Pool
@@ -66,7 +67,7 @@ class Workshop(NamedTuple):
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
+    __slots__ = ("access", "allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class CompiledApi:
         *,
         gates: tuple[Gate, ...],
         steps: tuple[Step, ...],
+        access: Callable[[Exchange], None] | None,
         mock: Gate | None,
         leaf: Callable[[Any], Any],
         errors: ErrorRenderer,
@@ -85,6 +87,8 @@ class CompiledApi:
         """Checks before authentication; they never wait."""
         self.steps = steps
         """Authentication, access, limits."""
+        self.access = access
+        """The access check alone, for requests that go on (``auth.recheck``); None for a keyless API."""
         self.mock = mock
         self.leaf = leaf
         self.errors = errors
@@ -151,12 +155,13 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
     :raises ConfigError: something in it cannot be compiled.
     """
     config = workshop.config
-    gates = build_gates(api, config, GateTools(workshop.clock, allow_list))
+    gates = build_gates(api, config, GateTools(workshop.clock, allow_list, workshop.state.notify))
     misdirected = build_host_check(api, workshop.policies)
     return CompiledApi(
         api,
         gates=gates,
         steps=_build_steps(api, workshop),
+        access=None if api.keyless else AccessCheck(api, config, workshop.state.auth).look,
         mock=mock.build(api, config),
         leaf=_build_leaf(api, workshop),
         errors=workshop.renderer(api),
@@ -173,8 +178,18 @@ def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
         limits = api_limits.build(api, config, state.auth, state.limiters, _stamp(api))
     except ValueError as problem:
         raise ConfigError([Problem(api.source, "rate_limit", "", f"cannot be compiled: {problem}")]) from problem
-    found = (limits, key_limits.build(api, config, state.auth, state.limiters))
-    return (*build_auth_steps(api, config, state.auth), *(step for step in found if step is not None))
+    whole = config.keys.show_in_logs
+    settings = config.rate_limits.monitor
+    of_orgs = monitor.build(settings, state.auth.notify, organisations=True, whole_keys=whole)
+    of_keys = monitor.build(settings, state.auth.notify, organisations=False, whole_keys=whole)
+    steps = (
+        org_limits.build(api, config, state.auth, state.limiters, state.organisations, of_orgs),
+        *build_auth_steps(api, config, state.auth),
+        report.build(api, state.auth, state.store),
+        limits,
+        key_limits.build(api, config, state.auth, state.limiters, of_keys),
+    )
+    return tuple(step for step in steps if step is not None)
 
 
 def _stamp(api: ApiDefinition) -> str:

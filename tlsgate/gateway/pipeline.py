@@ -69,7 +69,7 @@ async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
         if request.status != 101:
             site.finished(request)
         else:
-            request.on_end = site.finished
+            site.upgraded(request)
 
 
 def _give_up(request: GateRequest, compiled: CompiledApi) -> None:

@@ -9,11 +9,15 @@ from collections import Counter
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.auth.recheck import judge_key
+from tlsgate.auth.shown import show_key
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.raw import RawService
+from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.server import Choice
@@ -23,6 +27,7 @@ from tlsgate.wire.framing import FramingLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tlsgate.auth.sessions import Sessions
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.errors import CatalogueEntry
@@ -65,13 +70,20 @@ class Site:
         self.memory = memory
         self.counters: Counter[str] = Counter()
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
+        self.shared_counters = SharedCounters(self)
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
         self._servers: set[TlsServer] = set()
         self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
+        self._streams: dict[str, set[GateRequest]] = {}
+        """Upgraded connections by the stored name of the key that opened them."""
+        self.sessions: Sessions | None = None
+        """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
+        self.samples: Any = None
+        """Counts finished requests per API (``control.api_health.ApiSamples``); None counts nothing."""
         self.configure(config)
 
     def configure(self, config: GatewayConfig) -> None:
@@ -89,6 +101,7 @@ class Site:
         self.handshake_timeout_s = limits.handshake_timeout_s
         self.close_timeout_s = limits.close_timeout_s
         self.max_client_chain = limits.max_client_chain
+        self.show_keys = config.keys.show_in_logs
 
     @property
     def errors(self) -> Any:
@@ -152,6 +165,8 @@ class Site:
         if refusal:
             self.counters[f"refused:{refusal}"] += 1
             self._log_refusal(request, CATALOGUE.get(refusal))
+        if self.samples is not None:
+            self.samples.note(request)
         if self.access_log is not None:
             self.access_log(request)
 
@@ -172,6 +187,7 @@ class Site:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=request.path.decode("latin-1"),
+            key_name=show_key(request.session_id, whole=self.show_keys),
             status=request.status,
             refusal=request.refusal,
             flag=request.flag or (entry.flag if entry is not None else ""),
@@ -181,6 +197,21 @@ class Site:
             subject=peer.subject if peer is not None else None,
             fingerprint=peer.fingerprint if peer is not None else None,
         )
+
+    def upgraded(self, request: GateRequest) -> None:
+        """Take note of a request whose connection speaks another protocol from now on; it is finished when that ends."""
+        request.on_end = self._stream_ended
+        if request.key is not None:
+            self._streams.setdefault(request.key.name, set()).add(request)
+
+    def _stream_ended(self, request: GateRequest) -> None:
+        if request.key is not None:
+            found = self._streams.get(request.key.name)
+            if found is not None:
+                found.discard(request)
+                if not found:
+                    del self._streams[request.key.name]
+        self.finished(request)
 
     def judge_again(self, request: GateRequest) -> str | None:
         """Return why an upgraded exchange may not go on under the present generation, None when it may."""
@@ -283,6 +314,26 @@ class Site:
         """After a reload: judge long-lived streams again (raw services, upgraded connections)."""
         for channel in list(self._channels):
             channel.recheck()
+        self.key_changed("gap", "")
+
+    def key_changed(self, topic: str, payload: str) -> None:
+        """Listen to the store's changes: an upgraded connection ends when its key is revoked (``ChangeFeed.subscribe``)."""
+        if topic not in ("key", "gap"):
+            return
+        streams = self._streams
+        for name in payload.split(",") if topic == "key" else tuple(streams):
+            for request in tuple(streams.get(name, ())):
+                Deferred.fromCoroutine(self._judge_key(request)).addErrback(
+                    lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
+                )
+
+    async def _judge_key(self, request: GateRequest) -> None:
+        compiled = self.generation.apis.get(request.api.api_id) if request.api is not None else None
+        if compiled is None or compiled.access is None or self.sessions is None:
+            return  # gone, or keyless now: the recheck of the reload has dealt with it
+        reason = await judge_key(self.sessions, request, compiled.access)
+        if reason is not None:
+            request.channel.cut_upgraded(request, reason)
 
     def drain(self) -> None:
         """Stop serving: idle connections close now, busy ones after their answer."""

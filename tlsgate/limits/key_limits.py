@@ -1,21 +1,24 @@
 """Rate and quota of the key that a request uses; knows nothing of how a key is found or what it may open.
 
-Compiled once per key and API (``KeyView.memo``). A key with a limiter of this process and no quota is settled without waiting; a quota is
-always counted in the store. Source: keys reference, sections 8 and 9; decisions 2.1, 3.5.
+Compiled once per key and API (``KeyView.memo``). A key with a limiter of this process is settled without waiting, its quota too where this
+process can reach the store's counters (``CounterStore.hot_counter``); else the store is asked. Source: keys reference, sections 8 and 9;
+decisions 2.1, 3.5.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tlsgate.auth.base import AuthTools, Notify, Step, store_away
 from tlsgate.auth.sessions import KeyView
+from tlsgate.auth.shown import show_key
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
-from tlsgate.limits.headers import build_headers, rate_headers, refusal_headers
+from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
+from tlsgate.limits.monitor import QuotaMonitor
 from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.limits.smoothing import parse_smoothing
@@ -23,6 +26,7 @@ from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight
 from tlsgate.routing.paths import RuleSet, build_path_matcher
+from tlsgate.store.interface import HotCounter
 
 __all__ = ["KeyLimits", "build"]
 
@@ -39,23 +43,33 @@ class _Compiled(NamedTuple):
     rate: RateLimit | None
     endpoints: RuleSet[_Endpoint] | None
     quota: Quota | None
+    hot: HotCounter | None
+    """The quota's counter, where the store can count it without waiting."""
     throttle_interval_s: float
     throttle_retries: int
     headers: HeaderList
     """Of an answer when no counter has anything to say."""
 
 
-def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> Step | None:
-    """Return the step of an API, None where nobody has a key."""
-    return None if api.keyless else KeyLimits(api, config, tools, pool)
+def build(
+    api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None = None
+) -> Step | None:
+    """Return the step of an API, None where nobody has a key.
+
+    :param monitor: told of each counted quota.
+    """
+    return None if api.keyless else KeyLimits(api, config, tools, pool, monitor)
 
 
 class KeyLimits:
     """The step; about 0.5 us for a rate that is counted in this process."""
 
-    __slots__ = ("_api", "_config", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
+    __slots__ = ("_api", "_config", "_monitor", "_notify", "_now", "_pool", "_settings", "_shows_rates", "_sleep")
 
-    def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool) -> None:
+    def __init__(
+        self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools, pool: LimiterPool, monitor: QuotaMonitor | None
+    ) -> None:
+        self._monitor = monitor
         self._api = api
         self._config = config
         self._pool = pool
@@ -77,23 +91,41 @@ class KeyLimits:
         if compiled is None:
             compiled = self._compile(view)
             view.remember(self, compiled)
-        if compiled.quota is not None:
+        quota = compiled.quota
+        if quota is not None and compiled.hot is None:
             return False
         limit = compiled.rate if compiled.endpoints is None else self._find_limit(compiled, exchange)
-        if limit is None:
+        if limit is not None:
+            if not limit.is_local or compiled.throttle_retries:
+                return False
+            now = exchange.entered_at
+            admitted = limit.take_now(now)
+            if not admitted:
+                self._notify("RatelimitExceeded", exchange, {"message": "Rate Limit Exceeded"})
+            if self._shows_rates or not admitted:
+                self._settle(exchange, limit, limit.verdict(admitted, now))
+        if quota is None:
             if not self._shows_rates:
                 exchange.limit_headers = compiled.headers
             return True
-        if not limit.is_local or compiled.throttle_retries:
+        assert compiled.hot is not None
+        wall = self._now()
+        counted = compiled.hot.count(quota.renewal_s, quota.maximum, wall)
+        if counted is None:
+            exchange.rate_counted = True
             return False
-        now = exchange.entered_at
-        admitted = limit.take_now(now)
+        admitted, value, ends = counted
         if not admitted:
-            self._notify("RatelimitExceeded", exchange, {"message": "Rate Limit Exceeded"})
-        if self._shows_rates or not admitted:
-            self._settle(exchange, limit, limit.verdict(admitted, now))
+            self._refuse_quota(exchange)
+        if self._monitor is not None:
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, quota.maximum - value)
         if not self._shows_rates:
-            exchange.limit_headers = compiled.headers
+            # Written out here: this is every request of a key with a quota.
+            exchange.limit_headers = [
+                compiled.headers[0],
+                (NAMES[1], b"%d" % (quota.maximum - value)),
+                (NAMES[2], b"%d" % (ends + 0.5)),
+            ]
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -104,7 +136,7 @@ class KeyLimits:
         compiled: _Compiled = exchange.key.memo[self]
         try:
             limit = compiled.rate if compiled.endpoints is None else self._find_limit(compiled, exchange)
-            if limit is not None:
+            if limit is not None and not exchange.rate_counted:
                 await self._count_rate(exchange, limit, compiled)
             if not self._shows_rates:
                 exchange.limit_headers = compiled.headers
@@ -135,10 +167,16 @@ class KeyLimits:
     async def _count_quota(self, exchange: Exchange, quota: Quota) -> None:
         verdict = await quota.take(self._pool.store, self._now())
         if not verdict.admitted:
-            self._notify("QuotaExceeded", exchange, {"message": "Key Quota Limit Exceeded"})
-            raise Refusal("limit.quota")
+            self._refuse_quota(exchange)
+        if self._monitor is not None:
+            view = exchange.key
+            self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, verdict.remaining)
         if not self._shows_rates:
             exchange.limit_headers = build_headers(quota.maximum, verdict.remaining, verdict.renews)
+
+    def _refuse_quota(self, exchange: Exchange) -> NoReturn:
+        self._notify("QuotaExceeded", exchange, {"message": "Key Quota Limit Exceeded"})
+        raise Refusal("limit.quota")
 
     def _find_limit(self, compiled: _Compiled, exchange: Exchange) -> RateLimit | None:
         assert compiled.endpoints is not None
@@ -151,21 +189,28 @@ class KeyLimits:
         group = counter_group(session, view.name)
         # Keys that share a text share the counter whatever their versions.
         stamp = session.last_updated if group == view.name else ""
-        report = _Report(self._notify, group)
+        report = _Report(self._notify, api.api_id, show_key(group, whole=self._shows_whole(group, view)))
         rate = endpoints = None
         if not api.disable_rate_limit:
             rate = self._limit(effective, rate_name(group, effective.rate_scope), stamp, report)
             right = session.access_rights.get(api.api_id)
             if right is not None and right.endpoints:
                 endpoints = self._compile_endpoints(right, group, stamp)
+        quota = None if api.disable_quota else build_quota(effective, group)
         return _Compiled(
             rate,
             endpoints,
-            None if api.disable_quota else build_quota(effective, group),
+            quota,
+            None if quota is None else self._pool.store.hot_counter(quota.name),
             effective.throttle_interval_s,
             max(0, effective.throttle_retries),
             build_headers(effective.quota_max, effective.quota_remaining, effective.quota_renews),
         )
+
+    def _shows_whole(self, group: str, view: KeyView) -> bool:
+        """Tell whether events may show what a counter is called: a hash or a chosen text, or any id where that is asked for."""
+        keys = self._config.keys
+        return keys.show_in_logs or keys.hash_keys or group != view.name
 
     def _limit(self, effective: Effective, name: str, stamp: str, report: _Report) -> RateLimit | None:
         rate = normalise_rate(effective.rate, effective.per)
@@ -206,11 +251,11 @@ class KeyLimits:
 class _Report:
     """Passes the events of smoothing on, which concern a key and no request."""
 
-    __slots__ = ("_group", "_notify")
+    __slots__ = ("_fields", "_notify")
 
-    def __init__(self, notify: Notify, group: str) -> None:
+    def __init__(self, notify: Notify, api_id: str, group: str) -> None:
         self._notify = notify
-        self._group = group
+        self._fields = {"api_id": api_id, "key": group}
 
     def __call__(self, event: str) -> None:
-        self._notify(event, None, {"key": self._group})
+        self._notify(event, None, self._fields)

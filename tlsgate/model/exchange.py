@@ -100,8 +100,10 @@ class Exchange:
         "matched",
         "method",
         "number",
+        "org_rate_counted",
         "path",
         "query",
+        "rate_counted",
         "readings",
         "refusal",
         "remaining_path",
@@ -181,5 +183,9 @@ class Exchange:
         """``auth.sessions.KeyView``: the session with what was compiled from it."""
         self.version_name = ""
         """The version that the client asked for, of a versioned API."""
+        self.rate_counted = False
+        """The key's rate has been counted, its quota has not (``limits.key_limits``)."""
+        self.org_rate_counted = False
+        """The same for its organisation (``limits.org_limits``), whose step may still be at work when the key's begins."""
         self.limit_headers: HeaderList | None = None
         """``X-RateLimit-*`` of an answer that is no error; they replace the upstream's own. None is the API's default."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["GAP", "MARKS_KEPT", "ChangeFeed", "Count", "CounterStore", "Entry", "KeyStore", "Store"]
+__all__ = ["GAP", "MARKS_KEPT", "ChangeFeed", "Count", "CounterStore", "Entry", "HotCounter", "KeyStore", "Store"]
 
 GAP = "gap"
 """Topic of the feed: changes may have been missed."""
@@ -93,6 +93,18 @@ class KeyStore(Protocol):
         ...
 
 
+class HotCounter(Protocol):
+    """A counter of ``count_window`` that can be counted without waiting."""
+
+    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, int, float] | None:
+        """Count as ``count_window`` does; None when that cannot be done at once: nothing has been counted, await ``count_window``.
+
+        :param now: epoch seconds.
+        :returns: whether it was admitted, the counter's value, and its end in epoch seconds (0 is never).
+        """
+        ...
+
+
 class CounterStore(Protocol):
     """Counters that are exact across all processes that share the store; each call is one atomic step."""
 
@@ -106,6 +118,10 @@ class CounterStore(Protocol):
         :param cost: from 1.
         :returns: whether it was admitted, and the counter (a refused request is not counted beyond the limit).
         """
+        ...
+
+    def hot_counter(self, name: str) -> HotCounter | None:
+        """Return the counter of a name in its quick form, None where the backend has none."""
         ...
 
     async def count_sliding(self, name: str, per_s: float, limit: int, now: float, *, log_refused: bool = True) -> tuple[bool, Count]:

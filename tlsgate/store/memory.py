@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from tlsgate.clock import Clock
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store.feed import Listeners
-from tlsgate.store.interface import MARKS_KEPT, Count, Entry
+from tlsgate.store.interface import MARKS_KEPT, Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put, parse_number, sliding_bounds
 
 __all__ = ["MemoryStore"]
@@ -146,6 +146,13 @@ class MemoryStore:
 
     async def count_window(self, name: str, window_s: float, limit: int, cost: int = 1) -> tuple[bool, Count]:
         """Quota and fixed window."""
+        return self._count_window(name, window_s, limit, cost)
+
+    def hot_counter(self, name: str) -> HotCounter | None:
+        """Return the counter of a name."""
+        return _Hot(self, name)
+
+    def _count_window(self, name: str, window_s: float, limit: int, cost: int) -> tuple[bool, Count]:
         item = self._find_kind(name, bytes)
         number = 0
         if item is not None:
@@ -240,3 +247,21 @@ class MemoryStore:
             item = self._items.get(name)
             if item is not None and item.expires_at is not None and item.expires_at <= now:
                 del self._items[name]
+
+
+class _Hot:
+    """A counter without waiting."""
+
+    __slots__ = ("_name", "_store")
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def count(self, window_s: float, limit: int, now: float, cost: int = 1) -> tuple[bool, int, float] | None:
+        """Count; None for a store that plays dead."""
+        try:
+            admitted, count = self._store._count_window(self._name, window_s, limit, cost)
+        except StoreUnavailable:
+            return None
+        return admitted, count.value, 0.0 if count.expires_in_s is None else now + count.expires_in_s

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store.feed import Listeners
-from tlsgate.store.interface import MARKS_KEPT, Count, Entry
+from tlsgate.store.interface import MARKS_KEPT, Count, Entry, HotCounter
 from tlsgate.store.redis_connect import Connector, RedisAccess
 from tlsgate.store.redis_feed import RedisFeed
 from tlsgate.store.redis_link import RedisLink, UnknownScript
@@ -172,6 +172,10 @@ class RedisStore:
         """Quota and fixed window."""
         admitted, number, left = await self._run(self._window, [self._key(name)], round(window_s * 1000), limit, cost)
         return bool(admitted), Count(number, ttl_of_ms(left))
+
+    def hot_counter(self, name: str) -> HotCounter | None:
+        """None: the server has to be asked."""
+        return None
 
     async def count_sliding(self, name: str, per_s: float, limit: int, now: float, *, log_refused: bool = True) -> tuple[bool, Count]:
         """Sliding log, in Tyk's form: a sorted set of nanoseconds."""

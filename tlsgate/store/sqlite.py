@@ -1,5 +1,8 @@
 """The embedded store: one SQLite file, shared by the processes of one machine.
 
+Counters of windows lie in a mapped file beside it (``store.counter_file``), where all processes count them without waiting; one that was
+written as a value moves there when it is counted for the first time, and back when somebody writes a value over it.
+
 Writes go to one thread, which commits what has gathered in one transaction (acknowledged is on the disk; counters and the feed survive the
 process, not the machine); reads go to another. The feed is a table that every process looks into five times a second.
 Knows calls and their deadlines; must not know SQL or threads' insides.
@@ -18,10 +21,11 @@ from twisted.logger import Logger
 from tlsgate.clock import Clock
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store import sqlite_ops as ops
+from tlsgate.store.counter_file import CounterFile, Stored
 from tlsgate.store.feed import Listeners
-from tlsgate.store.interface import Count, Entry
+from tlsgate.store.interface import Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put
-from tlsgate.store.sqlite_faults import FaultLog
+from tlsgate.store.sqlite_faults import FaultLog, describe_fault
 from tlsgate.store.sqlite_schema import VERSION
 from tlsgate.store.sqlite_thread import DatabaseThread
 from tlsgate.store.timeouts import Timeouts
@@ -32,6 +36,8 @@ POLL_S = 0.2
 SWEEP_S = 30.0
 _BATCH = 500
 _READ_AT_ONCE = 200
+_BUCKETS_AT_ONCE = 200
+_BUSY_S = 0.001
 _log = Logger()
 
 
@@ -51,6 +57,12 @@ class SqliteStore:
         self._reader = DatabaseThread(reactor, clock, path, faults, write=False)
         self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
         self._listeners = Listeners()
+        self._counters: CounterFile | None = None
+        """None while it cannot be opened: then nothing is counted, for other processes may have it open (exact or not at all)."""
+        self._counters_fault = "the store is not open"
+        self._counters_path = path + "-counters"
+        self._clock = clock
+        self._timeout_s = timeout_s
         self._origin = os.urandom(8).hex()
         self._last: int | None = None
         self._loops: list[Deferred[None]] = []
@@ -69,12 +81,39 @@ class SqliteStore:
             self._last = await self._read(_find_last)
         except StoreUnavailable as error:
             _log.error("the store cannot be opened, requests that need it get 503: {reason}", event="store.not_opened", reason=str(error))
+        self._open_counters()
         self._loops = [
             Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))
         ]
 
+    def _open_counters(self) -> None:
+        """Open the counters, or note why not: once for each reason."""
+        counters = CounterFile(self._counters_path)
+        try:
+            counters.open()
+        except (StoreUnavailable, OSError) as error:
+            fault = describe_fault(error, self._counters_path)
+            if fault != self._counters_fault:
+                self._counters_fault = fault
+                _log.error("nothing can be counted, requests with a quota get 503: {reason}", event="store.no_counters", reason=fault)
+        else:
+            self._counters = counters
+            self._counters_fault = ""
+
+    def _look_after_counters(self) -> None:
+        """Try again what could not be opened; let go of a file that is not the one of that name any more (moved, restored)."""
+        if self._counters is not None and not self._counters.is_current():
+            self._counters.close()
+            self._counters = None
+        if self._counters is None:
+            self._open_counters()
+
     async def stop(self) -> None:
         """Write what is pending and close."""
+        if self._counters is not None:
+            self._counters.close()
+            self._counters = None
+        self._counters_fault = "the store is closed"
         for loop in self._loops:
             loop.cancel()
         for thread in (self._reader, self._writer):
@@ -106,17 +145,31 @@ class SqliteStore:
         # In parts, so that single reads come in between.
         for start in range(0, len(names), _READ_AT_ONCE):
             found += await self._read(ops.find_entries, names[start : start + _READ_AT_ONCE])
+        if self._counters is not None:
+            now = self._clock.now()
+            for index, name in enumerate(names):
+                entry = found[index]
+                # A number may be what a kill has left behind of a counter that has moved.
+                if (entry is None or entry.value.lstrip(b"-").isdigit()) and (stored := self._counters.find(name, now)) is not None:
+                    found[index] = Entry(b"%d" % stored.value, stored.expires_at - now if stored.expires_at else None)
         return found
 
     async def put(self, name: str, value: bytes, *, ttl_s: int | None = None, keep_ttl: bool = False, only_if: str = "") -> bool:
         """Write a value; acknowledged when it is on the disk."""
         check_put(name, ttl_s, only_if)
-        return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        await self._settle(name)
+        written = bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        if written:
+            await self._take(name)  # another process may have moved what was there before into the file again
+        return written
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
         check_names(names)
-        return int(await self._write(ops.delete, names))
+        counted = 0
+        for name in names:
+            counted += await self._take(name) is not None
+        return counted + int(await self._write(ops.delete, names))
 
     async def names(self, prefix: str) -> AsyncIterator[list[str]]:
         """Yield the names with a prefix, in order."""
@@ -126,10 +179,25 @@ class SqliteStore:
             batch = await self._read(ops.find_names, prefix, batch[-1], _BATCH)
             if batch:
                 yield batch
+        counters = self._counters
+        if counters is not None:
+            batch = []
+            for number, found in enumerate(counters.names(prefix, self._clock.now())):
+                batch += found
+                if len(batch) >= _BATCH or (number % _BUCKETS_AT_ONCE == 0 and number):
+                    if batch:
+                        yield batch
+                    batch = []
+                    await deferLater(self._reactor, 0)
+                    if self._counters is not counters:
+                        raise StoreUnavailable("the counters went away")
+            if batch:
+                yield batch
 
     async def add_to_set(self, name: str, *members: str) -> None:
         """Add members to a set."""
         check_names((name, *members))
+        await self._settle(name)
         await self._write(ops.add_members, name, members)
 
     async def remove_from_set(self, name: str, *members: str) -> None:
@@ -146,18 +214,98 @@ class SqliteStore:
     async def count_window(self, name: str, window_s: float, limit: int, cost: int = 1) -> tuple[bool, Count]:
         """Quota and fixed window."""
         check_names((name,))
+        if self._counters is None:
+            raise StoreUnavailable(self._counters_fault)
+        counter = self.hot_counter(name)
+        if counter is not None:
+            end = self._clock.monotonic() + self._timeout_s
+            while self._counters is not None:
+                now = self._clock.now()
+                hot = counter.count(window_s, limit, now, cost)
+                if hot is not None:
+                    return hot[0], Count(hot[1], hot[2] - now if hot[2] else None)
+                answer, made = await self._make_counter(name, window_s, limit, cost)
+                if answer is not None:
+                    return answer
+                if not made:
+                    if self._clock.monotonic() > end:
+                        raise StoreUnavailable("the counter is busy")
+                    await deferLater(self._reactor, _BUSY_S)
+            raise StoreUnavailable(self._counters_fault)
+        # A name that is too long for the file.
         counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
         return counted
+
+    def hot_counter(self, name: str) -> HotCounter | None:
+        """Return the counter of a name as it lies in the mapped file; None for a name that is too long for it."""
+        return None if self._counters is None else self._counters.counter(name)
+
+    async def _make_counter(self, name: str, window_s: float, limit: int, cost: int) -> tuple[tuple[bool, Count] | None, bool]:
+        """Move a counter from the database into the file, or make it there.
+
+        The file has it before the database loses it: whoever looks meanwhile, or goes on after a kill in between, finds all that was
+        counted. What is left behind by a kill is hidden by the file's.
+
+        :returns: (an answer, when it needs no counter or the file is full; whether the file has the counter now).
+        """
+        if self._counters is not None and self._counters.find(name, self._clock.now()) is not None:
+            return None, False  # it is there: another process was at it
+        found: tuple[int, float] | None = await self._read(ops.find_counter, name)
+        now = self._clock.now()
+        if found is None and cost > limit:
+            return (False, Count(0, window_s if window_s > 0 else None)), False
+        number, expires_at = found or (0, now + window_s if window_s > 0 else 0.0)
+        if self._counters is None:
+            raise StoreUnavailable(self._counters_fault)
+        try:
+            made = self._counters.put(Stored(name, number, expires_at), now)
+        except BlockingIOError:
+            return None, False
+        if not made:
+            # The file is full: the database counts.
+            counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+            return counted, False
+        if found is not None:
+            await self._write(ops.drop_counter, name, number, expires_at, durable=False)
+        return None, True
+
+    async def _take(self, name: str) -> Stored | None:
+        """Remove a counter from the file and return it.
+
+        :raises StoreUnavailable: other processes are at it all the time.
+        """
+        end = self._clock.monotonic() + self._timeout_s
+        while self._counters is not None:
+            try:
+                return self._counters.take(name, self._clock.now())
+            except BlockingIOError:
+                if self._clock.monotonic() > end:
+                    raise StoreUnavailable("the counter is busy") from None
+                await deferLater(self._reactor, _BUSY_S)
+        return None
+
+    async def _settle(self, name: str) -> None:
+        """Move a counter of the file into the database, before something else is done with its name."""
+        stored = await self._take(name)
+        if stored is not None:
+            await self._write(ops.keep_counter, name, stored.value, stored.expires_at)
 
     async def count_sliding(self, name: str, per_s: float, limit: int, now: float, *, log_refused: bool = True) -> tuple[bool, Count]:
         """Sliding log."""
         check_names((name,))
+        await self._settle(name)
         counted: tuple[bool, Count] = await self._write(ops.count_sliding, name, per_s, limit, now, log_refused, durable=False)
         return counted
 
     async def read_count(self, name: str) -> Count | None:
         """Return a counter without changing it."""
         check_names((name,))
+        if self._counters is None:
+            raise StoreUnavailable(self._counters_fault)
+        now = self._clock.now()
+        stored = self._counters.find(name, now)
+        if stored is not None:
+            return Count(stored.value, stored.expires_at - now if stored.expires_at else None)
         found: Count | None = await self._read(ops.find_count, name)
         return found
 
@@ -194,7 +342,8 @@ class SqliteStore:
             pass
 
     async def _poll(self) -> None:
-        """Look for changes of others, and try whether a writer that failed works again."""
+        """Look for changes of others, and try whether a writer or counters that failed work again."""
+        self._look_after_counters()
         if not self._writer.healthy:
             await self._write(_probe)
         if self._last is None:

@@ -18,11 +18,14 @@ __all__ = [
     "count_sliding",
     "count_window",
     "delete",
+    "drop_counter",
     "find_changes",
     "find_count",
+    "find_counter",
     "find_entries",
     "find_members",
     "find_names",
+    "keep_counter",
     "last_change",
     "note_change",
     "put",
@@ -36,6 +39,8 @@ _WRITE = (
     "INSERT INTO entries VALUES (?, ?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, value = excluded.value, expires_at = excluded.expires_at"
 )
+_NAMES_FROM = "SELECT name FROM entries WHERE name >= ? AND (expires_at IS NULL OR expires_at > ?)"
+_NAMES_AFTER = "SELECT name FROM entries WHERE name > ? AND (expires_at IS NULL OR expires_at > ?)"
 _SWEPT = 500
 """Rows removed in one transaction, some 5 ms."""
 _CHANGES_KEPT = 10_000
@@ -91,8 +96,9 @@ def find_names(connection: sqlite3.Connection, prefix: str, after: str, limit: i
 
     :param after: the last name of the batch before; empty at first.
     """
-    query = "SELECT name FROM entries WHERE name >= ? AND name > ? AND (expires_at IS NULL OR expires_at > ?)"
-    arguments: list[object] = [prefix, after, now]
+    # One lower bound: of two, SQLite may begin at the wrong one, and walk over everything before the other.
+    query = _NAMES_AFTER if after else _NAMES_FROM
+    arguments: list[object] = [after or prefix, now]
     end = prefix_end(prefix)
     if end is not None:
         query += " AND name < ?"
@@ -174,6 +180,30 @@ def count_sliding(
             number = kept
             oldest = connection.execute("SELECT min(at) FROM marks WHERE name = ?", (name,)).fetchone()[0]
     return admitted, Count(number, per_s if oldest is None else (oldest - out) / 1e9)
+
+
+def find_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple[int, float] | None:
+    """Return number and end (epoch seconds, 0 for never) of a counter that lies here; None when there is none.
+
+    :raises ValueError: the name holds something else.
+    """
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    if row is None:
+        return None
+    _check_kind(row[0], _VALUE)
+    return parse_number(row[1]), row[2] or 0.0
+
+
+def drop_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
+    """Remove a counter that has moved, unless something else has been written over it."""
+    row = connection.execute("SELECT kind, value, expires_at FROM entries WHERE name = ?", (name,)).fetchone()
+    if row is not None and row[0] == _VALUE and row[1] == b"%d" % number and (row[2] or 0.0) == expires_at:
+        connection.execute("DELETE FROM entries WHERE name = ?", (name,))
+
+
+def keep_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
+    """Write a counter with its end (epoch seconds, 0 for never)."""
+    connection.execute(_WRITE, (name, _VALUE, b"%d" % number, expires_at or None))
 
 
 def find_count(connection: sqlite3.Connection, name: str, now: float) -> Count | None:

@@ -455,12 +455,13 @@ def test_a_spelling_that_moved_on_stays_with_its_new_key() -> None:
     assert peeked is not None and peeked.id == "oneraw"
 
 
-def test_a_name_with_a_comma_is_forgotten_too() -> None:
-    """Payloads of the feed are lists, and a custom key may have a comma."""
+def test_a_change_told_by_others_reaches_ids_with_commas() -> None:
+    """A message holds one name or a list with commas, as in Tyk: both readings are forgotten."""
     keys = Keys()
-    id = keys.add("a,b")
+    ids = [keys.add("a,b"), keys.add("first"), keys.add("second")]
     reader = keys.sessions.reader("org")
-    assert run(reader.find(id.encode())) is not None
-    assert keys.sessions.cached_session(id) is not None
-    keys.sessions.on_change("key", id)
-    assert keys.sessions.cached_session(id) is None
+    for custom in (b"a,b", b"first", b"second"):
+        assert run(reader.find(custom)) is not None
+    keys.sessions.on_change("key", ids[0])
+    keys.sessions.on_change("key", ",".join(ids[1:]))
+    assert [keys.sessions.cached_session(id) for id in ids] == [None, None, None]

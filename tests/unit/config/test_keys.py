@@ -44,6 +44,7 @@ def test_fields_are_read() -> None:
         enable_rate_limit_smoothing=True,
         drl_threshold=2.5,
         rate_limit_response_headers="rate_limits",
+        tlsgate={"local_rate_limits": True},
     )
     assert problems == []
     assert keys == KeySettings(
@@ -59,7 +60,7 @@ def test_fields_are_read() -> None:
         cache_sessions=False,
     )
     assert limits == LimitSettings(
-        fixed_window=True, sentinel=True, rolling=True, smoothing=True, drl_threshold=2.5, response_headers="rate_limits"
+        fixed_window=True, sentinel=True, rolling=True, smoothing=True, drl_threshold=2.5, response_headers="rate_limits", local=True
     )
 
 
@@ -71,6 +72,7 @@ def test_fields_are_read() -> None:
         ({"hash_keys": True, "hash_key_function": "murmur64"}, "warning hash_key_function"),
         ({"hash_keys": True}, "warning hash_keys"),
         ({"basic_auth_hash_key_function": "murmur64"}, "warning basic_auth_hash_key_function"),
+        ({"basic_auth_hash_key_function": "sha256"}, "warning basic_auth_hash_key_function"),
         ({"allow_master_keys": True}, "warning allow_master_keys"),
         ({"force_global_session_lifetime": True}, "warning global_session_lifetime"),
         ({"rate_limit_response_headers": "both"}, "error rate_limit_response_headers"),

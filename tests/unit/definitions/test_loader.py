@@ -62,7 +62,15 @@ def test_both_forms_and_both_syntaxes_are_read(tmp_path: Path) -> None:
 
 def test_a_bad_file_does_not_take_the_others_down(tmp_path: Path) -> None:
     """Reference, section 2.1; each is named."""
-    write(tmp_path, a_json="{", b_json=named("b"), c_json={"api_id": 5}, d_json="[]", e_json=named("e", use_keyless=False), f_yaml="a: [")
+    write(
+        tmp_path,
+        a_json="{",
+        b_json=named("b"),
+        c_json={"api_id": 5},
+        d_json="[]",
+        e_json=named("e", use_keyless=False, enable_jwt=True),
+        f_yaml="a: [",
+    )
     os.mkfifo(tmp_path / "g.json")
     loaded = load(tmp_path)
     assert ids(loaded) == ["b"]
@@ -89,10 +97,10 @@ def test_the_default_folder_need_not_be_there(tmp_path: Path, monkeypatch: pytes
 
 def test_inline_definitions_are_read() -> None:
     """Both forms, with their place."""
-    loaded = load(tlsgate={"api_definitions": [named("b"), oas(info={"id": "a"}), named("c", use_keyless=False)]})
+    loaded = load(tlsgate={"api_definitions": [named("b"), oas(info={"id": "a"}), named("c", use_keyless=False, enable_jwt=True)]})
     assert ids(loaded) == ["a", "b"]
     assert loaded.apis[0].source == "tyk.conf: tlsgate.api_definitions[1]"
-    assert errors(loaded)[0].startswith("error: tyk.conf: tlsgate.api_definitions[2]: use_keyless: ")
+    assert errors(loaded)[0].startswith("error: tyk.conf: tlsgate.api_definitions[2]: enable_jwt: ")
 
 
 def test_references_are_resolved_from_the_configurations_stores(tmp_path: Path) -> None:
@@ -344,14 +352,13 @@ def test_collisions_are_found_among_thousands_in_no_time() -> None:
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"use_keyless": "maybe"},
-    {"use_keyless": False},
     {"enable_jwt": True, "use_keyless": False},
     {"version_data": {"versions": {"Default": {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/a(b"}]}}}}},
     {"x-tlsgate": {"nonsense": 1}},
     {"proxy": {"target_url": ""}},
 )
 DOCUMENT_FAULTS: tuple[dict[str, Any], ...] = (
-    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "securitySchemes": {"k": {"enabled": True}}}}},
+    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "hmac": {"enabled": True}}}},
     {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": "maybe"}}},
     {"upstream": {"url": ""}},
     {"middleware": {"global": {"cors": {"enabled": 7}}}},

@@ -19,7 +19,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("method", AUTH_METHODS, ids=lambda method: method.field)
+@pytest.mark.parametrize("method", [method for method in AUTH_METHODS if method.name != "token"], ids=lambda method: method.field)
 def test_methods_of_authentication_are_refused_by_name(method: Any) -> None:
     """Decisions 3.8: the API never answers open."""
     problems = refused(classic(**{"use_keyless": False, **nested(method.field, True)}))
@@ -35,10 +35,19 @@ def test_methods_together_with_keyless_are_refused(method: Any) -> None:
 @pytest.mark.parametrize("members", [{"use_keyless": False}, {"use_keyless": None}, {"use_keyless": False, "use_mutual_tls_auth": True}])
 def test_without_any_method_an_auth_token_is_needed(members: dict[str, Any]) -> None:
     """Reference, section 4.2: that is the default of Classic definitions, static mTLS or not."""
-    assert "needs an auth token" in refused(classic(**members))["use_keyless"]
+    context = make_context(http_server_options={"use_ssl": True})
+    api = accepted(classic(client_certificates=["/a.pem"], **members), context)
+    assert (api.keyless, api.auth_methods) == (False, ("token",))
     tree = classic()
     del tree["use_keyless"]
-    assert "needs an auth token" in refused(tree)["use_keyless"]
+    assert accepted(tree).auth_methods == ("token",)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_a_raw_service_has_no_place_for_a_token(protocol: str) -> None:
+    """It would answer everybody."""
+    tree = classic(use_keyless=False, use_standard_auth=True, protocol=protocol, listen_port=9000)
+    assert "needs HTTP" in refused(tree, make_context(disable_ports_whitelist=True))["use_standard_auth"]
 
 
 def test_static_mtls_alone_is_active() -> None:
@@ -58,10 +67,27 @@ def test_dynamic_mtls_is_refused_by_name(members: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("members", "path"),
     [
+        ({"auth": {"validate_signature": True}}, "auth.validate_signature"),
+        ({"auth_configs": {"authToken": {"validate_signature": True}}}, "auth_configs.authToken.validate_signature"),
+        ({"auth": {"validate_signature": True}, "auth_configs": {"authToken": {}}}, None),
+        ({"auth": {}, "auth_configs": {"jwt": {"validate_signature": True}}}, None),
+    ],
+)
+@pytest.mark.parametrize("switch", [{"use_standard_auth": True}, {}])
+def test_signatures_beside_a_key_are_refused_where_they_count(members: dict[str, Any], path: str | None, switch: dict[str, Any]) -> None:
+    """Without the check the key alone would open the API; an entry of ``auth_configs`` hides ``auth``."""
+    tree = classic(use_keyless=False, **switch, **members)
+    if path is None:
+        assert warned(tree) == {}
+    else:
+        assert list(refused(tree)) == [path]
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
         ({"definition": {"enabled": True}}, "definition.enabled"),
         ({"security_requirements": [["a"], ["b"]]}, "security_requirements"),
-        ({"global_rate_limit": {"rate": 1, "per": 1}}, "global_rate_limit"),
-        ({"global_rate_limit": {"rate": 0.5, "per": 1}}, "global_rate_limit"),
         ({"custom_middleware": {"pre": [{"name": "a"}]}}, "custom_middleware.pre"),
         ({"custom_middleware": {"post_key_auth": [{"name": "a"}]}}, "custom_middleware.post_key_auth"),
         ({"custom_middleware": {"post": [{"name": "a"}]}}, "custom_middleware.post"),
@@ -107,7 +133,6 @@ def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> No
         ({"upstream_auth": {"enabled": True}}, "upstream_auth.enabled"),
         ({"cache_options": {"enable_cache": True}}, "cache_options.enable_cache"),
         ({"enable_batch_request_support": True}, "enable_batch_request_support"),
-        ({"event_handlers": {"events": {"X": [{}]}}}, "event_handlers.events"),
         ({"analytics_plugin": {"enable": True}}, "analytics_plugin.enable"),
         ({"custom_middleware": {"traffic_logs": [{"name": "a"}]}}, "custom_middleware.traffic_logs"),
         ({"enable_detailed_recording": True}, "enable_detailed_recording"),
@@ -127,7 +152,6 @@ def test_everything_else_is_a_warning(members: dict[str, Any], path: str) -> Non
     ("kind", "entry"),
     [
         ("circuit_breakers", {"threshold_percent": 0.5, "samples": 5}),
-        ("rate_limit", {"rate": 1, "per": 1}),
         ("validate_json", {"schema": {}}),
         ("virtual", {"response_function_name": "f"}),
         ("go_plugin", {"plugin_path": "p"}),
@@ -192,7 +216,9 @@ def test_problems_of_documents_name_places_in_the_document() -> None:
         "x-tyk-api-gateway.middleware.operations.one.validateRequest.enabled"
     ]
     assert list(refused(oas(info={"versioning": {"enabled": True}}))) == ["x-tyk-api-gateway.info.versioning.enabled"]
-    assert list(refused(oas(server={"authentication": {"enabled": True}}))) == ["x-tyk-api-gateway.server.authentication.enabled"]
+    assert list(refused(oas(server={"authentication": {"enabled": True, "hmac": {"enabled": True}}}))) == [
+        "x-tyk-api-gateway.server.authentication.hmac.enabled"
+    ]
 
 
 RAW = {"protocol": "tls", "listen_port": 9000}

@@ -1,0 +1,72 @@
+"""Tests of `tlsgate.auth.recheck`: a key is judged again while its request goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.apis import make_api
+from tests.support.keys import Keys, run
+from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.recheck import judge_key
+from tlsgate.errors import StoreUnavailable
+from tlsgate.model.exchange import Exchange
+from tlsgate.model.session import AccessRight
+
+
+def let_in(keys: Keys, **fields: Any) -> tuple[str, Exchange, Any]:
+    """A request that was authenticated by a key of its own."""
+    id = keys.add("k" * 20, access_rights={"api": AccessRight()}, **fields)
+    exchange = keys.request(id)
+    exchange.api = make_api(keyless=False, org_id="org")
+    exchange.key = run(keys.sessions.reader("org").find(id.encode()))
+    exchange.session_id = exchange.key.id
+    return id, exchange, AccessCheck(exchange.api, keys.config, keys.tools).look
+
+
+def test_a_key_that_is_still_good_goes_on() -> None:
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+    assert run(judge_key(keys.sessions, exchange, access)) is None
+
+
+def test_a_revoked_key_ends_its_requests() -> None:
+    keys = Keys()
+    id, exchange, access = let_in(keys)
+    run(keys.sessions.delete(id))
+    assert run(judge_key(keys.sessions, exchange, access)) == "its key is gone"
+
+
+def test_a_key_that_lost_its_right_or_became_inactive_ends_its_requests() -> None:
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+    keys.add("k" * 20, access_rights={"other": AccessRight()})
+    keys.sessions.forget_all()
+    assert run(judge_key(keys.sessions, exchange, access)) == "its key: access.api"
+    keys.add("k" * 20, access_rights={"api": AccessRight()}, is_inactive=True)
+    keys.sessions.forget_all()
+    assert run(judge_key(keys.sessions, exchange, access)) == "its key: auth.key_inactive"
+
+
+def test_policies_that_cannot_be_applied_any_more_end_it() -> None:
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+    keys.add("k" * 20, access_rights={"api": AccessRight()}, apply_policies=("gone",))
+    keys.sessions.forget_all()
+    assert "policy not found" in str(run(judge_key(keys.sessions, exchange, access)))
+
+
+def test_a_store_that_is_away_decides_nothing() -> None:
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+    keys.sessions.forget_all()
+
+    async def away(names: Any) -> Any:
+        raise StoreUnavailable("no answer")
+
+    keys.store.get_entries = away  # type: ignore[method-assign]
+    assert run(judge_key(keys.sessions, exchange, access)) is None
+
+
+def test_requests_without_a_key_are_left_alone() -> None:
+    keys = Keys()
+    assert run(judge_key(keys.sessions, keys.request(None), lambda exchange: None)) is None

@@ -1,0 +1,237 @@
+"""Keys are created and updated: what is kept of the old object, what starts anew, what the answer says; knows no look-up of requests.
+
+A write is refused or done whole. Source: keys reference, sections 6, 7, 9 and 11; mTLS reference, section 7.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from twisted.logger import Logger
+
+from tlsgate.auth.go_json import UnusableRecord
+from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
+from tlsgate.auth.session_codec import parse_session
+from tlsgate.auth.shown import show_key
+from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
+from tlsgate.control.carried import carried
+from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
+from tlsgate.control.key_names import StoredKey, choose_id
+from tlsgate.limits.quota import reset_quotas
+
+if TYPE_CHECKING:
+    from tlsgate.control.endpoints import ControlTools
+    from tlsgate.control.key_names import KeyFinder
+    from tlsgate.model.session import Session
+
+__all__ = ["KeyWrites", "name_key", "parse_body"]
+
+_log = Logger()
+
+_SHORT = (
+    "custom key ID length {length} is less than min_token_length ({minimum}); the key would be unreachable at auth time. Use an ID of at "
+    "least min_token_length characters, or lower min_token_length in the gateway configuration."
+)
+_COLON = "the name or the password contains a colon: such a user can log in only where basic.rfc7617 is on, and never with one in the name"
+
+
+class KeyWrites:
+    """Creation and update."""
+
+    def __init__(self, tools: ControlTools, finder: KeyFinder, checks: KeyChecks) -> None:
+        self._tools = tools
+        self._naming = tools.state.naming
+        self._finder = finder
+        self._checks = checks
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return the endpoints."""
+        return (
+            Endpoint("POST", "/tyk/keys/create", carried(self.create)),
+            Endpoint("POST", "/tyk/keys", carried(self.add)),
+            Endpoint("POST", "/tyk/keys/{id}", carried(self.add)),
+            Endpoint("PUT", "/tyk/keys/{id}", carried(self.update)),
+        )
+
+    async def create(self, call: Call) -> Answer:
+        """Make a key with an id of our own, or that of its certificate."""
+        session = parse_body(call, 500, "Unmarshalling failed")
+        await self._checks.check_bindings(session, None)
+        await self._checks.check_own_certificate(session)
+        custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
+        id = self._naming.generate(session.org_id, custom)
+        session = await self._prepare_new(session, BY_CREATE)
+        if session.hmac_enabled:
+            session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
+        await self._write_new(id, session, call, only_if="absent" if custom else "")
+        return self._created(id, session, "")
+
+    async def add(self, call: Call) -> Answer:
+        """Make a key under the id of the path, over an existing one, or under a random one."""
+        custom = call.names.get("id", "")
+        session = parse_body(call, 400, "Request malformed")
+        self._check_custom(call, custom)
+        await self._checks.check_bindings(session, None)
+        id = choose_id(self._tools, session.org_id, custom)
+        session = await self._prepare_new(session, BY_ID)
+        await self._refuse_collision(id)
+        await self._write_new(id, session, call)
+        return self._created(id, session, _COLON if _has_colon(call, custom) else "")
+
+    async def update(self, call: Call) -> Answer:
+        """Replace a key."""
+        session = parse_body(call, 400, "Request malformed")
+        found = await self._finder.find(call, session.org_id)
+        if found is None or found.session is None:
+            raise fail(404, "Key is not found")
+        old = found.session
+        await self._checks.check_certificate(session, old)
+        await self._checks.check_bindings(session, old)
+        keep = call.query.get("suppress_reset") == "1"
+        now = int(self._tools.clock.now())
+        session = _keep_masked(session, old)
+        session = msgspec.structs.replace(
+            session,
+            org_id=session.org_id or old.org_id,
+            date_created=old.date_created,
+            last_updated=old.last_updated if keep else str(now),
+            quota_renews=old.quota_renews if keep else session.quota_renews,
+            origin=old.origin,
+        )
+        session = await self._checks.hash_password(session, old)
+        session = await self._checks.apply_policies(session, BY_ID, creation=False)
+        session = self._begin_quotas(session, call)
+        written = await self._replace(found, session)
+        await self._reset(session, written.name, call)
+        self._tell("TokenUpdated", session.org_id, written.id, written.name)
+        return success(written.shown, "modified")
+
+    async def _prepare_new(self, session: Session, wording: Wording) -> Session:
+        now = self._tools.clock.now()
+        moment = datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
+        session = msgspec.structs.replace(session, date_created=moment, last_updated=str(int(now)), origin="")
+        session = await self._checks.hash_password(session, None)
+        return await self._checks.apply_policies(session, wording, creation=True)
+
+    async def _write_new(self, id: str, session: Session, call: Call, *, only_if: str = "") -> None:
+        session = self._begin_quotas(session, call)
+        try:
+            name = self._naming.place(id).name
+            written = await self._tools.state.sessions.save(id, session, apis=self._checks.find_lifetimes(session), only_if=only_if)
+        except ValueError as fault:
+            raise fail(400, f"the key ID: {fault}") from None
+        if not written:
+            raise fail(500, f"Failed to create key - Key with given certificate already found:{id}")
+        await self._reset(session, name, call)
+        self._tell("TokenCreated", session.org_id, id, name)
+
+    async def _replace(self, found: StoredKey, session: Session) -> StoredKey:
+        """Write a key again, under a new id where its id speaks of another certificate."""
+        sessions = self._tools.state.sessions
+        lifetimes = self._checks.find_lifetimes(session)
+        moved = self._find_new_id(found, session)
+        if moved:
+            if not await sessions.save(moved, session, apis=lifetimes, only_if="absent"):
+                raise fail(500, f"Failed to create key - Key with given certificate already found:{moved}")
+            await sessions.delete_name(found.name)
+            return StoredKey(moved, self._naming.place(moved).name, session)
+        if found.id:
+            written = await sessions.save(found.id, session, apis=lifetimes, only_if="present")
+        else:
+            written = await sessions.save_name(found.name, session, apis=lifetimes)
+        if not written:
+            raise fail(404, "Key is not found")
+        return found
+
+    def _find_new_id(self, found: StoredKey, session: Session) -> str:
+        """Return the id that a certificate's key gets with another certificate, empty when the id stays."""
+        old = found.session
+        if old is None or not old.certificate or old.certificate == session.certificate or not found.id:
+            return ""
+        own = old.certificate.removeprefix(old.org_id).lower()
+        parts = find_id_parts(found.id)
+        if (parts.id if parts is not None else found.id.removeprefix(old.org_id)).lower() != own:
+            return ""
+        return self._naming.generate(session.org_id, session.certificate.removeprefix(session.org_id).lower())
+
+    def _begin_quotas(self, session: Session, call: Call) -> Session:
+        if self._leaves_quotas(session, call):
+            return session
+        return msgspec.structs.replace(session, quota_renews=int(self._tools.clock.now()) + session.quota_renewal_rate)
+
+    async def _reset(self, session: Session, name: str, call: Call) -> None:
+        if not self._leaves_quotas(session, call):
+            await reset_quotas(self._tools.state.store, session, name)
+
+    def _leaves_quotas(self, session: Session, call: Call) -> bool:
+        return call.query.get("suppress_reset") == "1" or self._checks.keeps_quotas(session)
+
+    def _check_custom(self, call: Call, custom: str) -> None:
+        if call.flag("hashed"):
+            raise fail(400, "a key cannot be created by its hash")
+        if custom and len(custom) < self._naming.minimum:
+            raise fail(400, _SHORT.replace("{length}", str(len(custom))).replace("{minimum}", str(self._naming.minimum)))
+        if not custom.isprintable() or "\N{REPLACEMENT CHARACTER}" in custom:
+            raise fail(400, "the key ID holds characters that no client can send")
+
+    async def _refuse_collision(self, id: str) -> None:
+        """Keep a new key off the place of another one that has the same weak hash."""
+        candidate = self._naming.find_candidate(id)
+        if candidate is None or not candidate.weak:
+            return
+        check = await self._tools.state.store.get(CHECK_PREFIX + candidate.name)
+        if check is not None and check != candidate.check:
+            raise fail(400, "another key has the same hash; choose another ID, or sha256 as hash_key_function")
+
+    def _created(self, id: str, session: Session, note: str) -> Answer:
+        more: dict[str, Any] = {"message": note} if note else {}
+        if not self._naming.hashes:
+            return success(id, "added", **more)
+        is_user = bool(session.basic_auth_data.get("password"))
+        return success("" if is_user else id, "added", key_hash=self._naming.place(id).name, **more)
+
+    def _tell(self, event: str, org: str, id: str, name: str) -> None:
+        self._tools.state.notify(event, None, {"org": org, "key": name_key(self._tools, id, name)})
+
+
+def name_key(tools: ControlTools, id: str, name: str) -> str:
+    """Return what events call a key: its hash where keys are hashed, else never the whole id unless ``enable_key_logging`` is on.
+
+    :param id: empty when only the hash is known.
+    :param name: what it is stored under.
+    """
+    whole = tools.config.keys.show_in_logs
+    if tools.state.naming.hashes:
+        return id if whole and id else name
+    return show_key(id or name, whole=whole)
+
+
+def parse_body(call: Call, status: int, message: str) -> Session:
+    """Return the session of a body.
+
+    :raises CallFailed: with Tyk's words, which do not say what is wrong; the log does.
+    """
+    try:
+        return parse_session(call.body)
+    except UnusableRecord as fault:
+        _log.info("a body was refused: {reason}", event="control.malformed", reason=str(fault))
+        raise fail(status, message) from None
+
+
+def _keep_masked(session: Session, old: Session) -> Session:
+    """Put the old secrets back where a masked answer was sent back."""
+    kept: dict[str, Any] = {}
+    if session.hmac_string == MASK:
+        kept["hmac_string"] = old.hmac_string
+    if session.jwt_data.get("secret") == MASK:
+        kept["jwt_data"] = {**session.jwt_data, "secret": old.jwt_data.get("secret", "")}
+    return msgspec.structs.replace(session, **kept) if kept else session
+
+
+def _has_colon(call: Call, custom: str) -> bool:
+    password = parse_session(call.body).basic_auth_data.get("password", "")
+    return bool(password) and (":" in password or ":" in custom)
