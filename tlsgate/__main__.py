@@ -28,6 +28,7 @@ _EPILOG = """\
 commands by task:
   try it                tlsgate certs dev --out certs/dev, then tlsgate run --config conf/tlsgate.json
   before a reload       tlsgate check --config FILE && systemctl reload tlsgate
+  move the store        tlsgate store export --config OLD | tlsgate store import --config NEW
   as twistd plugin      twistd -n tlsgate --config FILE
   at work               tlsgate keys create --config FILE --org acme --api orders --rate 100 --per 60
                         tlsgate apis list --url https://gateway.example.test --ca ca.pem --secret-file FILE
@@ -45,6 +46,8 @@ One line per listener goes to standard output as soon as it accepts connections:
   listening role=gateway address=127.0.0.1 port=8443 tls=yes
 The log goes to standard error. GET /hello answers from then on.
 
+With --workers N a parent binds the ports and N processes serve them; signals go to the parent, which passes them on.
+
 signals:
   SIGHUP   reload definitions, certificates and what else can change; if that fails, the old state stays
   SIGTERM  stop accepting, let requests in flight finish (graceful_shutdown_timeout_duration), exit with 0
@@ -61,6 +64,19 @@ of a foreign CA, so that refusals can be seen too. Keys are readable by their ow
 
 A set that is complete, has a week to live and carries the hosts is left alone, unless --force is given.
 Not for production: the CA's key lies next to the certificates.
+"""
+
+
+_STORE_EXPORT = """\
+Writes everything that the configured store holds (storage in FILE), one JSON object per line: values with what is left of
+their lives, counters, sets. A running gateway may go on meanwhile. The last line tells a whole export from one that was cut off.
+
+The lines are secrets: keys that clients present, unless hash_keys is on, and what hashes and certificates protect.
+"""
+
+_STORE_IMPORT = """\
+Writes the lines of `tlsgate store export` into the configured store, of whatever type. What has the same name is written
+over, sets are united, nothing else is removed. Running gateways forget what they have cached. Importing twice is safe.
 """
 
 
@@ -96,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "run the gateway", _RUN, _run)
     _add_config(run)
     run.add_argument("--port", type=_port, metavar="N", help="listen here instead of at the file's listen_port; 0 takes any free port")
+    run.add_argument("--workers", type=_workers, metavar="N", help="so many processes instead of the file's tlsgate.workers; 1 is one")
 
     check = _command(commands, "check", "report every problem of a configuration", _CHECK, _check)
     _add_config(check)
@@ -112,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--host", action="append", default=[], metavar="NAME", help="one more name or address of the server certificate")
     dev.add_argument("--days", type=int, default=365, metavar="N", help="life of the certificates, at most 825 (default: %(default)s)")
     dev.add_argument("--force", action="store_true", help="replace a set that is still good")
+
+    store = commands.add_parser("store", help="move what the store holds", description="Moves what the store holds.")
+    ways = store.add_subparsers(title="ways", metavar="WAY", required=True)
+    out = _command(ways, "export", "write everything of the store, JSON lines", _STORE_EXPORT, _store_export)
+    _add_config(out)
+    out.add_argument("--out", default="-", metavar="FILE", help="a new file, readable by its owner only (default: standard output)")
+    into = _command(ways, "import", "write an export into the store", _STORE_IMPORT, _store_import)
+    _add_config(into)
+    into.add_argument("--in", default="-", dest="source", metavar="FILE", help="the export (default: standard input)")
 
     _command(commands, "version", "print the version", "Prints the version.", _version)
     return parser
@@ -146,10 +172,17 @@ def _port(text: str) -> int:
     return number
 
 
-def _run(options: argparse.Namespace) -> int:
-    from tlsgate.service import run
+def _workers(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1
+    if not 0 <= number <= 256:
+        raise argparse.ArgumentTypeError("workers are a number from 0 to 256")
+    return number
 
-    return run(options.config, options.port)
+
+def _run(options: argparse.Namespace) -> int:
+    from tlsgate.workers.run import run
+
+    return run(options.config, options.port, options.workers)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -181,6 +214,26 @@ def _certs_dev(options: argparse.Namespace) -> int:
     sys.stdout.write(f"{options.out}: new certificates ({reason})\n")
     for file in files:
         sys.stdout.write(f"  {options.out / file.name}{'  (private)' if file.private else ''}\n")
+    return 0
+
+
+def _store_export(options: argparse.Namespace) -> int:
+    from tlsgate.store.command import export_store
+
+    moved = export_store(options.config, options.out, os.environ)
+    left = (
+        f"; {_count(moved.passed_over, 'name')} passed over (short-lived logs of limits, or nothing of ours)" if moved.passed_over else ""
+    )
+    # Standard output may be the export itself.
+    sys.stderr.write(f"exported {_count(moved.values, 'value')} and {_count(moved.sets, 'set')}{left}\n")
+    return 0
+
+
+def _store_import(options: argparse.Namespace) -> int:
+    from tlsgate.store.command import import_store
+
+    moved = import_store(options.config, options.source, os.environ)
+    sys.stderr.write(f"imported {_count(moved.values, 'value')} and {_count(moved.sets, 'set')}\n")
     return 0
 
 

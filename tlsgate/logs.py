@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from tlsgate.config.model import AccessLogSettings
 
-__all__ = ["LineLog", "LineObserver", "build_observer", "escape", "open_log", "standard_observer", "start_logging"]
+__all__ = ["LineLog", "LineObserver", "build_observer", "escape", "name_process", "open_log", "standard_observer", "start_logging"]
 
 _MAX_FIELD = 512
 """Characters of one field."""
@@ -163,6 +163,14 @@ class LineLog:
             self._fd = 2
 
 
+_PROCESS: dict[str, Any] = {}
+
+
+def name_process(**fields: int | str) -> None:
+    """Put fields into each line that this process writes from now on, where an event has no such field."""
+    _PROCESS.update(fields)
+
+
 def open_log(path: str) -> LineLog:
     """Open a log.
 
@@ -216,7 +224,7 @@ def _record(event: LogEvent) -> dict[str, Any]:
     # The message is formatted from the event itself (formats may look into objects), but never with a secret in it.
     source: LogEvent = {name: _WITHHELD if _is_secret(name) else value for name, value in event.items()} if hidden else event
     record["message"] = escape(_message(source), _MAX_MESSAGE)
-    for name, value in fields.items():
+    for name, value in (*fields.items(), *_PROCESS.items()):
         record.setdefault(name, value)
     namespace = event.get("log_namespace")
     if namespace:

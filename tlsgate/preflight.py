@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tlsgate.auth.policy_files import load_policies
+from tlsgate.auth.policy_review import review_policies
 from tlsgate.clock import SystemClock
 from tlsgate.config.check import check
 from tlsgate.config.load import load_config
@@ -37,6 +39,7 @@ def check_everything(config_path: str | None, environ: Mapping[str, str]) -> lis
     :param config_path: as for ``tlsgate run``.
     """
     problems = list(check(config_path, environ))
+    reviewed: tuple[Problem, ...] = ()
     try:
         loaded = load_config(config_path, environ)
         if loaded.failed:
@@ -45,6 +48,8 @@ def check_everything(config_path: str | None, environ: Mapping[str, str]) -> lis
         reactor: Any = _NoReactor()
         pool = Pool(reactor, Deadlines(reactor, clock.monotonic), max_idle=0, max_idle_per_key=1, idle_s=1.0)
         definitions = load_definitions(loaded.config, environ)
+        policies = load_policies(loaded.config)
+        reviewed = (*policies.problems, *review_policies(policies.by_file, (*definitions.apis, *definitions.reserved)))
         found = build_generation(
             loaded.config,
             definitions.apis,
@@ -58,6 +63,7 @@ def check_everything(config_path: str | None, environ: Mapping[str, str]) -> lis
         ).notes
     except ConfigError as error:
         found = tuple(error.problems)
+    found = (*found, *reviewed)
     known = {(problem.file, problem.path.partition("[")[0]) for problem in problems}
     # What both looks see is told once, in the words of the first.
     problems.extend(problem for problem in found if (problem.file, problem.path.partition("[")[0]) not in known)

@@ -7,32 +7,39 @@ import os
 import resource
 import select
 import signal
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tlsgate import __version__
 from tlsgate.auth.policy_files import LoadedPolicies, load_policies
+from tlsgate.auth.policy_review import review_policies
+from tlsgate.certs.expiry import ExpiryMonitor
+from tlsgate.certs.library import TOPIC, build_runner
+from tlsgate.certs.uses import store_ids
 from tlsgate.clock import SystemClock
 from tlsgate.config.load import load_config
+from tlsgate.control.definition_check import describe_all
 from tlsgate.control.endpoints import ControlTools, build_endpoints
+from tlsgate.control.reloads import ReloadBell
 from tlsgate.control.routes import ControlRoutes
-from tlsgate.definitions.loader import load_definitions
+from tlsgate.definitions.loader import LoadedDefinitions, load_definitions
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway.access_log import AccessLog
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
+from tlsgate.hosting import Alone
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
-from tlsgate.systemd import build_notifier, find_watchdog_interval, load_inherited_sockets
+from tlsgate.store.interface import GAP
 from tlsgate.tls.deadlines import Deadlines
 from tlsgate.tls.peer import PeerMemory
 
@@ -43,11 +50,14 @@ if TYPE_CHECKING:
 
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.listener import ListenerSpec
+    from tlsgate.hosting import Host
 
 __all__ = ["GatewayService", "make_service", "run"]
 
 _log = Logger()
 _DAY_S = 86400.0
+_RETRY_S = 1.0
+_CONNECTING_S = 0.05
 _OTHER_DESCRIPTORS = 256
 """Listeners, logs, files that a reload reads, idle connections to upstreams beyond one per client."""
 
@@ -58,21 +68,29 @@ class GatewayService(service.Service):
     :param config_path: None takes everything from the environment.
     :param port: overrides ``listen_port``.
     :param own_logging: start the JSON log (False under ``twistd``, which has its own).
+    :param host: the process around it; None is one that is alone.
     """
 
     name = "tlsgate"
 
-    def __init__(self, config_path: str | None, port: int | None = None, *, own_logging: bool = False) -> None:
+    def __init__(self, config_path: str | None, port: int | None = None, *, own_logging: bool = False, host: Host | None = None) -> None:
         self._path = config_path
         self._port = port
         self._own_logging = own_logging
         self._line_log: Any = None
         self._clock = SystemClock()
         self._memory = PeerMemory()
-        self._notifier = build_notifier(os.environ)
+        self._host: Host = host or Alone(os.environ)
+        self._notifier = self._host.notifier
         self._listeners: dict[ListenerSpec, Listener] = {}
         self._reloading = False
         self._reload_again = False
+        self._again_full = False
+        self._settling: list[Deferred[None]] = []
+        self._settled: list[Deferred[None]] = []
+        self._retry: Any = None
+        self._loaded: LoadedDefinitions
+        self._problems: list[Problem] = []
         self._waiting: list[Deferred[str]] = []
         self._told: list[Deferred[str]] = []
         self._reload_fault = ""
@@ -83,6 +101,7 @@ class GatewayService(service.Service):
         self._drain_until = float("inf")
         self.state: State
         self._policies: LoadedPolicies
+        self._bell: ReloadBell
         self.site: Site | None = None
         self.config: GatewayConfig | None = None
 
@@ -97,24 +116,35 @@ class GatewayService(service.Service):
         self._reactor: Any = reactor
         config, problems = self._read_config()
         self.config = config
-        if self._own_logging:
-            self._line_log = start_logging(config.own.log)
+        self._line_log = start_logging(config.own.log) if self._own_logging else self._host.line_log
+        if config.own.workers > 1 and not self._own_logging and self._host.workers == 1:
+            _log.warn("tlsgate.workers is for `tlsgate run`: here one process serves", event="service.one_process")
         _raise_descriptor_limit(config)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
-        state = self.state = build_state(config, reactor, self._clock)
+        state = self.state = build_state(config, reactor, self._clock, nodes=self._host.workers)
+        self._monitor = ExpiryMonitor(state.notify, state.store, state.shelf, self._clock, build_runner(reactor), reactor)
         policies = self._policies = load_policies(config)
-        generation = self._build(config, [*problems, *policies.problems], None)
+        loaded = self._loaded = self._load(config, None)
+        self._problems = _all_problems(problems, policies, loaded)
+        state.shelf.expect(_named_ids(config, loaded))
+        generation = self._build(config, self._problems, loaded, None)
         state.policies.table = policies.table
+        state.events.table = generation.events
+        bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
+        state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
         state.store.subscribe(site.key_changed)
+        state.store.subscribe(self._certificate_changed)
+        state.settle_certificates = self._settle_certificate
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
         _settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
-        self._report(generation)
+        if not state.shelf.wanted:
+            self._report(generation)
         try:
             self._open(generation.listeners, held=True)
         except CannotListenError as problem:
@@ -131,6 +161,7 @@ class GatewayService(service.Service):
                 ]
             ) from problem
         self._install_signals()
+        self._host.attach(self)
         self._start_watchdog()
         self._expiry = reactor.callLater(_DAY_S, self._look_at_expiry)
         reactor.callWhenRunning(self._begin)
@@ -139,6 +170,8 @@ class GatewayService(service.Service):
         """Open the store, then let clients in; a store that is away does not keep the others out (decisions 3.5)."""
         started = Deferred.fromCoroutine(self.state.start())
         started.addErrback(lambda failure: _log.failure("the store cannot be opened", failure, event="store.start_failed"))
+        started.addCallback(lambda _: Deferred.fromCoroutine(self._first_certificates()) if self.state.shelf.wanted else None)
+        started.addErrback(lambda failure: _log.failure("stored certificates cannot be read", failure, event="certs.start_failed"))
         started.addCallback(self._serve)
 
     def _serve(self, result: Any) -> None:
@@ -150,6 +183,7 @@ class GatewayService(service.Service):
             listener.release()
             self._announce(listener)
         generation = site.generation
+        self._watch_expiry(generation)
         self._status = _count_apis(generation)
         self._notifier.ready(self._status)
         _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
@@ -162,9 +196,11 @@ class GatewayService(service.Service):
             return None
         assert self.config is not None
         self._notifier.stopping()
-        for timer in (self._watchdog, self._expiry):
+        self._bell.stop()
+        for timer in (self._watchdog, self._expiry, self._retry):
             if timer is not None and timer.active():
                 timer.cancel()
+        self._monitor.stop()
         closed = self._close_listeners()
         site.drain()
         done: Deferred[Any] = Deferred()
@@ -172,25 +208,46 @@ class GatewayService(service.Service):
         self._wait_drained(site, done)
         return DeferredList([done, *closed])
 
+    @property
+    def reactor(self) -> Any:
+        """The reactor, once started."""
+        return self._reactor
+
     async def reload_now(self) -> str:
-        """Reload, and return what went wrong when it is done: empty for nothing (decisions 4.6).
+        """Reload all workers of this node, and return what went wrong when it is done: empty for nothing (decisions 4.6).
 
         One that comes while another is under way waits for one that begins after it.
         """
+        everywhere = self._host.reload_everywhere
+        return await (self.reload_here() if everywhere is None else everywhere())
+
+    async def reload_here(self) -> str:
+        """Reload this process; as :meth:`reload_now`."""
         done: Deferred[str] = Deferred()
         self._waiting.append(done)
         self.reload()
         return await done
 
-    def reload(self) -> None:
-        """Read everything again and swap the generation; the old one stays when that fails."""
+    def reload(self, *, full: bool = True) -> None:
+        """Read everything again and swap the generation; the old one stays when that fails.
+
+        :param full: False asks the certificate store only.
+        """
         if self.site is None or self.site.draining:
             self._tell_waiting(self._take_waiting(), "the gateway shuts down")
+            self._tell_settled(self._take_settling())
             return
         if self._reloading:
             self._reload_again = True
+            self._again_full = self._again_full or full
             return
         self._reloading = True
+        self._settled = self._take_settling()
+        if not full:
+            work = Deferred.fromCoroutine(self._refresh())
+            work.addErrback(lambda failure: _log.failure("certificates cannot be taken over", failure, event="certs.refresh_failed"))
+            work.addBoth(self._refresh_done)
+            return
         self._reload_fault = ""
         self._told = self._take_waiting()
         self._notifier.reloading(self._clock.monotonic())
@@ -207,7 +264,11 @@ class GatewayService(service.Service):
             config, problems = await deferToThread(self._read_config)
             config = self._keep_fixed(config)
             policies = await deferToThread(load_policies, config, self._policies.by_file)
-            generation = await deferToThread(self._build, config, [*problems, *policies.problems], site.generation)
+            loaded = await deferToThread(self._load, config, site.generation)
+            self.state.use_certificate_secret(config)
+            await self.state.shelf.fill(_named_ids(config, loaded))
+            found = _all_problems(problems, policies, loaded)
+            generation = await deferToThread(self._build, config, found, loaded, site.generation)
         except ConfigError as problem:
             for entry in problem.problems:
                 _log.error("{problem}", event="reload.problem", problem=str(entry))
@@ -223,9 +284,11 @@ class GatewayService(service.Service):
             self._refused(f"cannot listen on {problem.port}: {problem.socketError}")
             return
         self.config = config
+        self._loaded, self._problems = loaded, found
         self._policies = policies
         self.state.policies.table = policies.table
         site.generation = generation
+        self.state.events.table = generation.events
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
@@ -234,10 +297,95 @@ class GatewayService(service.Service):
         self._close_unused(generation.listeners)
         site.recheck()
         _settle_memory()
+        self._retry_when_waiting()
+        self._watch_expiry(generation)
         site.counters["reloads"] += 1
         self._report(generation)
         self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
+
+    async def _first_certificates(self) -> None:
+        """Take what the store holds before anybody is let in; a store that does not answer in its time is not waited for any longer."""
+        site, config = self.site, self.config
+        assert site is not None and config is not None
+        first = site.generation
+        end = self._reactor.seconds() + config.storage.timeout_s
+        await self._settle()
+        while self.state.shelf.waiting and self._reactor.seconds() < end and not site.draining:
+            await deferLater(self._reactor, _CONNECTING_S, lambda: None)
+            await self._settle()
+        if site.generation is first:
+            self._report(first)
+
+    async def _refresh(self) -> None:
+        """Take over what changed in the certificate store: the same definitions, the same files, another generation."""
+        site, config = self.site, self.config
+        assert site is not None and config is not None
+        changed = await self.state.shelf.fill(_named_ids(config, self._loaded))
+        if changed and not site.draining:
+            try:
+                generation = await deferToThread(self._build, config, self._problems, self._loaded, site.generation, True)
+            except ConfigError as problem:
+                for entry in problem.problems:
+                    _log.error("{problem}", event="reload.problem", problem=str(entry))
+                _log.error(
+                    "a change in the certificate store cannot be taken over: {reason}",
+                    event="certs.refresh_refused",
+                    reason=str(problem.problems[0]),
+                )
+                return
+            attach_resources(generation, site)
+            site.generation = generation
+            self.state.events.table = generation.events
+            site.recheck()
+            _settle_memory()
+            self._report(generation)
+            self._watch_expiry(generation)
+            _log.info("certificates of the store taken over", event="certs.refreshed")
+        self._retry_when_waiting()
+
+    def _refresh_done(self, result: Any) -> None:
+        self._reloading = False
+        settled, self._settled = self._settled, []
+        self._tell_settled(settled)
+        self._reload_if_asked()
+
+    def _reload_if_asked(self) -> None:
+        if self._reload_again:
+            full, self._reload_again, self._again_full = self._again_full, False, False
+            self.reload(full=full)
+
+    def _certificate_changed(self, topic: str, payload: str) -> None:
+        """Somebody changed the store: whoever is named here counts otherwise from now on."""
+        wanted = self.state.shelf.wanted
+        if (topic == TOPIC and payload in wanted) or (topic == GAP and wanted):
+            self.reload(full=False)
+
+    async def _settle_certificate(self, id: str) -> None:
+        if id in self.state.shelf.wanted:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until the certificates are as the store has them now."""
+        done: Deferred[None] = Deferred()
+        self._settling.append(done)
+        self.reload(full=False)
+        await done
+
+    def _retry_when_waiting(self) -> None:
+        """Ask again for certificates of a store that is away (decisions 1.8)."""
+        if self.state.shelf.waiting and not (self._retry is not None and self._retry.active()):
+            self._retry = self._reactor.callLater(_RETRY_S, self.reload, full=False)
+
+    def _take_settling(self) -> list[Deferred[None]]:
+        settling, self._settling = self._settling, []
+        return settling
+
+    @staticmethod
+    def _tell_settled(settled: list[Deferred[None]]) -> None:
+        for done in settled:
+            if not done.called:
+                done.callback(None)
 
     def _take_waiting(self) -> list[Deferred[str]]:
         waiting, self._waiting = self._waiting, []
@@ -264,14 +412,14 @@ class GatewayService(service.Service):
         self._reloading = False
         assert self.site is not None
         told, self._told = self._told, []
-        fault = self._reload_fault or "; ".join(str(note) for note in self.site.generation.notes if note.severity == "error")
+        fault = self._reload_fault or describe_all(self.site.generation.notes)
+        if not self.site.draining:
+            self._notifier.ready(self._status)
         self._tell_waiting(told, fault)
-        if self.site.draining:
-            return
-        self._notifier.ready(self._status)
-        if self._reload_again:
-            self._reload_again = False
-            self.reload()
+        settled, self._settled = self._settled, []
+        self._tell_settled(settled)
+        if not self.site.draining:
+            self._reload_if_asked()
 
     def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
         loaded = load_config(self._path, os.environ)
@@ -285,9 +433,19 @@ class GatewayService(service.Service):
             config = msgspec.structs.replace(config, listen_port=self._port)
         return config, list(loaded.problems)
 
-    def _build(self, config: GatewayConfig, problems: list[Problem], previous: Generation | None) -> Generation:
+    @staticmethod
+    def _load(config: GatewayConfig, previous: Generation | None) -> LoadedDefinitions:
         before = (*previous.definitions, *previous.reserved) if previous is not None else None
-        loaded = load_definitions(config, os.environ, before)
+        return load_definitions(config, os.environ, before)
+
+    def _build(
+        self,
+        config: GatewayConfig,
+        problems: list[Problem],
+        loaded: LoadedDefinitions,
+        previous: Generation | None,
+        same_files: bool = False,
+    ) -> Generation:
         return build_generation(
             config,
             loaded.apis,
@@ -300,11 +458,13 @@ class GatewayService(service.Service):
             state=self.state,
             identify=self._memory.identify,
             previous=previous,
+            same_files=same_files,
         )
 
     def _build_control(self, site: Site, config: GatewayConfig) -> ControlRoutes:
-        tools = ControlTools(config, site, self.state, self._clock, self.reload_now)
-        return ControlRoutes(site, config, build_endpoints(tools))
+        self._bell.interval_s = config.control.reload_interval_s
+        tools = ControlTools(config, site, self.state, self._clock, self.reload_now, self._bell)
+        return ControlRoutes(site, config, build_endpoints(tools), self.state.store)
 
     def _keep_fixed(self, config: GatewayConfig) -> GatewayConfig:
         """Return ``config`` with what cannot change while running taken from the one that runs, named in a warning."""
@@ -321,9 +481,12 @@ class GatewayService(service.Service):
         for name in ("storage", "keys", "rate_limits"):
             if getattr(config, name) != getattr(running, name):
                 fixed[name] = getattr(running, name)
+        if config.own.workers != running.own.workers:
+            fixed["own"] = msgspec.structs.replace(config.own, workers=running.own.workers)
         if config.control.port != running.control.port:
             fixed["control"] = msgspec.structs.replace(config.control, port=running.control.port)
         for name in fixed:
+            name = "tlsgate.workers" if name == "own" else name
             _log.warn("{field} cannot change while running; restart for it", event="reload.fixed_field", field=name)
         return msgspec.structs.replace(config, **fixed) if fixed else config
 
@@ -333,7 +496,6 @@ class GatewayService(service.Service):
         :param held: bind only; who comes waits.
         """
         assert self.site is not None and self.config is not None
-        inherited = list(load_inherited_sockets(os.environ, os.getpid())) if not self._listeners else []
         changed: list[tuple[ListenerSpec, ListenerSpec]] = []
         for spec in specs:
             if spec in self._listeners:
@@ -343,40 +505,27 @@ class GatewayService(service.Service):
                 changed.append((stale, spec))
                 continue
             listener = Listener(self.site, spec)
-            given = next((entry for entry in inherited if entry.serves(spec.address, spec.key)), None)
-            listener.start(self._reactor, self.config.own.limits.backlog, given.fd if given is not None else None)
+            backlog = self.config.own.limits.backlog
+            listener.start(self._reactor, backlog, self._host.take_socket(spec.address, spec.key, backlog))
             self._listeners[spec] = listener
             if held:
                 listener.hold()
             else:
                 self._announce(listener)
-            if given is not None:
-                inherited.remove(given)
-        for entry in inherited:
-            # Its connections would wait for ever: a unit and a configuration that do not fit together.
-            _log.warn(
-                "the inherited socket {name} at {address}:{port} fits no listener and is not used",
-                event="service.unused_socket",
-                name=entry.name,
-                address=entry.address,
-                port=entry.port,
-            )
+        self._host.settled()
         for stale, spec in changed:
             # A port that speaks something else from now on stays open: a second socket could not be bound beside it.
             listener = self._listeners[spec] = self._listeners.pop(stale)
             listener.spec = spec
             self._announce(listener)
 
-    @staticmethod
-    def _announce(listener: Listener) -> None:
-        # twistd puts its log in the place of standard output: the line is for whoever started the process.
-        output = sys.__stdout__ or sys.stdout
-        output.write(listener.describe() + "\n")
-        output.flush()
+    def _announce(self, listener: Listener) -> None:
+        self._host.announce(listener.describe())
 
     def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
         for spec in [spec for spec in self._listeners if spec not in specs]:
             self._listeners.pop(spec).stop()
+            self._host.released(spec.address, spec.key)
 
     def _close_listeners(self) -> list[Any]:
         closing = [listener.stop() for listener in self._listeners.values()]
@@ -433,6 +582,19 @@ class GatewayService(service.Service):
             self._stopping = True
             before(number, frame)
 
+    def end(self) -> None:
+        """Stop the reactor, which drains; once."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.stop()
+
+    def hurry(self) -> None:
+        """End the drain at once."""
+        self._drain_until = 0.0
+
+    def _watch_expiry(self, generation: Generation) -> None:
+        self._monitor.take(generation.config, generation.definitions)
+
     def _look_at_expiry(self) -> None:
         """Once a day: a certificate that ends soon is named in the log even when nobody reloads."""
         if self.site is not None and not self.site.draining:
@@ -441,13 +603,22 @@ class GatewayService(service.Service):
             self._expiry = self._reactor.callLater(_DAY_S, self._look_at_expiry)
 
     def _start_watchdog(self) -> None:
-        interval = find_watchdog_interval(os.environ, os.getpid())
+        interval = self._host.watchdog_interval()
         if interval is not None:
             self._beat(interval)
 
     def _beat(self, interval_s: float) -> None:
         self._notifier.watchdog()
         self._watchdog = self._reactor.callLater(interval_s, self._beat, interval_s)
+
+
+def _named_ids(config: GatewayConfig, loaded: LoadedDefinitions) -> set[str]:
+    return store_ids(config, (*(api for api in loaded.apis if api.active), *loaded.reserved))
+
+
+def _all_problems(problems: list[Problem], policies: LoadedPolicies, loaded: LoadedDefinitions) -> list[Problem]:
+    """Return what is wrong with configuration and policies, and with what policies and APIs say of each other."""
+    return [*problems, *policies.problems, *review_policies(policies.by_file, (*loaded.apis, *loaded.reserved))]
 
 
 def _pool_bounds(config: GatewayConfig) -> Any:
@@ -501,9 +672,10 @@ def make_service(config_path: str | None, port: int | None = None) -> service.IS
     return GatewayService(config_path, port)
 
 
-def run(config_path: str | None, port: int | None = None) -> int:
-    """Run the gateway in the foreground until SIGTERM or SIGINT.
+def run(config_path: str | None, port: int | None = None, host: Host | None = None) -> int:
+    """Run the gateway in this process, in the foreground, until SIGTERM or SIGINT.
 
+    :param host: the process around it; None is one that is alone.
     :returns: exit status; 0 after an orderly shutdown.
     :raises ConfigError: nothing could be started.
     """
@@ -513,7 +685,7 @@ def run(config_path: str | None, port: int | None = None) -> int:
         install()
     from twisted.internet import reactor
 
-    gateway = GatewayService(config_path, port, own_logging=True)
+    gateway = GatewayService(config_path, port, own_logging=host is None, host=host)
     running: Any = reactor
     failures: list[BaseException] = []
 

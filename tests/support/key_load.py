@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -120,3 +121,22 @@ class Steady:
                 # A call that waited for its turn counts from when it was due: nobody is left out of the percentiles.
                 self.times.append(time.monotonic() - min(began, due))
             number += 1
+
+
+def main(port: int, rate: float, seconds: float) -> None:
+    """Create keys at a rate for a time; prints what came of it as JSON."""
+    keys: list[str] = []
+    with Client(port, tls=False, timeout_s=60) as control:
+
+        def write(number: int) -> None:
+            status, body = call(control, "POST", "/tyk/keys/create", session(alias=f"k{number}"))
+            assert status == 200, body
+            keys.append(body["key"])
+
+        with Steady(write, rate) as writes:
+            time.sleep(seconds)
+    json.dump({"keys": keys, "times": writes.times, "failures": writes.failures}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))

@@ -47,10 +47,10 @@ class MemoryGateway:
         self.state = State(MemoryStore(self.clock, self.reactor), self.config, self.reactor, self.clock)
         self.generation = self.build()
         self.site = Site(self.reactor, self.clock, self.config, self.generation, None, self.deadlines, PeerMemory())
-        self.site.control = ControlRoutes(self.site, self.config)
+        self.site.control = ControlRoutes(self.site, self.config, store=self.state.store)
         attach_resources(self.generation, self.site)
 
-    def build(self, previous: Generation | None = None) -> Generation:
+    def build(self, previous: Generation | None = None, *, same_files: bool = False) -> Generation:
         """Build a generation from the configuration."""
         definitions = load_definitions(self.config, {})
         return build_generation(
@@ -64,6 +64,7 @@ class MemoryGateway:
             environ={},
             state=self.state,
             previous=previous,
+            same_files=same_files,
         )
 
     def connect(

@@ -161,6 +161,11 @@ class Redis(Backend):
 class PausedRedis(Redis):
     """A single server that hangs instead of being gone: connections are accepted, nothing is answered."""
 
+    def empty(self) -> None:
+        # A test that failed may have left it so.
+        self.server.resume()
+        super().empty()
+
     def lose(self, store: Store) -> None:
         self.server.pause()
 

@@ -18,10 +18,10 @@ FLOORS: dict[str, int] = {
             "errors clock ids",
             "model config definitions wire pki routing",
             "tls store",
-            "gates auth limits hooks transform proxy analytics",
+            "gates auth limits events hooks transform proxy analytics certs",
             "gateway",
             "control",
-            "cli service options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",
+            "cli service hosting workers options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",
         )
     )
     for name in names.split()

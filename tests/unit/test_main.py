@@ -30,14 +30,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> 
 def test_run_serves_a_file(monkeypatch: pytest.MonkeyPatch, spelling: str, port: list[str], expected: int | None) -> None:
     """Tyk's `--conf` too; the exit status is that of the service."""
     calls: list[tuple[str, int | None]] = []
-    stand_in(monkeypatch, "tlsgate.service", run=lambda config, port: calls.append((config, port)) or 7)
+    stand_in(monkeypatch, "tlsgate.workers.run", run=lambda config, port, workers: calls.append((config, port)) or 7)
     assert main(["run", spelling, "gate.json", *port]) == 7
     assert calls == [("gate.json", expected)]
 
 
 def test_run_without_a_file_needs_the_environment_to_say_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """TYK_GW_OMITCONFIGFILE: configuration from the environment alone."""
-    stand_in(monkeypatch, "tlsgate.service", run=lambda config, port: 0 if config is None else 1)
+    stand_in(monkeypatch, "tlsgate.workers.run", run=lambda config, port, workers: 0 if config is None else 1)
     with pytest.raises(SystemExit) as ended:
         main(["run"])
     assert ended.value.code == 2
@@ -55,6 +55,24 @@ def test_a_port_that_is_none_is_wrong_usage(port: str, capsys: pytest.CaptureFix
     assert "from 0 to 65535" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("given", "expected"), [([], None), (["--workers", "0"], 0), (["--workers", "256"], 256)])
+def test_the_number_of_workers_is_passed_on(monkeypatch: pytest.MonkeyPatch, given: list[str], expected: int | None) -> None:
+    """Without it the configuration decides."""
+    calls: list[int | None] = []
+    stand_in(monkeypatch, "tlsgate.workers.run", run=lambda config, port, workers: calls.append(workers) or 0)
+    assert main(["run", "--config", "gate.json", *given]) == 0
+    assert calls == [expected]
+
+
+@pytest.mark.parametrize("number", ["-1", "257", "two", "", "9999"])
+def test_a_number_of_workers_that_is_none_is_wrong_usage(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before anything starts."""
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--config", "gate.json", f"--workers={number}"])
+    assert ended.value.code == 2
+    assert "from 0 to 256" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -68,10 +86,10 @@ def test_what_stops_the_start_is_named(
 ) -> None:
     """Every problem, errors first; no traceback."""
 
-    def run(config: str, port: int | None) -> int:
+    def run(config: str, port: int | None, workers: int | None) -> int:
         raise error
 
-    stand_in(monkeypatch, "tlsgate.service", run=run)
+    stand_in(monkeypatch, "tlsgate.workers.run", run=run)
     assert main(["run", "--config", "gate.json"]) == 1
     assert capsys.readouterr().err == text
 

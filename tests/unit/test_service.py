@@ -18,12 +18,14 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 
-from tests.support.certs import SERVER, make_authority
+from tests.support.certs import SERVER, make_authority, make_self_signed
 from tests.support.gateway import classic
+from tests.support.keys import begin, run
 from tests.support.logged import logged_events
 from tests.support.memory_channel import MemoryTransport, make_connection
+from tlsgate import hosting
 from tlsgate import service as service_module
-from tlsgate.errors import ConfigError
+from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway import listener as listener_module
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.service import GatewayService, make_service
@@ -456,7 +458,7 @@ def test_inherited_sockets_are_used_and_others_are_named(life: Life, monkeypatch
         InheritedSocket(3, "http", socket.AF_INET, "127.0.0.1", 8080),
         InheritedSocket(4, "stray", socket.AF_INET, "127.0.0.1", 9999),
     )
-    monkeypatch.setattr(service_module, "load_inherited_sockets", lambda environ, pid: given)
+    monkeypatch.setattr(hosting, "load_inherited_sockets", lambda environ, pid: given)
     with logged_events() as events:
         life.start(classic("one", 9, "/one/"))
     assert [(port.number, port.interface) for port in life.ports] == [(3, "fd")]
@@ -499,3 +501,104 @@ def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes(
         assert abs(found[0][0] - wanted) < 1000
     else:
         assert found == []
+
+
+# The certificate store.
+
+STORED, OTHER = make_self_signed("stored"), make_self_signed("other")
+STORED_ID = "org" + STORED.fingerprint
+
+
+def strict_api() -> dict[str, Any]:
+    return classic("strict", 9, "/s/", use_mutual_tls_auth=True, client_certificates=[STORED_ID, OTHER.pem])
+
+
+def pins(gateway: GatewayService) -> frozenset[str]:
+    assert gateway.site is not None
+    allow_list = gateway.site.generation.apis["strict"].allow_list
+    assert allow_list is not None
+    return allow_list.pins
+
+
+def test_a_change_in_the_certificate_store_counts_when_it_is_made(life: Life) -> None:
+    """What is named here is built anew, what nobody names is not; nothing is read again for it."""
+    gateway = life.start(strict_api())
+    assert gateway.site is not None
+    library = gateway.state.certificates
+    assert pins(gateway) == {OTHER.fingerprint}
+    life.write(classic("not yet", 9, "/"))
+    with logged_events() as events:
+        run(library.add("org", STORED.pem.encode()))
+        assert pins(gateway) == {OTHER.fingerprint, STORED.fingerprint}
+        served = gateway.site.generation
+        run(library.add("another", STORED.pem.encode()))
+        assert gateway.site.generation is served
+        run(library.remove(STORED_ID))
+        assert pins(gateway) == {OTHER.fingerprint}
+        served = gateway.site.generation
+        run(library.remove(STORED_ID))
+        assert gateway.site.generation is served
+    assert names(events).count("certs.refreshed") == 2
+    assert gateway.site.counters["reloads"] == 0
+
+
+def test_whoever_changes_a_certificate_waits_for_the_build(life: Life) -> None:
+    """Also while a reload is under way, which may have asked the store before the change."""
+    gateway = life.start(strict_api())
+    life.later = []
+    gateway.reload()
+    run(gateway.state.certificates.add("org", STORED.pem.encode()))
+    settle = gateway.state.settle_certificates
+    assert settle is not None
+    run(settle("nobody names it"))
+    _, done = begin(settle(STORED_ID))
+    while not done:
+        assert life.later, "nothing is under way"
+        life.later.pop(0).callback(None)
+    assert pins(gateway) == {OTHER.fingerprint, STORED.fingerprint}
+
+
+def test_a_build_that_is_refused_keeps_what_is_served_and_says_so(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever waits is told, not left."""
+    gateway = life.start(strict_api())
+
+    def refuse(*_: Any) -> Any:
+        raise ConfigError([Problem("f", "", "", "cannot be")])
+
+    monkeypatch.setattr(gateway, "_build", refuse)
+    settle = gateway.state.settle_certificates
+    assert settle is not None
+    with logged_events() as events:
+        run(gateway.state.certificates.add("org", STORED.pem.encode()))
+        run(settle(STORED_ID))
+    assert {"certs.refresh_refused", "reload.problem"} <= set(names(events))
+    assert pins(gateway) == {OTHER.fingerprint}
+
+
+def test_certificates_that_the_store_did_not_answer_for_are_asked_for_again(life: Life) -> None:
+    """Every second; and the end of the process ends that."""
+    life.write(strict_api())
+    gateway = GatewayService(str(life.folder / "tyk.conf.json"))
+    gateway.startService()
+    store: Any = gateway.state.store
+    run(store.put(f"cert-raw-{STORED_ID}", STORED.pem.encode()))
+    store.available = False
+    life.when_running.pop()()
+    assert all(port.held for port in life.ports), "a moment for the store to connect"
+    life.reactor.pump([0.05] * 60)
+    assert not any(port.held for port in life.ports), "nobody is kept out for it"
+    assert pins(gateway) == {OTHER.fingerprint}
+    store._available = True
+    life.reactor.pump([0.5] * 3)
+    assert pins(gateway) == {OTHER.fingerprint, STORED.fingerprint}
+
+
+def test_a_reload_takes_another_secret_of_stored_keys(life: Life) -> None:
+    """What is uploaded from then on is sealed with it."""
+    gateway = life.start(strict_api())
+    before = gateway.state.certificates
+    gateway.reload()
+    assert gateway.state.certificates is before
+    life.write(strict_api(), security={"private_certificate_encoding_secret": "x" * 32})
+    gateway.reload()
+    assert gateway.state.certificates is not before

@@ -7,15 +7,19 @@ and 4.
 from __future__ import annotations
 
 import hmac
+from typing import TypeVar
 
 import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
+from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
+    CertificateSettings,
     ConnectionLimits,
     ControlSettings,
+    EventSettings,
     GatewayConfig,
     HttpServerOptions,
     LegacyCertificate,
@@ -33,10 +37,14 @@ from tlsgate.config.values import parse_host, parse_network, parse_suite
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
 PUBLISHED_SECRET = "352d20ee67be67f6340b4c0605b044b7"  # noqa: S105 (known to everybody: it is recognised in order to be refused)
+SEPARATE_MEMORIES = "each of several workers would have keys and counters of its own"
 DEFAULT_APP_PATH = "apps/"
 _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
+_MAX_WORKERS = 256
+_MAX_INTERVAL_S = 86400
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
@@ -48,12 +56,15 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
     """
     own = _build_own(section.section("tlsgate"))
     policies = section.section("policies")
+    storage = build_storage(section.section("storage"), section.text("node_secret"))
+    if own.workers > 1 and storage.type == "memory":
+        section.section("storage").error("type", SEPARATE_MEMORIES, "use sqlite or redis, or one worker")
     return GatewayConfig(
         source=file,
         listen_address=section.text("listen_address"),
         listen_port=section.integer("listen_port", 8080, high=_MAX_PORT),
         hostname=_host(section, "hostname"),
-        node_secret=section.text("node_secret"),
+        node_secret=_build_node_secret(section, own.development),
         control=_build_control(section, own.development),
         app_path=section.text("app_path") or DEFAULT_APP_PATH,
         policy_source=_choice(policies, "policy_source", ("file", "service", "rpc"), "file"),
@@ -61,8 +72,8 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         policy_record_name=policies.text("policy_record_name"),
         template_path=section.text("template_path"),
         http=_build_http(section.section("http_server_options")),
-        security=_build_security(section.section("security")),
-        storage=build_storage(section.section("storage"), section.text("node_secret")),
+        security=_build_security(section.section("security"), development=own.development),
+        storage=storage,
         proxy=_build_proxy(section),
         enable_custom_domains=section.flag("enable_custom_domains"),
         close_connections=section.flag("close_connections"),
@@ -79,8 +90,21 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         own=own,
         keys=build_keys(section),
         rate_limits=build_limits(section),
+        event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
         raw=raw,
     )
+
+
+def _build_node_secret(section: Section, development: bool) -> str:
+    """Return ``node_secret``; over Redis whoever can write there would speak for gateways without one (keys reference, section 4)."""
+    secret = section.text("node_secret")
+    if not secret and section.section("storage").text("type") == "redis":
+        message, remedy = "messages between gateways in Redis would carry no signature", "set a long random text, the same on every gateway"
+        if development:
+            section.warning("node_secret", message, remedy)
+        else:
+            section.error("node_secret", message, remedy)
+    return secret
 
 
 def build_versions(section: Section, low: str, high: str, *, default: tuple[int, int] = (_LOWEST, _HIGHEST)) -> tuple[int, int]:
@@ -149,6 +173,10 @@ def _build_control(section: Section, development: bool) -> ControlSettings:
         secret=secret,
         health_endpoint=_endpoint(section, "health_check_endpoint_name", "hello"),
         readiness_endpoint=_endpoint(section, "readiness_check_endpoint_name", "ready"),
+        reload_interval_s=float(max(1, section.integer("reload_interval", high=_MAX_INTERVAL_S))),
+        health_checks=section.section("health_check").flag("enable_health_checks"),
+        health_window_s=float(section.section("health_check").integer("health_check_value_timeouts", high=_MAX_INTERVAL_S) or 60),
+        use_db_app_configs=section.flag("use_db_app_configs"),
     )
 
 
@@ -190,15 +218,26 @@ def _build_http(section: Section) -> HttpServerOptions:
     )
 
 
-def _build_security(section: Section) -> SecuritySettings:
+def _build_security(section: Section, *, development: bool) -> SecuritySettings:
     certificates = section.section("certificates")
+    monitor = section.section("certificate_expiry_monitor")
+    encoding_secret = section.text("private_certificate_encoding_secret")
+    if encoding_secret == PUBLISHED_SECRET and not development:
+        section.error(
+            "private_certificate_encoding_secret",
+            "this is a secret that everybody knows: it protects no private key",
+            "set a long random text",
+        )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),
         upstream=certificates.pairs("upstream"),
         control_api=build_references(certificates, "control_api"),
         control_api_use_mutual_tls=section.flag("control_api_use_mutual_tls"),
         pinned_public_keys=split_pins(section.pairs("pinned_public_keys")),
-        warning_threshold_days=section.section("certificate_expiry_monitor").integer("warning_threshold_days") or 30,
+        warning_threshold_days=monitor.integer("warning_threshold_days") or 30,
+        check_cooldown_s=monitor.integer("check_cooldown_seconds") or 3600,
+        event_cooldown_s=monitor.integer("event_cooldown_seconds") or 86400,
+        encoding_secret=encoding_secret,
     )
 
 
@@ -263,15 +302,21 @@ def _build_own(section: Section) -> OwnSettings:
         upstream_ca=build_references(section, "upstream_ca"),
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),
+        events=_build_settings(section.section("events"), EventSettings),
         certificate_folders=section.texts("certificate_folders"),
+        certificates=CertificateSettings(
+            folders=section.section("certificates").texts("folders"),
+            refuse_delete_in_use=section.section("certificates").flag("refuse_delete_in_use"),
+        ),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        workers=section.integer("workers", high=_MAX_WORKERS),
     )
 
 
-def _build_settings(section: Section, record: type[ConnectionLimits]) -> ConnectionLimits:
+def _build_settings(section: Section, record: type[_Record]) -> _Record:
     """Return a record whose numbers must all be above zero."""
     values: dict[str, float] = {}
     for field in msgspec.structs.fields(record):

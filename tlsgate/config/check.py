@@ -7,7 +7,7 @@ Source: decisions 1.8 (what an unusable reference means); reference, sections 1 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tlsgate.clock import Clock, SystemClock
 from tlsgate.config.load import load_config
@@ -20,7 +20,8 @@ from tlsgate.pki.acl import build_allow_list
 from tlsgate.pki.certificate import read_certificate
 from tlsgate.pki.pem import PemBundle, key_matches
 from tlsgate.pki.pins import build_pins
-from tlsgate.pki.references import ReferenceResolver, describe_reference
+from tlsgate.pki.references import NotInStore, ReferenceResolver, describe_reference
+from tlsgate.pki.stored import is_store_id
 from tlsgate.pki.upstream import build_upstream_certificates
 
 __all__ = ["check"]
@@ -57,7 +58,9 @@ class _Look:
         self.apis = apis
         self.now = now
         self.problems: list[Problem] = []
-        self.resolver = ReferenceResolver(folders=config.own.certificate_folders)
+        self.resolver = ReferenceResolver(folders=config.own.certificate_folders, guest_folders=config.own.certificates.folders)
+        self.using = self.resolver
+        """What resolves the references of the place that is looked at."""
 
     def server_certificates(self) -> None:
         """Look at what listeners present: a readable certificate with its own key, not expired."""
@@ -67,7 +70,7 @@ class _Look:
             served += self._pair(pair.cert_file, pair.key_file, f"http_server_options.certificates[{index}]")
         for index, reference in enumerate(config.http.ssl_certificates):
             served += self._server(reference, config.source, f"http_server_options.ssl_certificates[{index}]", keyless="warning")
-        for api in self.apis:
+        for api in self._each():
             for index, reference in enumerate(api.certificates):
                 served += self._server(reference, api.source, f"{api.api_id}: certificates[{index}]", keyless="error")
         secure = [api for api in self.apis if api.listen_port and api.protocol in ("https", "tls")]
@@ -81,7 +84,7 @@ class _Look:
         config = self.config
         used = [api for api in self.apis if api.use_mutual_tls]
         shared = self._resolve(config.security.apis, config.source, "security.certificates.apis")
-        for api in used:
+        for api in self._each(used):
             path = f"{api.api_id}: client_certificates"
             own = self._resolve(api.client_certificates, api.source, path)
             built = build_allow_list([*own, *shared], require_client_usage=api.require_client_usage, trust_unmarked=api.trust_unmarked_ca)
@@ -105,11 +108,17 @@ class _Look:
         self._upstream_pairs(config.security.upstream, config.source, "security.certificates.upstream")
         self._pins(config.security.pinned_public_keys, config.source, "security.pinned_public_keys")
         self._resolve(config.own.upstream_ca, config.source, "tlsgate.upstream_ca")
-        for api in self.apis:
+        for api in self._each():
             self._upstream_pairs(api.upstream_certificates, api.source, f"{api.api_id}: upstream_certificates")
             self._pins(api.pinned_public_keys, api.source, f"{api.api_id}: pinned_public_keys")
             if api.proxy.transport.ca_certificates != config.own.upstream_ca:
                 self._resolve(api.proxy.transport.ca_certificates, api.source, f"{api.api_id}: x-tlsgate.upstream_ca")
+
+    def _each(self, apis: Iterable[ApiDefinition] | None = None) -> Iterator[ApiDefinition]:
+        for api in self.apis if apis is None else apis:
+            self.using = self.resolver.for_guests() if api.from_rest else self.resolver
+            yield api
+        self.using = self.resolver
 
     def _upstream_pairs(self, pairs: Sequence[tuple[str, str]], file: str, path: str) -> None:
         for domain in build_upstream_certificates((), pairs).unmatched:
@@ -123,7 +132,7 @@ class _Look:
                 self._key_fault(bundle, reference, file, where, keyless="error")
 
     def _pins(self, pairs: Sequence[tuple[str, tuple[str, ...]]], file: str, path: str) -> None:
-        self.problems += build_pins(pairs, self.resolver, file=file, path=path).problems
+        self.problems += build_pins(pairs, self.using, file=file, path=path).problems
 
     def _pair(self, cert_file: str, key_file: str, path: str) -> bool:
         file = self.config.source
@@ -136,11 +145,16 @@ class _Look:
 
     def _server(self, reference: str, file: str, path: str, *, keyless: str) -> bool:
         bundle = self._bundle(reference, file, path)
+        if bundle is None and is_store_id(reference.strip()):
+            return True
         return bundle is not None and not self._key_fault(bundle, reference, file, path, keyless=keyless)
 
     def _bundle(self, reference: str, file: str, path: str) -> PemBundle | None:
         try:
-            return self.resolver.resolve(reference)
+            return self.using.resolve(reference)
+        except NotInStore as error:
+            self._add(file, path, describe_reference(reference), str(error), "ask GET /tyk/certs of a running gateway", "warning")
+            return None
         except PkiError as error:
             self._add(file, path, describe_reference(reference), str(error), _GRANTS_NOTHING)
             return None
@@ -172,7 +186,7 @@ class _Look:
             self._add(file, path, shown, f"the certificate expires in {int(days)} days", "renew it", "warning")
 
     def _resolve(self, references: Sequence[str], file: str, path: str) -> list[PemBundle | None]:
-        resolved = self.resolver.resolve_all(references, file=file, path=path)
+        resolved = self.using.resolve_all(references, file=file, path=path)
         self.problems += resolved.problems
         return resolved.bundles
 

@@ -5,6 +5,7 @@ Knows what the fields mean; must not know any key. Source: keys reference, secti
 
 from __future__ import annotations
 
+from tlsgate.config.event_handlers import build_webhook
 from tlsgate.config.model import KeySettings, LimitSettings, MonitorSettings
 from tlsgate.config.section import Section
 
@@ -92,5 +93,5 @@ def _build_monitor(section: Section) -> MonitorSettings:
         global_limit=limit,
         user_keys=section.flag("monitor_user_keys"),
         org_keys=section.flag("monitor_org_keys"),
-        webhook=dict(section.section("configuration").tree),
+        webhook=build_webhook(section.section("configuration")) if enabled and section.has("configuration") else None,
     )

@@ -16,6 +16,7 @@ from tlsgate.config.known_parts import (
     SERVICE_PROXY,
     STORAGE,
     TELEMETRY,
+    WEBHOOK,
 )
 from tlsgate.config.schema import (
     ANY,
@@ -27,7 +28,6 @@ from tlsgate.config.schema import (
     SECRET,
     SECRETS,
     TEXT,
-    TEXT_MAP,
     TEXTS,
     ListOf,
     list_of,
@@ -215,9 +215,7 @@ CONFIG = object_of(
         "monitor": object_of(
             {
                 "enable_trigger_monitors": FLAG,
-                "configuration": object_of(
-                    {"method": TEXT, "target_path": TEXT, "template_path": TEXT, "header_map": TEXT_MAP, "event_timeout": INTEGER}
-                ),
+                "configuration": WEBHOOK,
                 "global_trigger_limit": NUMBER,
                 "monitor_user_keys": FLAG,
                 "monitor_org_keys": FLAG,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits
+from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings
 from tlsgate.config.schema import (
-    ANY,
     FLAG,
     FREE,
     INTEGER,
@@ -27,7 +26,18 @@ from tlsgate.config.schema import (
     object_of,
 )
 
-__all__ = ["ERROR_OVERRIDES", "EVENT_HANDLERS", "HTTP_SERVER", "OWN", "SECURITY", "SERVICE", "SERVICE_PROXY", "STORAGE", "TELEMETRY"]
+__all__ = [
+    "ERROR_OVERRIDES",
+    "EVENT_HANDLERS",
+    "HTTP_SERVER",
+    "OWN",
+    "SECURITY",
+    "SERVICE",
+    "SERVICE_PROXY",
+    "STORAGE",
+    "TELEMETRY",
+    "WEBHOOK",
+]
 
 
 def _settings_of(record: type[msgspec.Struct]) -> ObjectOf:
@@ -49,7 +59,21 @@ ERROR_OVERRIDES = MapOf(
 )
 """``error_overrides`` of the configuration and of definitions: lists of rules by status."""
 
-EVENT_HANDLERS = object_of({"events": MapOf(ListOf(ANY))})
+EVENT_HANDLERS = object_of({"events": MapOf(list_of({"handler_name": TEXT, "handler_meta": FREE}))})
+"""``event_handlers`` of the configuration and of definitions."""
+WEBHOOK = object_of(
+    {
+        "disabled": FLAG,
+        "id": TEXT,
+        "name": TEXT,
+        "method": TEXT,
+        "target_path": SECRET,
+        "template_path": TEXT,
+        "header_map": SECRETS,
+        "event_timeout": INTEGER,
+    }
+)
+"""``handler_meta`` of a web hook, and the monitor's ``configuration``; addresses of hooks often are secrets."""
 
 STORAGE: dict[str, Schema] = {
     "type": TEXT,
@@ -191,10 +215,13 @@ OWN = object_of(
         "upstream_ca": TEXTS,
         "limits": _settings_of(ConnectionLimits),
         "log": _settings_of(AccessLogSettings),
+        "events": _settings_of(EventSettings),
         "certificate_folders": TEXTS,
+        "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,
+        "workers": INTEGER,
     },
     strict=True,
 )

@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.events import EventHandlers, WebhookHandler
+
 __all__ = [
     "AccessLogSettings",
     "ConnectionLimits",
     "ControlSettings",
+    "EventSettings",
     "GatewayConfig",
     "HttpServerOptions",
     "KeySettings",
@@ -76,6 +79,12 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """(domain, references)."""
     warning_threshold_days: int = 30
     """``certificate_expiry_monitor.warning_threshold_days``."""
+    check_cooldown_s: int = 3600
+    """``certificate_expiry_monitor.check_cooldown_seconds``; 0 in the file is 3600."""
+    event_cooldown_s: int = 86400
+    """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
+    encoding_secret: str = ""
+    """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +144,14 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
     health_endpoint: str = "hello"
     readiness_endpoint: str = "ready"
+    reload_interval_s: float = 1.0
+    """``reload_interval``: reloads asked for within it are one; at least 1."""
+    health_checks: bool = False
+    """``health_check.enable_health_checks``: figures per API."""
+    health_window_s: float = 60.0
+    """``health_check.health_check_value_timeouts``: what the figures are averages of."""
+    use_db_app_configs: bool = False
+    """Definitions belong to a dashboard: the control API writes none."""
 
 
 class ProxyDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +207,29 @@ class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "info"
 
 
+class CertificateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.certificates``: the certificate store."""
+
+    folders: tuple[str, ...] = ()
+    """What definitions that came by the REST API may name files of; empty is no limit."""
+    refuse_delete_in_use: bool = False
+    """``DELETE /tyk/certs`` of a certificate that is named somewhere is a 409 without ``force=1``."""
+
+
+class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.events``: how web hooks are delivered."""
+
+    queue: int = 1000
+    """Deliveries that wait; more are dropped and counted."""
+    deliveries: int = 8
+    """Under way at once."""
+    timeout_s: float = 10.0
+    """Of one attempt, from the connection to the end of the answer."""
+    attempts: int = 4
+    retry_delay_s: float = 1.0
+    """After the first attempt; doubled after each."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -208,7 +248,9 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """References of CAs for upstreams instead of the system's store."""
     limits: ConnectionLimits = ConnectionLimits()
     log: AccessLogSettings = AccessLogSettings()
+    events: EventSettings = EventSettings()
     certificate_folders: tuple[str, ...] = ()
+    certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
     """502 makes connect, TLS and reset failures what RFC 9110 calls them; 500 is Tyk's."""
     require_client_usage: bool = True
@@ -220,6 +262,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    workers: int = 0
+    """Processes that serve; 0 and 1 are one process without a parent."""
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,8 +304,8 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``global_trigger_limit``: per cent of a quota; 0 is none."""
     user_keys: bool = False
     org_keys: bool = False
-    webhook: dict[str, Any] = {}
-    """``configuration``: where the events go, in the form of a webhook's ``handler_meta``; empty is nowhere but to the API's handlers."""
+    webhook: WebhookHandler | None = None
+    """``configuration``: where the events go, beside the API's handlers; None is nowhere."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,5 +368,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     own: OwnSettings = OwnSettings()
     keys: KeySettings = KeySettings()
     rate_limits: LimitSettings = LimitSettings()
+    event_handlers: EventHandlers = {}
+    """Of events that concern no API."""
     raw: dict[str, Any] = {}
     """The tree as read, after environment overrides."""

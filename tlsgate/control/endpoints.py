@@ -6,16 +6,24 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+from tlsgate.control.api_health import ApiHealth
+from tlsgate.control.apis import Apis
 from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
+from tlsgate.control.certs import CertificateEndpoints
+from tlsgate.control.definition_book import DefinitionBook
+from tlsgate.control.description import Description
 from tlsgate.control.keys import Keys
+from tlsgate.control.oas_apis import OasApis
 from tlsgate.control.orgs import Organisations
 from tlsgate.control.policies import Policies
+from tlsgate.control.reloads import Reloads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
+    from tlsgate.control.reloads import ReloadBell
     from tlsgate.gateway.state import State
 
 __all__ = ["ControlTools", "EndpointTable", "build_endpoints"]
@@ -31,14 +39,24 @@ class ControlTools(NamedTuple):
     clock: Clock
     reload: Callable[[], Awaitable[str]]
     """Reads everything again on this node; returns what went wrong, empty for nothing (decisions 4.6)."""
+    bell: ReloadBell | None = None
+    """Asks for a reload soon, and hears those of other nodes; outlives generations."""
 
 
 def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
     """Return all endpoints, one line per area."""
+    book = DefinitionBook(tools)
     return (
-        *Keys(tools).endpoints(),
+        # Documents first: their fixed segments and those of the Classic form are equally exact.
+        *OasApis(book).endpoints(),
+        *Apis(book).endpoints(),
+        *Reloads(tools).endpoints(),
+        *ApiHealth(tools).endpoints(),
+        *Description(tools).endpoints(),
+        *Keys(tools, tools.state.certificates.has).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),
+        *CertificateEndpoints(tools).endpoints(),
     )
 
 

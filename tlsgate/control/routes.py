@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlsgate.config.model import GatewayConfig
     from tlsgate.control.calls import Endpoint
     from tlsgate.gateway.request import GateRequest
+    from tlsgate.store.interface import Store
 
 __all__ = ["ControlRoutes"]
 
@@ -29,17 +30,22 @@ class ControlRoutes:
     """Finds the control resource of a request, or None when it belongs to an API.
 
     :param endpoints: of the REST API.
+    :param store: whose state the health endpoints tell.
     """
 
-    def __init__(self, site: Any, config: GatewayConfig, endpoints: Iterable[Endpoint] = ()) -> None:
+    def __init__(self, site: Any, config: GatewayConfig, endpoints: Iterable[Endpoint] = (), store: Store | None = None) -> None:
         self._table = EndpointTable(endpoints, site, config.own.limits.control_body_bytes)
         self._site = site
         self._own_port = config.control.port not in (0, config.listen_port)
         self._port = config.control.port or config.listen_port
         self._secret = config.control.secret.encode()
         self._exact = {
-            b"/" + config.control.health_endpoint.strip("/").encode(): HealthResource(site, ready=False),
-            b"/" + config.control.readiness_endpoint.strip("/").encode(): HealthResource(site, ready=True),
+            b"/" + config.control.health_endpoint.strip("/").encode(): HealthResource(
+                site, ready=False, store=store, kind=config.storage.type
+            ),
+            b"/" + config.control.readiness_endpoint.strip("/").encode(): HealthResource(
+                site, ready=True, store=store, kind=config.storage.type
+            ),
         }
         self._forbidden = ControlRefusal(Refusal("control.forbidden"), site)
         self._misdirected = ControlRefusal(Refusal("wire.misdirected", "connection made for another host"), site)

@@ -12,6 +12,7 @@ import msgspec
 
 from tlsgate.config.build import build_references, split_pins
 from tlsgate.config.error_overrides import build_error_overrides
+from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
 from tlsgate.config.references import ReferenceStores
@@ -146,6 +147,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         require_client_usage=certificates.flag("require_client_usage", context.config.own.require_client_usage),
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
         settings=section.free("x-tlsgate"),
+        event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
         **({} if is_raw else build_credentials(section)),
     )
     if is_raw:

@@ -5,7 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
-from tlsgate.config.known_parts import ERROR_OVERRIDES
+from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
     ANY,
     DURATION,
@@ -333,7 +333,7 @@ CLASSIC = object_of(
         "custom_middleware_bundle_disabled": FLAG,
         "analytics_plugin": object_of({"enable": FLAG, "plugin_path": TEXT, "func_name": TEXT}),
         "response_processors": list_of({"name": TEXT, "options": ANY}),
-        "event_handlers": object_of({"events": MapOf(ListOf(ANY))}),
+        "event_handlers": EVENT_HANDLERS,
         "uptime_tests": object_of(
             {
                 "disabled": FLAG,

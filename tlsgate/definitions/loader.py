@@ -19,10 +19,11 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.config.trees import Tree, load_tree
 from tlsgate.definitions.classic import Context, parse_classic, read_classic_place
 from tlsgate.definitions.oas import is_oas_document, parse_oas, read_oas_place
+from tlsgate.definitions.origins import LIST_NAME, Origins, load_origins
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.model.api import ApiDefinition
 
-__all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "refuse_collisions"]
+__all__ = ["LoadedDefinitions", "load_definitions", "parse_definition", "place_of", "port_kind", "refuse_collisions"]
 
 _EXTENSIONS = (".json", ".yaml", ".yml")
 _COMPANIONS = ("-oas", "-mcp")
@@ -61,15 +62,19 @@ def load_definitions(
     for name in folder.trees:
         own = context._replace(default_id=_default_id(name))
         if not folder.is_companion(name):
+            reader.guest = folder.by_rest(name)
             _read_file(name, folder, own, reader)
         elif _twin(_stem(name)) in folder.unreadable:
             # Which of the two would have been served is not known.
+            reader.guest = folder.by_rest(name)
             reader.reserve(folder.trees[name], folder.source_of(name), own)
     for old in _find_unreadable(folder, reader.unplaced, before):
+        reader.guest = old.from_rest
         if reader.read(old.raw, old.source, context._replace(default_id=old.api_id.partition(_MORE)[0])):
             reader.problems.append(
                 Problem(old.source, "", "", "cannot be read any more: its last good version stays", "mend the file", "warning")
             )
+    reader.guest = False
     for index, tree in enumerate(config.own.api_definitions):
         reader.read(tree, f"{config.source}{_INLINE}{index}]", context._replace(default_id=f"inline-{index}"))
     kept, reserved, collisions = refuse_collisions(reader.apis, config, reader.refused)
@@ -86,6 +91,8 @@ class _Reader:
         self.unplaced: set[str] = set()
         """Sources of refused ones whose place is not known."""
         self.problems: list[Problem] = []
+        self.guest = False
+        """What is read now came by the REST API."""
 
     def read(self, tree: Tree, source: str, context: Context) -> bool:
         """Take a definition; tells whether it can be served."""
@@ -94,8 +101,12 @@ class _Reader:
         if api is None:
             self.reserve(tree, source, context)
             return False
-        self.apis.append(api)
+        self.take(api)
         return True
+
+    def take(self, api: ApiDefinition) -> None:
+        """Add a usable API."""
+        self.apis.append(msgspec.structs.replace(api, from_rest=True) if self.guest else api)
 
     def reserve(self, tree: Tree, source: str, context: Context) -> None:
         """Take the place of a refused definition."""
@@ -104,7 +115,7 @@ class _Reader:
         if place is None:
             self.unplaced.add(source)
         elif place.active and not place.internal:
-            self.refused.append(place)
+            self.refused.append(msgspec.structs.replace(place, from_rest=True) if self.guest else place)
 
 
 def parse_definition(tree: Tree, source: str, context: Context) -> tuple[ApiDefinition | None, list[Problem]]:
@@ -148,7 +159,7 @@ def refuse_collisions(
         if not api.active:
             kept[api.api_id] = api
             continue
-        kind = _port_kind(api, config)
+        kind = port_kind(api, config)
         first = kinds.get(api.listen_port)
         if api.listen_port and first is not None and first[0] != kind:
             problems.append(
@@ -159,7 +170,7 @@ def refuse_collisions(
             if not api.internal and _takes(api, places, config):
                 reserved.append(api)
             continue
-        place = _place(api, config)
+        place = place_of(api, config)
         if not api.internal and place in places:
             what = "listen_port" if api.is_raw else "listen_path"
             value = str(api.listen_port) if api.is_raw else api.proxy.listen_path
@@ -191,21 +202,22 @@ def _collision(api: ApiDefinition, path: str, value: str, message: str, remedy: 
     return Problem(api.source, f"{api.api_id}: {path}", value, f"the API is refused: {message}", remedy)
 
 
-def _place(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
+def place_of(api: ApiDefinition, config: GatewayConfig) -> tuple[object, ...]:
+    """Return where an API answers: two with one place cannot live together."""
     host = api.domain or config.hostname
     return (api.listen_port, host) if api.is_raw else (api.listen_port, host, api.proxy.listen_path)
 
 
 def _takes(api: ApiDefinition, places: dict[tuple[object, ...], str], config: GatewayConfig) -> bool:
     """Give an API its place, unless that is taken."""
-    place = _place(api, config)
+    place = place_of(api, config)
     if place in places:
         return False
     places[place] = api.api_id
     return True
 
 
-def _port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
+def port_kind(api: ApiDefinition, config: GatewayConfig) -> str:
     """Return what a listener of this API speaks (decisions 1.12)."""
     secure = api.protocol == "https" or (not api.protocol and config.http.use_ssl)
     kind = api.protocol if api.is_raw else "https" if secure else "http"
@@ -232,6 +244,7 @@ class _Folder(NamedTuple):
     """Names without extension, of unreadable files too."""
     trees: dict[str, Tree]
     """Of those that could be read, by name, in order of the names."""
+    origins: Origins
 
     def is_companion(self, name: str) -> bool:
         """Tell whether a file is the document of another one: ``X-oas.json`` beside ``X.json``, however bad that one is."""
@@ -245,6 +258,10 @@ class _Folder(NamedTuple):
     def unreadable(self) -> frozenset[str]:
         """Stems of files that could not be read."""
         return self.stems - set(map(_stem, self.trees))
+
+    def by_rest(self, name: str) -> bool:
+        """Tell whether a file is as the REST API wrote it."""
+        return self.origins.by_rest(name)
 
     def source_of(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -267,7 +284,10 @@ def _load_folder(path: str, problems: list[Problem], *, needed: bool) -> _Folder
         if not (isinstance(error, FileNotFoundError) and path == DEFAULT_APP_PATH):
             problems.append(problem)
         names = []
-    folder = _Folder(path, frozenset(map(_stem, names)), {})
+    folder = _Folder(path, frozenset(map(_stem, names)), {}, load_origins(path))
+    if not folder.origins.readable:
+        remedy = "put it right or remove it; until then all definitions count as written by the REST API"
+        problems.append(Problem(os.path.join(path, LIST_NAME), "", "", "cannot be read", remedy, "warning"))
     for name in names:
         try:
             folder.trees[name] = load_tree(folder.source_of(name), regular=True)
@@ -301,7 +321,8 @@ def _read_file(name: str, folder: _Folder, context: Context, reader: _Reader) ->
         reader.reserve(tree, source, context)
         reader.reserve(folder.trees[other], folder.source_of(other), context)
         return
-    reader.apis.append(described)
+    reader.guest = reader.guest or folder.by_rest(other)
+    reader.take(described)
 
 
 def _differences(one: ApiDefinition, other: ApiDefinition) -> list[str]:

@@ -14,6 +14,7 @@ from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.classic import Context, build_api, read_place
 from tlsgate.definitions.oas_auth import map_authentication
+from tlsgate.definitions.oas_events import map_event_handlers
 from tlsgate.definitions.oas_fields import EXTENSION, EXTENSION_NAME
 from tlsgate.definitions.oas_mapping import Mapping
 from tlsgate.definitions.oas_operations import map_operations
@@ -184,8 +185,7 @@ def _map_server(server: Section, document: Tree, made: Mapping, context: Context
         ("detailedTracing", "detailed_tracing"),
     ):
         made.take(server.section(member), "enabled", field)
-    handlers = [handler for handler in server.tree.get("eventHandlers", ()) if handler.get("enabled")]
-    made.put("event_handlers.events", {"*": handlers} if handlers else None, server.where("eventHandlers"))
+    map_event_handlers(server, made)
 
 
 def _map_upstream(upstream: Section, made: Mapping) -> None:

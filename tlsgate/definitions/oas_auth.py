@@ -1,18 +1,36 @@
-"""``server.authentication`` of a document to the Classic switches; must not know how anybody is authenticated.
+"""``server.authentication`` of a document to the Classic switches and places; must not know how anybody is authenticated.
 
 Source: reference, sections 15.1 and 15.3.
 """
 
 from __future__ import annotations
 
+from tlsgate.config.durations import parse_duration
 from tlsgate.config.model import GatewayConfig
-from tlsgate.config.section import Section
+from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
+from tlsgate.definitions.oas_fields import OTHER_SCHEME, TOKEN_SCHEME
 from tlsgate.definitions.oas_mapping import Mapping
 
 __all__ = ["map_authentication"]
 
 _JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseField", "subjectClaims"})
+_TOKEN = "use_standard_auth"  # noqa: S105 (the name of a switch)
+_KINDS = {
+    _TOKEN: "authToken",
+    "enable_jwt": "jwt",
+    "use_basic_auth": "basic",
+    "use_oauth2": "oauth",
+    "external_oauth.enabled": "externalOAuth",
+    "use_openid": "oidc",
+}
+"""Entry of ``auth_configs`` by switch."""
+_METHODS = (
+    ("hmac", "enable_signature_checking", "hmac"),
+    ("oidc", "use_openid", "oidc"),
+    ("custom", "custom_plugin_auth_enabled", "coprocess"),
+)
+_PLACES = (("query", "use_param", "param_name"), ("cookie", "use_cookie", "cookie_name"))
 
 
 def map_authentication(server: Section, document: Tree, made: Mapping, config: GatewayConfig) -> None:
@@ -38,23 +56,108 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         return
     made.take(section, "stripAuthorizationData", "strip_auth_data")
     made.take(section, "baseIdentityProvider", "base_identity_provided_by")
-    made.take(section.section("hmac"), "enabled", "enable_signature_checking")
-    made.take(section.section("oidc"), "enabled", "use_openid")
-    made.take(section.section("custom"), "enabled", "custom_plugin_auth_enabled")
+    _map_lifetime(section.section("customKeyLifetime"), made)
+    for name, switch, entry in _METHODS:
+        method = section.section(name)
+        made.take(method, "enabled", switch)
+        if method.flag("enabled"):
+            _map_sources(method, {}, f"auth_configs.{entry}", made)
+    _map_schemes(section, document, made)
     made.take(section.section("certificateAuth"), "enabled", "auth_configs.authToken.use_certificate")
-    for name, scheme in section.tree.get("securitySchemes", {}).items():
-        if scheme.get("enabled") is True:
-            field = _field_of(scheme, _component(document, name))
-            made.put(field, True, f"{section.where('securitySchemes')}.{name}.enabled")
-            if field == "use_standard_auth" and scheme.get("enableClientCertificate") is True and not section.has("certificateAuth"):
-                made.put(
-                    "auth_configs.authToken.use_certificate", True, f"{section.where('securitySchemes')}.{name}.enableClientCertificate"
-                )
     external = section.free("externalOAuthServer")
     if external.get("enabled") is True:
         made.put("external_oauth.enabled", True, section.where("externalOAuthServer"))
     if section.text("securityProcessingMode") == "compliant" and section.tree.get("security"):
         made.take(section, "security", "security_requirements")
+
+
+def _map_lifetime(lifetime: Section, made: Mapping) -> None:
+    """Map ``customKeyLifetime``; part of a second counts as a whole one."""
+    if not lifetime.flag("enabled"):
+        return
+    text = lifetime.text("value")
+    try:
+        seconds = parse_duration(text) if text else 0.0
+    except ValueError:
+        seconds = -1.0
+    if seconds < 0:
+        lifetime.error("value", "must be a duration such as 24h")
+        return
+    made.put("session_lifetime", -int(-seconds // 1), lifetime.where("value"))
+    made.take(lifetime, "respectValidity", "session_lifetime_respects_key_expiration")
+
+
+def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
+    """Map the schemes that are on; of a document that lists requirements (legacy mode) only those that its first one names."""
+    required = _find_required(document) if section.text("securityProcessingMode") != "compliant" else None
+    taken: dict[str, str] = {}
+    for name, tree in section.tree.get("securitySchemes", {}).items():
+        if tree.get("enabled") is not True:
+            continue
+        component = _component(document, name)
+        switch = _switch_of(tree, component)
+        where = f"{section.where('securitySchemes')}.{name}"
+        if required is not None and name not in required:
+            section.problems.warning(where, "without effect: the first requirement of the document's security does not name it")
+            continue
+        if switch in taken:
+            section.problems.error(where, f"{taken[switch]} already says where such credentials are: there can be one of a kind")
+            continue
+        taken[switch] = name
+        made.put(switch, True, f"{where}.enabled")
+        scheme = check(tree, TOKEN_SCHEME if switch == _TOKEN else OTHER_SCHEME, section.problems, where)
+        _map_sources(scheme, component, f"auth_configs.{_KINDS[switch]}", made)
+        if switch == _TOKEN:
+            _map_token(scheme, made)
+
+
+def _map_sources(reader: Section, component: Tree, entry: str, made: Mapping) -> None:
+    """Map where a credential stands: ``header``, ``query`` and ``cookie``, with the main place from the component of an ``apiKey`` scheme.
+
+    What is not named is off; where nothing at all is named the credential is in the header ``Authorization``.
+    """
+    main = component.get("in") if component.get("type") == "apiKey" else None
+    name = component.get("name")
+    name = name if isinstance(name, str) else ""
+    if main is None and not any(reader.has(member) for member in ("header", "query", "cookie")):
+        return
+    header = reader.section("header")
+    reads_header = main == "header" or header.flag("enabled")
+    made.put(f"{entry}.disable_header", None if reads_header else True, header.where("enabled"))
+    if reads_header:
+        made.put(f"{entry}.auth_header_name", (name if main == "header" else "") or header.text("name"), header.where("name"))
+    for member, switch, field in _PLACES:
+        place = reader.section(member)
+        if main == member or place.flag("enabled"):
+            made.put(f"{entry}.{switch}", True, place.where("enabled"))
+            made.put(f"{entry}.{field}", (name if main == member else "") or place.text("name"), place.where("name"))
+
+
+def _map_token(scheme: Section, made: Mapping) -> None:
+    made.take(scheme, "enableClientCertificate", "auth_configs.authToken.use_certificate")
+    signature = scheme.section("signatureValidation")
+    if not scheme.has("signatureValidation"):
+        return
+    made.take(signature, "enabled", "auth_configs.authToken.validate_signature")
+    for member, field in (
+        ("algorithm", "algorithm"),
+        ("header", "header"),
+        ("secret", "secret"),
+        ("allowedClockSkew", "allowed_clock_skew"),
+        ("errorCode", "error_code"),
+        ("errorMessage", "error_message"),
+    ):
+        made.take(signature, member, f"auth_configs.authToken.signature.{field}")
+    query = signature.section("query")
+    made.take(query, "enabled", "auth_configs.authToken.signature.use_param")
+    made.take(query, "name", "auth_configs.authToken.signature.param_name")
+
+
+def _find_required(document: Tree) -> frozenset[str] | None:
+    """Return the schemes of the first requirement of a document, None where it has none."""
+    security = document.get("security")
+    first = security[0] if isinstance(security, list) and security else None
+    return frozenset(first) if isinstance(first, dict) and first else None
 
 
 def _component(document: Tree, name: str) -> Tree:
@@ -64,7 +167,7 @@ def _component(document: Tree, name: str) -> Tree:
     return scheme if isinstance(scheme, dict) else {}
 
 
-def _field_of(scheme: Tree, component: Tree) -> str:
+def _switch_of(scheme: Tree, component: Tree) -> str:
     """Return the Classic switch of a scheme, by its component, else by its own members."""
     kind = component.get("type")
     if kind == "oauth2" or "providers" in scheme:
@@ -75,4 +178,4 @@ def _field_of(scheme: Tree, component: Tree) -> str:
         return "use_basic_auth" if component.get("scheme") == "basic" else "enable_jwt"
     if kind is None and not _JWT_MEMBERS.isdisjoint(scheme):
         return "enable_jwt"
-    return "use_standard_auth"
+    return _TOKEN

@@ -23,7 +23,7 @@ from tlsgate.config.schema import (
     object_of,
 )
 
-__all__ = ["EXTENSION", "EXTENSION_NAME"]
+__all__ = ["EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "TOKEN_SCHEME"]
 
 EXTENSION_NAME = "x-tyk-api-gateway"
 
@@ -36,6 +36,27 @@ _SOURCES: dict[str, Schema] = {"header": _SOURCE, "cookie": _SOURCE, "query": _S
 def _switched(members: dict[str, Schema]) -> ObjectOf:
     return object_of({"enabled": FLAG, **members})
 
+
+TOKEN_SCHEME = _switched(
+    {
+        **_SOURCES,
+        "enableClientCertificate": FLAG,
+        "signatureValidation": _switched(
+            {
+                "algorithm": TEXT,
+                "header": TEXT,
+                "query": _SOURCE,
+                "secret": SECRET,
+                "allowedClockSkew": INTEGER,
+                "errorCode": INTEGER,
+                "errorMessage": TEXT,
+            }
+        ),
+    }
+)
+"""A member of ``securitySchemes`` that takes keys."""
+OTHER_SCHEME = object_of({"enabled": FLAG, **_SOURCES}, open=True)
+"""Any other member of ``securitySchemes``, as far as all of them are alike."""
 
 _SERVICE_DISCOVERY = _switched(
     {
@@ -159,6 +180,23 @@ _AUTHENTICATION = _switched(
     }
 )
 
+_EVENT_HANDLERS = list_of(
+    {
+        "enabled": FLAG,
+        "trigger": TEXT,
+        "type": TEXT,
+        "id": TEXT,
+        "name": TEXT,
+        "url": SECRET,
+        "method": TEXT,
+        "headers": list_of({"name": TEXT, "value": SECRET}),
+        "bodyTemplate": TEXT,
+        "cooldownPeriod": TEXT,
+        "functionName": TEXT,
+        "path": TEXT,
+        "logPrefix": TEXT,
+    }
+)
 _SERVER = object_of(
     {
         "listenPath": object_of({"value": TEXT, "strip": FLAG}),
@@ -172,7 +210,7 @@ _SERVER = object_of(
         "batchProcessing": _SWITCH,
         "detailedActivityLogs": _SWITCH,
         "detailedTracing": _SWITCH,
-        "eventHandlers": ListOf(FREE),
+        "eventHandlers": _EVENT_HANDLERS,
     }
 )
 

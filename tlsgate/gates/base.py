@@ -6,7 +6,7 @@ Must not know any particular gate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tlsgate.clock import Clock
 from tlsgate.config.model import GatewayConfig
@@ -16,6 +16,9 @@ from tlsgate.model.exchange import Exchange
 from tlsgate.model.tls import PeerIdentity
 from tlsgate.routing.paths import RuleSet, build_path_matcher
 from tlsgate.wire.target import readings_below
+
+if TYPE_CHECKING:
+    from tlsgate.auth.base import Notify
 
 __all__ = ["Gate", "GateTools", "JudgingList", "Reply", "Verdict", "build_answer_headers", "build_rules", "other_readings"]
 
@@ -76,6 +79,8 @@ class GateTools(NamedTuple):
     clock: Clock
     allow_list: JudgingList | None = None
     """Of a static mTLS API, ``security.certificates.apis`` included; None lets nobody in."""
+    notify: Notify | None = None
+    """Told of events; None tells nobody."""
 
 
 def build_rules(rules: Iterable[tuple[str, str, bool, T]], api: ApiDefinition, config: GatewayConfig) -> RuleSet[T] | None:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from tlsgate.config.model import GatewayConfig
-from tlsgate.errors import Refusal
+from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gates.base import Gate, GateTools, Reply, build_answer_headers, build_rules, other_readings
 from tlsgate.model.api import ApiDefinition, PathRule
 from tlsgate.model.exchange import Exchange
@@ -19,6 +19,7 @@ from tlsgate.routing.paths import RuleSet
 __all__ = ["build"]
 
 _NEVER = float("inf")
+_MESSAGE = "Attempted access to disallowed version / path."
 
 
 class _State(IntEnum):
@@ -107,7 +108,8 @@ class _Lists:
 def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate | None:
     """Return the check of expiry and path lists, None for an API without either.
 
-    Sets ``exchange.ignored``. Costs about 0.5 us per kind of list, and 2 us more for a kind whose rules hold wildcards.
+    Sets ``exchange.ignored``, and tells of each refusal (event VersionFailure).
+    Costs about 0.5 us per kind of list, and 2 us more for a kind whose rules hold wildcards.
 
     :raises Refusal: (the gate) ``api.expired``, ``version.expired``, ``endpoint.forbidden``, ``route.ambiguous_path``, or the id of
         ``VersionSettings.refusal``.
@@ -126,8 +128,17 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate |
     spares_preflights = api.cors is not None and not api.cors.options_passthrough
     ends = min((end for end in (api_end, version_end) if end is not None), default=_NEVER)
     now = tools.clock.now
+    notify = tools.notify
 
     def check_version(exchange: Exchange) -> None:
+        try:
+            judge(exchange)
+        except Refusal as refused:
+            if notify is not None:
+                notify("VersionFailure", exchange, {"message": _MESSAGE, "reason": CATALOGUE[refused.id].message})
+            raise
+
+    def judge(exchange: Exchange) -> None:
         if ends != _NEVER:
             moment = now()
             if moment >= ends:

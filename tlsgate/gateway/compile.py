@@ -155,7 +155,7 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
     :raises ConfigError: something in it cannot be compiled.
     """
     config = workshop.config
-    gates = build_gates(api, config, GateTools(workshop.clock, allow_list))
+    gates = build_gates(api, config, GateTools(workshop.clock, allow_list, workshop.state.notify))
     misdirected = build_host_check(api, workshop.policies)
     return CompiledApi(
         api,

@@ -8,19 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, UpstreamError
+from tlsgate.events.table import EventTable, build_event_table
 from tlsgate.gateway.compile import CompiledApi, CompiledRaw, ReservedPlace, Workshop, compile_api, compile_raw
 from tlsgate.gateway.listener import ListenerSpec
 from tlsgate.gateway.tree import ApiResource, RefusingResource
 from tlsgate.gateway.upstream_tls import UpstreamContexts
 from tlsgate.pki.acl import build_allow_list
 from tlsgate.pki.identity import build_identity
-from tlsgate.pki.references import ReferenceResolver, describe_reference
+from tlsgate.pki.references import NotInStore, ReferenceResolver, describe_reference
+from tlsgate.pki.stored import is_store_id
 from tlsgate.pki.union import build_union
 from tlsgate.routing.sni import AllowListRef, PolicyTable, build_policy_table
 from tlsgate.routing.table import RouteEntry, RouteTable, build_route_table, effective_domain, effective_port
 from tlsgate.tls.certificates import CertificateSource, CertificateTable, build_certificate_table
 from tlsgate.tls.context import ContextCache, ContextSettings
 from tlsgate.tls.server import Choice
+from tlsgate.tls.trust import load_trust
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
 from tlsgate.transform.error_templates import load_templates
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Generation", "attach_resources", "build_generation"]
 
+_SHUTS_OUT = "handshakes that need it fail until it is there"
 _MAX_UNIONS = 1024
 _MAX_TRIED = 256
 
@@ -48,6 +52,7 @@ class Generation:
         self,
         *,
         config: GatewayConfig,
+        known: dict[str, ApiDefinition],
         apis: dict[str, CompiledApi],
         raws: dict[str, CompiledRaw],
         places: tuple[ReservedPlace, ...],
@@ -60,8 +65,12 @@ class Generation:
         listeners: tuple[ListenerSpec, ...],
         files: frozenset[str],
         notes: tuple[Problem, ...],
+        events: EventTable,
+        resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
+        self.known = known
+        """Every definition that was loaded, by id in order, those that are inactive, internal or did not compile included."""
         self.apis = apis
         self.raws = raws
         self.places = places
@@ -71,8 +80,12 @@ class Generation:
         self.listeners = listeners
         self.files = files
         """Certificate files that were readable: one of them broken at a reload keeps this generation."""
+        self.resolver = resolver
+        """What was read of files, for the next build after a change in the certificate store; None where no store id is named."""
         self.notes = notes
         """What an operator should know of this load."""
+        self.events = events
+        """Who hears of events."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
@@ -175,6 +188,7 @@ def build_generation(
     state: State,
     identify: Callable[[bytes, tuple[bytes, ...]], PeerIdentity] = build_identity,
     previous: Generation | None = None,
+    same_files: bool = False,
 ) -> Generation:
     """Build everything from validated definitions.
 
@@ -183,11 +197,19 @@ def build_generation(
     :param reserved: refused definitions whose places (and demand of client certificates) stay; those that do not compile join them.
     :param found: problems that reading the definitions found, for the report.
     :param previous: what serves now; files that it could read and that are broken now refuse the build.
+    :param same_files: nothing but the certificate store changed: files are taken as ``previous`` read them, so that one that is half
+        written now does not keep a deleted certificate alive.
     :raises ConfigError: it must not serve; with every problem.
     """
     problems: list[Problem] = list(found)
-    apis = sorted((api for api in definitions if api.active), key=lambda api: api.api_id)
-    resolver = ReferenceResolver(folders=config.own.certificate_folders)
+    known = {api.api_id: api for api in sorted(definitions, key=lambda api: api.api_id)}
+    apis = [api for api in known.values() if api.active]
+    resolver = ReferenceResolver(
+        folders=config.own.certificate_folders,
+        guest_folders=config.own.certificates.folders,
+        shelf=state.shelf,
+        reuse=previous.resolver if same_files and previous is not None else None,
+    )
     listeners = _listeners(apis, config)
     # A port that only refused definitions want is not opened: there is nothing on it that could answer in their place.
     ports = {spec.key for spec in listeners}
@@ -220,6 +242,7 @@ def build_generation(
     compiled, raws = _compile(apis, lists, workshop, problems)
     uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
     places = tuple(map(ReservedPlace, (*refused, *uncompiled)))
+    events = build_event_table(config, apis, lambda: load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ), problems)
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
@@ -234,6 +257,7 @@ def build_generation(
     routes = build_route_table(_entries((*compiled.values(), *raws.values(), *places), config), strict=config.http.enable_strict_routes)
     generation = Generation(
         config=config,
+        known=known,
         apis=compiled,
         raws=raws,
         places=places,
@@ -246,7 +270,10 @@ def build_generation(
         listeners=listeners,
         files=frozenset(resolver.files),
         notes=tuple(problems),
+        resolver=resolver if state.shelf.wanted else None,
+        events=events,
     )
+    resolver.close()
     generation.try_contexts()
     return generation
 
@@ -260,6 +287,11 @@ def attach_resources(generation: Generation, site: Any) -> None:
         place.resource = refusing
 
 
+def _resolver_of(resolver: ReferenceResolver, api: ApiDefinition) -> ReferenceResolver:
+    """Return what resolves the references of a definition: less may be named in one that came by the REST API."""
+    return resolver.for_guests() if api.from_rest else resolver
+
+
 def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
     """Whether an API's listener starts with a ClientHello (decisions 1.12)."""
     if port in (config.listen_port, config.control.port) and not api.is_raw:
@@ -268,7 +300,7 @@ def _speaks_tls(api: ApiDefinition, config: GatewayConfig, port: int) -> bool:
 
 
 def _allow_list(api: ApiDefinition, config: GatewayConfig, resolver: ReferenceResolver, problems: list[Problem]) -> AllowList:
-    own = resolver.resolve_all(api.client_certificates, file=api.source, path="client_certificates")
+    own = _resolver_of(resolver, api).resolve_all(api.client_certificates, file=api.source, path="client_certificates")
     shared = resolver.resolve_all(config.security.apis, file=config.source, path="security.certificates.apis")
     problems.extend(own.problems)
     problems.extend(problem for problem in shared.problems if problem not in problems)
@@ -313,6 +345,8 @@ def _certificates(
 ) -> tuple[dict[int, CertificateTable], list[Problem]]:
     """Return the server certificates of each TLS port, and what must stop the load: a listener's file that cannot be used."""
     fatal: list[Problem] = []
+    # Those that may come: a certificate of the store is waited for, and one that is gone there shuts out its own names only.
+    awaited = False
     shared: list[CertificateSource] = []
     http = config.http
     if any(spec.tls for spec in listeners):
@@ -321,6 +355,10 @@ def _certificates(
             try:
                 key = resolver.resolve(pair.key_file)
                 bundle = resolver.resolve(pair.cert_file)
+            except NotInStore as problem:
+                awaited = True
+                problems.append(Problem(config.source, where, describe_reference(pair.cert_file), str(problem), _SHUTS_OUT))
+                continue
             except PkiError as problem:
                 fatal.append(Problem(config.source, where, pair.cert_file, str(problem), "both files must be readable PEM"))
                 continue
@@ -333,10 +371,16 @@ def _certificates(
             try:
                 bundle = resolver.resolve(reference)
             except PkiError as problem:
+                if is_store_id(reference.strip()):
+                    awaited = True
+                    problems.append(Problem(config.source, where, shown, str(problem), _SHUTS_OUT))
+                    continue
                 fatal.append(Problem(config.source, where, shown, str(problem), "an unreadable server certificate stops the start"))
                 continue
             if bundle.private_key is None:
-                problems.append(Problem(config.source, where, shown, "has no private key and is skipped", severity="warning"))
+                awaited = awaited or is_store_id(reference.strip())
+                reason = f"is skipped: {bundle.key_fault}" if bundle.key_fault else "has no private key and is skipped"
+                problems.append(Problem(config.source, where, shown, reason, severity="error" if bundle.key_fault else "warning"))
                 continue
             shared.append(CertificateSource(bundle, config.source, where, shown))
     tables: dict[int, CertificateTable] = {}
@@ -344,11 +388,13 @@ def _certificates(
         if not spec.tls:
             continue
         sources = list(shared)
+        hoped = awaited
         for api in apis:
             if effective_port(api, config) != spec.key or not api.certificates or not api.domain:
                 continue
-            resolved = resolver.resolve_all(api.certificates, file=api.source, path="certificates")
+            resolved = _resolver_of(resolver, api).resolve_all(api.certificates, file=api.source, path="certificates")
             problems.extend(resolved.problems)
+            hoped = hoped or any(is_store_id(reference.strip()) for reference in api.certificates)
             sources.extend(
                 CertificateSource(
                     bundle, api.source, f"certificates[{number}]", describe_reference(api.certificates[number]), common_name=True
@@ -356,13 +402,17 @@ def _certificates(
                 for number, bundle in enumerate(resolved.bundles)
             )
         table, found = build_certificate_table(sources, clock.now(), warning_days=config.security.warning_threshold_days)
+        stored = {
+            f"http_server_options.ssl_certificates[{at}]" for at, name in enumerate(http.ssl_certificates) if is_store_id(name.strip())
+        }
         tables[spec.key] = table
         for entry in found:
-            target = fatal if entry.severity == "error" and entry.file == config.source else problems
+            stops = entry.severity == "error" and entry.file == config.source and entry.path not in stored
+            target = fatal if stops else problems
             if entry not in target:
                 target.append(entry)
         if not table.certificates:
-            fatal.append(
+            (problems if hoped else fatal).append(
                 Problem(
                     config.source,
                     "http_server_options.ssl_certificates",

@@ -17,6 +17,7 @@ from tlsgate.auth.shown import show_key
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.raw import RawService
+from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.server import Choice
@@ -69,6 +70,7 @@ class Site:
         self.memory = memory
         self.counters: Counter[str] = Counter()
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
+        self.shared_counters = SharedCounters(self)
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
@@ -80,6 +82,8 @@ class Site:
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
+        self.samples: Any = None
+        """Counts finished requests per API (``control.api_health.ApiSamples``); None counts nothing."""
         self.configure(config)
 
     def configure(self, config: GatewayConfig) -> None:
@@ -161,6 +165,8 @@ class Site:
         if refusal:
             self.counters[f"refused:{refusal}"] += 1
             self._log_refusal(request, CATALOGUE.get(refusal))
+        if self.samples is not None:
+            self.samples.note(request)
         if self.access_log is not None:
             self.access_log(request)
 

@@ -12,13 +12,17 @@ from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.library import Library, build_runner
+from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.events.hub import EventHub
 from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
+from tlsgate.pki.sealed import Sealer
 from tlsgate.store.registry import build_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from tlsgate.auth.base import Notify
     from tlsgate.clock import Clock
@@ -43,10 +47,26 @@ class State:
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
         self.organisations = Organisations(store, clock, config.keys)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
-        self.on_event: Notify | None = None
+        self._reactor = reactor
+        self._secret = config.security.encoding_secret or config.control.secret
+        self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
+        self.shelf = CertificateShelf(self.certificates)
+        self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
+        """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
+        self.events = EventHub(reactor, clock, store, config.keys)
+        """Its table is replaced by each load."""
+        self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.organisations.on_change)
+
+    def use_certificate_secret(self, config: GatewayConfig) -> None:
+        """Seal and open private keys of the certificate store with the secret of this configuration from now on."""
+        secret = config.security.encoding_secret or config.control.secret
+        if secret != self._secret:
+            self._secret = secret
+            self.certificates = Library(self.store, Sealer(secret), self.clock, build_runner(self._reactor))
+            self.shelf.use_library(self.certificates)
 
     def notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Tell of an event (``auth.base.Notify``)."""
@@ -58,8 +78,14 @@ class State:
         await self.store.start()
 
     def stop(self) -> Deferred[None]:
-        """Close the store; acknowledged writes are safe."""
-        return Deferred.fromCoroutine(self.store.stop())
+        """Deliver what events wait to tell, for a bounded time, then close the store; acknowledged writes are safe."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await self.events.stop()
+        finally:
+            await self.store.stop()
 
 
 def build_state(config: GatewayConfig, reactor: Any, clock: Clock, *, nodes: int = 1) -> State:

@@ -34,7 +34,7 @@ class UpstreamContexts:
         self._resolver = resolver
         self._environ = environ
         self._contexts = ClientContextCache(clock)
-        self._trust: dict[tuple[str, ...], TrustSet] = {}
+        self._trust: dict[tuple[tuple[str, ...], bool], TrustSet] = {}
         self._proxies = ProxyEnvironment(environ)
         self.problems: list[Problem] = []
         self._global_pins = build_pins(config.security.pinned_public_keys, resolver, file=config.source, path="security.pinned_public_keys")
@@ -48,7 +48,7 @@ class UpstreamContexts:
         """Return the pins of an API, the gateway's below them."""
         if not api.pinned_public_keys:
             return self._global_pins
-        table = build_pins(api.pinned_public_keys, self._resolver, base=self._global_pins, file=api.source)
+        table = build_pins(api.pinned_public_keys, self._resolver_of(api), base=self._global_pins, file=api.source)
         self.problems.extend(table.problems)
         return table
 
@@ -62,12 +62,14 @@ class UpstreamContexts:
         config = self._config
         transport = api.proxy.transport
         reference = certificates.find_reference(host, port)
+        # A definition that came by the REST API may name less; what the configuration names, it may use.
+        own = any(reference == named for _, named in api.upstream_certificates)
         identity = build_upstream_identity(
             scheme=scheme,
             host=host,
             port=port,
-            trust=self._trust_of(transport.ca_certificates or config.own.upstream_ca),
-            client=self._resolver.resolve(reference) if reference is not None else None,
+            trust=self._trust_of(api),
+            client=(self._resolver_of(api) if own else self._resolver).resolve(reference) if reference is not None else None,
             min_version=transport.min_version or config.proxy.min_version,
             max_version=transport.max_version or config.proxy.max_version,
             ciphers=transport.ciphers or config.proxy.ciphers,
@@ -99,14 +101,21 @@ class UpstreamContexts:
             raise PkiError(str(problem)) from problem
         tls = None
         if address.scheme == "https":
-            trust = self._trust_of(transport.ca_certificates or self._config.own.upstream_ca)
+            trust = self._trust_of(api)
             identity = build_upstream_identity(scheme="https", host=address.host, port=address.port, trust=trust)
             tls = UpstreamTls(identity, self._contexts.get(identity))
         return Via(address, tls, tunnelled=target.scheme != "http")
 
-    def _trust_of(self, references: tuple[str, ...]) -> TrustSet:
-        trust = self._trust.get(references)
+    def _resolver_of(self, api: ApiDefinition) -> ReferenceResolver:
+        return self._resolver.for_guests() if api.from_rest else self._resolver
+
+    def _trust_of(self, api: ApiDefinition) -> TrustSet:
+        shared = self._config.own.upstream_ca
+        references = api.proxy.transport.ca_certificates or shared
+        guest = api.from_rest and references != shared
+        trust = self._trust.get((references, guest))
         if trust is None:
-            bundles = [self._resolver.resolve(reference) for reference in references]
-            trust = self._trust[references] = load_trust(bundles, self._environ)
+            resolver = self._resolver.for_guests() if guest else self._resolver
+            bundles = [resolver.resolve(reference) for reference in references]
+            trust = self._trust[references, guest] = load_trust(bundles, self._environ)
         return trust

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tlsgate.auth.base import AuthTools, Notify, Step, store_away
 from tlsgate.auth.sessions import KeyView
+from tlsgate.auth.shown import show_key
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
@@ -188,7 +189,7 @@ class KeyLimits:
         group = counter_group(session, view.name)
         # Keys that share a text share the counter whatever their versions.
         stamp = session.last_updated if group == view.name else ""
-        report = _Report(self._notify, group)
+        report = _Report(self._notify, api.api_id, show_key(group, whole=self._shows_whole(group, view)))
         rate = endpoints = None
         if not api.disable_rate_limit:
             rate = self._limit(effective, rate_name(group, effective.rate_scope), stamp, report)
@@ -205,6 +206,11 @@ class KeyLimits:
             max(0, effective.throttle_retries),
             build_headers(effective.quota_max, effective.quota_remaining, effective.quota_renews),
         )
+
+    def _shows_whole(self, group: str, view: KeyView) -> bool:
+        """Tell whether events may show what a counter is called: a hash or a chosen text, or any id where that is asked for."""
+        keys = self._config.keys
+        return keys.show_in_logs or keys.hash_keys or group != view.name
 
     def _limit(self, effective: Effective, name: str, stamp: str, report: _Report) -> RateLimit | None:
         rate = normalise_rate(effective.rate, effective.per)
@@ -245,11 +251,11 @@ class KeyLimits:
 class _Report:
     """Passes the events of smoothing on, which concern a key and no request."""
 
-    __slots__ = ("_group", "_notify")
+    __slots__ = ("_fields", "_notify")
 
-    def __init__(self, notify: Notify, group: str) -> None:
+    def __init__(self, notify: Notify, api_id: str, group: str) -> None:
         self._notify = notify
-        self._group = group
+        self._fields = {"api_id": api_id, "key": group}
 
     def __call__(self, event: str) -> None:
-        self._notify(event, None, {"key": self._group})
+        self._notify(event, None, self._fields)

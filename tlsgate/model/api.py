@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.events import EventHandlers
+
 __all__ = [
     "ApiDefinition",
     "CorsSettings",
@@ -213,6 +215,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     is_oas: bool = False
     raw: dict[str, Any]
     """The tree as written, for the round trip (OAS document or Classic object)."""
+    from_rest: bool = False
+    """Its file is as the REST API wrote it: references in it may be less (``tlsgate.certificates.folders``)."""
     active: bool = True
     internal: bool = False
     expiration: float | None = None
@@ -272,6 +276,7 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     global_rate: float = 0.0
     """``global_rate_limit.rate``, 0 when disabled."""
     global_per: float = 0.0
+    event_handlers: EventHandlers = {}
     is_versioned: bool = False
     default_version: str = ""
     fallback_to_default: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tlsgate.pki.der import split_elements
 
-__all__ = ["MAX_NAME", "format_der_name"]
+__all__ = ["MAX_NAME", "format_der_name", "parse_der_name"]
 
 MAX_NAME = 512
 """Characters of a name in a log line."""
@@ -55,6 +55,27 @@ def format_der_name(der: bytes, limit: int = MAX_NAME) -> str:
         return UNREADABLE
     text = ",".join(parts)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def parse_der_name(der: bytes) -> list[tuple[tuple[int, ...], str]]:
+    """Split a distinguished name into its attributes, in the order of the encoding.
+
+    :param der: the Name as encoded.
+    :returns: type (numbers of the object identifier) and text of each; ``#`` and hex for a value that is no text; none for a broken name.
+    """
+    try:
+        pairs = [_children(pair, _SEQUENCE) for rdn in _children(der, _SEQUENCE) for pair in _children(rdn, _SET)]
+        return [(tuple(map(int, _dotted(kind).split("."))), _plain(value)) for kind, value in pairs]
+    except ValueError:
+        return []
+
+
+def _plain(der: bytes) -> str:
+    encoding = _ENCODINGS.get(der[0])
+    try:
+        return f"#{der.hex()}" if encoding is None else _content(der).decode(encoding)
+    except UnicodeDecodeError:
+        return f"#{der.hex()}"
 
 
 def _relative_name(der: bytes) -> str:

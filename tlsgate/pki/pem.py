@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from tlsgate.errors import PkiError
 from tlsgate.pki.der import check_structure, open_certificate
 
-__all__ = ["PemBundle", "PrivateKey", "key_matches", "parse_pem"]
+__all__ = ["PemBundle", "PrivateKey", "find_labels", "key_matches", "parse_pem"]
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """Kinds of private key that TLS can sign with."""
@@ -26,6 +27,7 @@ PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519
 _BEGIN = b"-----BEGIN "
 _END = b"-----END "
 _DASHES = b"-----"
+_LABEL = re.compile(rb"-----BEGIN ([ -,.-~]{1,64})-----")
 _WHITE = b" \t\r\n\v\f"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -39,6 +41,8 @@ class PemBundle(msgspec.Struct, frozen=True, kw_only=True):
     private_key: PrivateKey | None = None
     public_keys: tuple[bytes, ...] = ()
     """DER SubjectPublicKeyInfo of bare ``PUBLIC KEY`` blocks."""
+    key_fault: str = ""
+    """Why there is no private key although one was stored, for messages; empty when there is nothing to say."""
 
     @property
     def leaf(self) -> bytes | None:
@@ -73,6 +77,11 @@ def parse_pem(text: bytes | str) -> PemBundle:
     if not certificates and not public_keys and private_key is None:
         raise PkiError(_nothing_found(data))
     return PemBundle(certificates=tuple(certificates), private_key=private_key, public_keys=tuple(public_keys))
+
+
+def find_labels(text: bytes | str) -> list[str]:
+    """Return what the blocks of a text call themselves, in order, readable or not."""
+    return [label.decode("ascii").strip() for label in _LABEL.findall(_plain_bytes(text))]
 
 
 def key_matches(certificate_der: bytes, key: PrivateKey) -> bool:

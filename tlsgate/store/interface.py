@@ -154,7 +154,7 @@ class ChangeFeed(Protocol):
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Be told (topic, payload) of every change, at the latest after one second.
 
-        Topics: ``key``, ``policy``, ``certificate``, ``api``, ``reload``. After a gap (reconnect) the listener gets (``gap``, ``""``):
+        Topics: ``key``, ``policy``, ``certificate``, ``api``, ``reload``, ``node``. After a gap (reconnect) the listener gets (``gap``, ``""``):
         whatever is cached is to be forgotten. A listener that raises is logged.
         """
         ...

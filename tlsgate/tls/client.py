@@ -191,7 +191,7 @@ def build_client_certificate(bundle: PemBundle) -> ClientCertificate:
     if not bundle.certificates:
         raise PkiError("no certificate")
     if bundle.private_key is None:
-        raise PkiError("no private key beside the certificate")
+        raise PkiError(bundle.key_fault or "no private key beside the certificate")
     if not key_matches(bundle.certificates[0], bundle.private_key):
         raise PkiError("private key does not match the first certificate")
     return ClientCertificate(bundle.certificates, bundle.private_key)

@@ -20,7 +20,7 @@ Value = bytes | tuple[bytes | Callable[[Exchange], bytes], ...]
 """A constant, or parts in turn; see :func:`render`."""
 
 _VARIABLE = re.compile(
-    r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$tyk_meta\.[A-Za-z0-9_.-]+|\$secret_(conf|env)\.([A-Za-z0-9_.-]+)"
+    r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$tyk_meta\.([A-Za-z0-9_.-]+)|\$secret_(conf|env)\.([A-Za-z0-9_.-]+)"
     r"|\$secret_(?:vault|consul|file)\.[A-Za-z0-9_./-]+"
 )
 _CONTROL = bytes((*range(0x20), 0x7F))
@@ -31,7 +31,7 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
     """Return a configured value ready for use.
 
     Secrets are read now: ``$secret_conf.K`` from the configuration, ``$secret_env.K`` from ``TYK_SECRET_K`` or ``K``. What is missing,
-    or kept in a store that this version cannot read (sessions, vault, consul), is empty.
+    or kept in a store that this version cannot read (vault, consul), is empty; so is ``$tyk_meta.*`` of a request without a session.
 
     :param has_context: ``enable_context_vars``; False leaves ``$tyk_context.*`` empty.
     :returns: bytes for a constant.
@@ -42,8 +42,11 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
     for found in _VARIABLE.finditer(text):
         constant.append(text[position : found.start()].encode())
         position = found.end()
-        context, source, key = found.groups()
-        if context is not None and has_context:
+        context, meta, source, key = found.groups()
+        if meta is not None:
+            parts += [b"".join(constant), _meta(meta)]
+            constant = []
+        elif context is not None and has_context:
             parts += [b"".join(constant), _find_context(context)]
             constant = []
         elif source == "conf":
@@ -136,6 +139,31 @@ def _cookie(name: str) -> Callable[[Exchange], bytes]:
         return _clean(value)
 
     return read
+
+
+def _meta(name: str) -> Callable[[Exchange], bytes]:
+    """Read a member of the session's ``meta_data``."""
+
+    def read(exchange: Exchange) -> bytes:
+        session = exchange.session
+        return _EMPTY if session is None else _clean(_show(session.meta_data.get(name)).encode("utf-8", "replace"))
+
+    return read
+
+
+def _show(value: object) -> str:
+    """Return a JSON value as Tyk writes it into a header: lists by commas, objects as ``name:value;``."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, list):
+        return ",".join(_show(item) for item in value)
+    if isinstance(value, dict):
+        return "".join(f"{name}:{_show(item)};" for name, item in value.items())
+    return str(value)
 
 
 def _from_context(name: str) -> Callable[[Exchange], bytes]:

@@ -267,3 +267,23 @@ def test_what_is_odd_is_a_warning() -> None:
 def test_pins_are_split_at_commas() -> None:
     """Empty parts are none."""
     assert split_pins((("a", "x,y"), ("b", " z ,"), ("c", ""))) == (("a", ("x", "y")), ("b", ("z",)), ("c", ()))
+
+
+def test_settings_of_the_certificate_store() -> None:
+    """Folders, in-use check, cool-downs (0 is Tyk's default), and a secret of its own."""
+    monitor = {"check_cooldown_seconds": 60, "event_cooldown_seconds": 0}
+    config = good(
+        security={"private_certificate_encoding_secret": "x" * 32, "certificate_expiry_monitor": monitor},
+        tlsgate={"certificates": {"folders": ["/c"], "refuse_delete_in_use": True}},
+    )
+    security, certificates = config.security, config.own.certificates
+    assert (security.encoding_secret, security.check_cooldown_s, security.event_cooldown_s) == ("x" * 32, 60, 86400)
+    assert (certificates.folders, certificates.refuse_delete_in_use) == (("/c",), True)
+
+
+def test_a_published_secret_protects_no_private_key() -> None:
+    """It stops the start, except in development (mTLS reference, section 2)."""
+    published = {"private_certificate_encoding_secret": PUBLISHED_SECRET}
+    (problem,) = build(security=published)[1]
+    assert problem.startswith("error: security.private_certificate_encoding_secret: ")
+    assert build(security=published, tlsgate={"development": True})[1] == []

@@ -11,6 +11,7 @@ import pytest
 from tests.support.certs import NOW, make_authority, make_self_signed
 from tests.support.definitions import SECRET, classic, oas
 from tlsgate.config.check import check
+from tlsgate.definitions.origins import record
 from tlsgate.errors import PkiError
 from tlsgate.pki.references import ReferenceResolver
 
@@ -177,7 +178,8 @@ def test_allow_lists_are_looked_at(folder: Folder) -> None:
         classic(use_mutual_tls_auth=True, client_certificates=list_of_bad),
         http_server_options={"use_ssl": True, "ssl_certificates": [folder.file("s.pem", SERVER.full_pem)]},
     )
-    assert [problem.split(":")[0] for problem in problems] == ["error", "error", "warning", "warning"]
+    assert [problem.split(":")[0] for problem in problems] == ["error", "warning", "warning", "warning"]
+    assert "an id of the certificate store" in problems[1]
     assert problems[-1] == "warning: app: client_certificates: no usable certificate: nobody gets in"
     assert "PRIVATE" not in str(problems)
 
@@ -264,6 +266,29 @@ def test_folders_for_certificates_are_respected(folder: Folder) -> None:
     api = classic(upstream_certificates={"a.test": inside, "b.test": outside})
     (problem,) = folder.check(api, tlsgate={"certificate_folders": [str(folder.path / "certs")]})
     assert problem.startswith("error: app: upstream_certificates.b.test: ")
+
+
+def test_ids_of_the_store_are_left_to_the_gateway(folder: Folder) -> None:
+    """Nothing is asked here: what may be there is no error."""
+    problems = folder.check(http_server_options={"use_ssl": True, "ssl_certificates": ["org" + "a" * 64]})
+    assert problems == ["warning: http_server_options.ssl_certificates[0]: an id of the certificate store, not looked up here"]
+
+
+def test_definitions_of_the_rest_api_name_files_of_its_folders_only(folder: Folder) -> None:
+    """`tlsgate.certificates.folders`; a file that was changed on disk afterwards may name what it likes."""
+    (folder.path / "certs").mkdir()
+    inside, outside = folder.file("certs/a.pem", CLIENT.full_pem), folder.file("b.pem", CLIENT.full_pem)
+    definition = classic(upstream_certificates={"a.test": inside, "b.test": outside, "c.test": "/none.pem"})
+    content = json.dumps(definition).encode()
+    limited = {"certificates": {"folders": [str(folder.path / "certs")]}}
+    name = "by-rest.json"
+    (folder.path / "apps" / name).write_bytes(content)
+    record(str(folder.path / "apps"), name, content)
+    found = folder.check(tlsgate=limited)
+    assert [problem.split(": ")[2] for problem in found] == ["upstream_certificates.b.test", "upstream_certificates.c.test"]
+    assert len({problem.split(": ")[3] for problem in found}) == 1
+    (folder.path / "apps" / name).write_bytes(content + b"\n")
+    assert [problem.split(": ")[2] for problem in folder.check(tlsgate=limited)] == ["upstream_certificates.c.test"]
 
 
 def test_the_clock_of_the_machine_is_the_default(folder: Folder) -> None:

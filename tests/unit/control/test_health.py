@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from tests.support.gateway import classic
 from tests.support.memory_gateway import MemoryGateway
 from tlsgate import __version__
+from tlsgate.control.routes import ControlRoutes
 
 
 @pytest.fixture
@@ -47,3 +49,32 @@ def test_problems_of_the_load_show() -> None:
     body = json.loads(gateway.ask(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").body)
     assert body["status"] == "warn"
     assert "problem" in body["details"]["definitions"]["output"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("memory", "Store not available"), ("redis", "Redis connection not available"), ("sqlite", "Store not available")]
+)
+def test_the_store_is_shown_and_needed_to_be_ready(gateway: MemoryGateway, kind: str, reason: str) -> None:
+    """Redis under Tyk's name, the embedded store under its own; /hello answers 200 in any case."""
+    config = msgspec.structs.replace(gateway.config, storage=msgspec.structs.replace(gateway.config.storage, type=kind))
+    gateway.site.control = ControlRoutes(gateway.site, config, store=gateway.state.store)
+    details = json.loads(gateway.ask(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").body)["details"]
+    assert details[kind]["status"] == "pass"
+    assert details[kind]["componentType"] == "datastore"
+    assert gateway.ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    gateway.state.store.available = False
+    hello = gateway.ask(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+    body = json.loads(hello.body)
+    assert (hello.status, body["status"], body["details"][kind]["status"]) == (200, "fail", "fail")
+    assert body["details"][kind]["output"]
+    ready = gateway.ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (ready.status, json.loads(ready.body)) == (503, {"status": "error", "message": reason})
+
+
+def test_a_load_that_left_nothing_is_not_ready() -> None:
+    """Everything was refused; one good API, or none that was asked for, is ready."""
+    bad = classic("two", 9, "/two/", use_keyless=False, enable_jwt=True)
+    ready = MemoryGateway(bad).ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (ready.status, json.loads(ready.body)["message"]) == (503, "A successful API reload did not happen")
+    assert MemoryGateway(bad, classic("one", 9, "/one/")).ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    assert MemoryGateway().ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200

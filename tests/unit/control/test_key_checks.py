@@ -21,9 +21,9 @@ BODY: dict[str, Any] = {"org_id": "org", "access_rights": rights()}
 CERT, OTHER = "org" + "ab" * 32, "org" + "cd" * 32
 
 
-def with_certificates(*known: str, **config: Any) -> MemoryControl:
+def with_certificates(*known: str, apis: tuple[dict[str, Any], ...] = (), **config: Any) -> MemoryControl:
     """A control API that knows some certificates."""
-    control = MemoryControl(**config)
+    control = MemoryControl(*apis, **config)
 
     async def find(id: str) -> bool:
         return id in known
@@ -228,7 +228,7 @@ def test_what_policies_say_of_the_end_counts() -> None:
 
 def test_rights_that_mean_nothing_are_told() -> None:
     """Decisions 3.7: accepted, with a warning in the log."""
-    control = MemoryControl(token_api("open", use_keyless=True), token_api())
+    control = with_certificates(CERT, apis=(token_api("open", use_keyless=True), token_api()))
     with logged_events() as events:
         assert control.call("POST", "/tyk/keys/create", {"org_id": "org", "access_rights": rights("open")}).status == 200
         assert control.call("POST", "/tyk/keys/create", {**BODY, "certificate": CERT}).status == 200

@@ -67,6 +67,25 @@ def test_dynamic_mtls_is_refused_by_name(members: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("members", "path"),
     [
+        ({"auth": {"validate_signature": True}}, "auth.validate_signature"),
+        ({"auth_configs": {"authToken": {"validate_signature": True}}}, "auth_configs.authToken.validate_signature"),
+        ({"auth": {"validate_signature": True}, "auth_configs": {"authToken": {}}}, None),
+        ({"auth": {}, "auth_configs": {"jwt": {"validate_signature": True}}}, None),
+    ],
+)
+@pytest.mark.parametrize("switch", [{"use_standard_auth": True}, {}])
+def test_signatures_beside_a_key_are_refused_where_they_count(members: dict[str, Any], path: str | None, switch: dict[str, Any]) -> None:
+    """Without the check the key alone would open the API; an entry of ``auth_configs`` hides ``auth``."""
+    tree = classic(use_keyless=False, **switch, **members)
+    if path is None:
+        assert warned(tree) == {}
+    else:
+        assert list(refused(tree)) == [path]
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
         ({"definition": {"enabled": True}}, "definition.enabled"),
         ({"security_requirements": [["a"], ["b"]]}, "security_requirements"),
         ({"custom_middleware": {"pre": [{"name": "a"}]}}, "custom_middleware.pre"),
@@ -114,7 +133,6 @@ def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> No
         ({"upstream_auth": {"enabled": True}}, "upstream_auth.enabled"),
         ({"cache_options": {"enable_cache": True}}, "cache_options.enable_cache"),
         ({"enable_batch_request_support": True}, "enable_batch_request_support"),
-        ({"event_handlers": {"events": {"X": [{}]}}}, "event_handlers.events"),
         ({"analytics_plugin": {"enable": True}}, "analytics_plugin.enable"),
         ({"custom_middleware": {"traffic_logs": [{"name": "a"}]}}, "custom_middleware.traffic_logs"),
         ({"enable_detailed_recording": True}, "enable_detailed_recording"),

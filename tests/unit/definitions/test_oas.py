@@ -235,9 +235,25 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             enable_context_vars=True,
             do_not_track=False,
             config_data={"a": 1},
+            disable_rate_limit=True,
+            disable_quota=True,
+            dont_set_quota_on_create=True,
             version={"global_size_limit": 1024, "ignore_endpoint_case": True},
         ),
     ),
+    "rate of the API": (
+        oas(upstream={"rateLimit": {"enabled": True, "rate": 5, "per": "1m"}}),
+        classic(global_rate_limit={"rate": 5, "per": 60}),
+    ),
+    "rate of the API switched off": (
+        oas(upstream={"rateLimit": {"enabled": False, "rate": 5, "per": "1m"}}),
+        classic(global_rate_limit={"disabled": True, "rate": 5, "per": 60}),
+    ),
+    "rate of a path": (
+        operations(rateLimit={"enabled": True, "rate": 5, "per": "1m30s"}),
+        rule(rate_limit=[{**OPERATION, "rate": 5, "per": 90}]),
+    ),
+    "rate of a path switched off": (operations(rateLimit={"enabled": False, "rate": 5, "per": "1m"}), classic()),
     "data for plugins switched off": (
         oas(middleware={"global": {"pluginConfig": {"data": {"enabled": False, "value": {"a": 1}}}}}),
         classic(config_data={"a": 1}, config_data_disabled=True),
@@ -442,7 +458,7 @@ def test_other_parts_of_the_extension_lead_to_their_classic_fields() -> None:
                 "detailedActivityLogs": {"enabled": True},
                 "detailedTracing": {"enabled": True},
                 "gatewayTags": {"enabled": True, "tags": ["a"]},
-                "eventHandlers": [{"enabled": True, "trigger": "X"}, {"enabled": False}],
+                "eventHandlers": [{"enabled": True, "trigger": "X", "type": "log"}, {"enabled": False}],
             },
             middleware={
                 "global": {
@@ -456,7 +472,8 @@ def test_other_parts_of_the_extension_lead_to_their_classic_fields() -> None:
         "x-tyk-api-gateway.server.batchProcessing.enabled",
         "x-tyk-api-gateway.server.detailedActivityLogs.enabled",
         "x-tyk-api-gateway.server.detailedTracing.enabled",
-        "x-tyk-api-gateway.server.eventHandlers",
+        "x-tyk-api-gateway.server.eventHandlers[0].trigger",
+        "x-tyk-api-gateway.server.eventHandlers[1].trigger",
         "x-tyk-api-gateway.middleware.global.trafficLogs.tagHeaders",
         "x-tyk-api-gateway.middleware.global.trafficLogs.plugins",
         "x-tyk-api-gateway.middleware.global.cache.enabled",
@@ -464,7 +481,6 @@ def test_other_parts_of_the_extension_lead_to_their_classic_fields() -> None:
     assert list(refused(oas(middleware={"global": {"pluginConfig": {"bundle": {"enabled": True, "path": "b.zip"}}}}))) == [
         "x-tyk-api-gateway.middleware.global.pluginConfig.bundle.path"
     ]
-    assert list(refused(oas(upstream={"rateLimit": {"enabled": True, "rate": 5, "per": "1m"}}))) == ["x-tyk-api-gateway.upstream.rateLimit"]
 
 
 def test_versions_are_mapped() -> None:

@@ -70,7 +70,6 @@ def test_odd_paths_are_none(paths: object) -> None:
     [
         ({"validateRequest": {"enabled": True}}, "validateRequest.enabled"),
         ({"circuitBreaker": {"enabled": True, "threshold": 0.5}}, None),
-        ({"rateLimit": {"enabled": True, "rate": 5, "per": "1s"}}, None),
         ({"virtualEndpoint": {"enabled": True, "functionName": "f"}}, None),
         ({"postPlugins": [{"enabled": True, "path": "p"}]}, None),
         ({"urlRewrite": {"enabled": True, "rewriteTo": "tyk://self/x"}}, None),

@@ -6,12 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.certs import Issued, make_authority
 from tests.support.gateway import classic
+from tests.support.keys import run
 from tests.support.memory_gateway import MemoryGateway
+from tlsgate.certs.uses import store_ids
 from tlsgate.errors import ConfigError
 from tlsgate.model.tls import ClientAuth
 
@@ -225,3 +228,76 @@ def test_an_api_that_cannot_be_compiled_is_left_out_by_name(tmp_path: Path) -> N
 def test_internal_apis_have_no_route(tmp_path: Path) -> None:
     gateway = secure(tmp_path, classic("inside", 9, "/in/", internal=True))
     assert gateway.generation.routes.find(8080, "a", b"/in/") is None
+
+
+# Certificates of the store.
+
+
+def test_a_listener_whose_certificate_is_to_come_starts_without_it(tmp_path: Path) -> None:
+    """Decisions 1.8: the id of a store is waited for, a file that cannot be read stops the start."""
+    id = "org" + "0" * 64
+    options = {"use_ssl": True, "ssl_certificates": [id]}
+    gateway = MemoryGateway(classic("a", 9), http_server_options=options)
+    assert gateway.generation.choose(gateway.config.listen_port, "a.test") is None
+    assert "has not answered yet" in " ".join(note.message for note in gateway.generation.notes)
+    with pytest.raises(ConfigError, match="no such file"):
+        MemoryGateway(classic("a", 9), http_server_options={**options, "ssl_certificates": [id, "/none.pem"]})
+    own = classic("a", 9, domain="a.test", certificates=[id])
+    gateway = MemoryGateway(own, http_server_options={"use_ssl": True}, enable_custom_domains=True)
+    assert gateway.generation.choose(gateway.config.listen_port, "a.test") is None
+
+
+def stored(gateway: MemoryGateway, *texts: str) -> None:
+    """Upload, and put on the shelf what the configuration names."""
+    for text in texts:
+        run(gateway.state.certificates.add("org", text.encode()))
+    run(gateway.state.shelf.fill(store_ids(gateway.config, (*gateway.generation.definitions, *gateway.generation.reserved))))
+
+
+def test_a_stored_certificate_is_used_like_a_file(tmp_path: Path) -> None:
+    """In a list, and as a server's own; when it is gone it grants nothing, and the build goes on."""
+    own = server()
+    apis = strict("a", "a.test", "org" + CLIENTS.fingerprint, OTHERS.pem), classic("open", 9, "/open/")
+    gateway = secure(tmp_path, *apis)
+    stored(gateway, CLIENTS.pem, own.full_pem)
+    gateway.generation = gateway.build(gateway.generation)
+    allow_list = gateway.generation.apis["a"].allow_list
+    assert allow_list is not None and allow_list.pins == {CLIENTS.fingerprint, OTHERS.fingerprint}
+    run(gateway.state.certificates.remove("org" + CLIENTS.fingerprint))
+    stored(gateway)
+    gateway.generation = gateway.build(gateway.generation)
+    allow_list = gateway.generation.apis["a"].allow_list
+    assert allow_list is not None and allow_list.pins == {OTHERS.fingerprint}
+
+
+def test_a_stored_key_that_cannot_be_opened_is_skipped_and_said(tmp_path: Path) -> None:
+    """Another secret: an error in the report, no reason to stop."""
+    own = server()
+    (tmp_path / "server.pem").write_text(server().full_pem)
+    options = {"use_ssl": True, "ssl_certificates": [str(tmp_path / "server.pem"), "org" + own.fingerprint]}
+    gateway = MemoryGateway(classic("a", 9), http_server_options=options)
+    stored(gateway, own.full_pem)
+    assert not [note for note in gateway.build().notes if note.severity == "error"]
+    security = msgspec.structs.replace(gateway.config.security, encoding_secret="another")
+    gateway.state.use_certificate_secret(msgspec.structs.replace(gateway.config, security=security))
+    built = gateway.build()
+    (note,) = [note for note in built.notes if "cannot be decrypted" in note.message]
+    assert (note.severity, note.path) == ("error", "http_server_options.ssl_certificates[1]")
+
+
+def test_only_generations_that_name_ids_keep_what_they_read(tmp_path: Path) -> None:
+    """Lists of 100,000 files are not held in memory for nothing."""
+    (tmp_path / "c.pem").write_text(CLIENTS.pem)
+    gateway = secure(tmp_path, strict("a", "a.test", str(tmp_path / "c.pem")))
+    assert gateway.generation.resolver is None
+    gateway = secure(tmp_path, strict("a", "a.test", str(tmp_path / "c.pem"), "org" + "0" * 64))
+    stored(gateway)
+    first = gateway.build()
+    assert first.resolver is not None
+    (tmp_path / "c.pem").write_text("half")
+    with pytest.raises(ConfigError, match="broken now"):
+        gateway.build(first)
+    second = gateway.build(first, same_files=True)
+    allow_list = second.apis["a"].allow_list
+    assert allow_list is not None and allow_list.pins == {CLIENTS.fingerprint}
+    assert second.files == first.files

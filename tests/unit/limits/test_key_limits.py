@@ -283,7 +283,7 @@ def test_events_of_smoothing_are_passed_on() -> None:
     assert bench.admitted(2) == 2
     bench.keys.clock.time += 11
     bench.admitted(2)
-    assert ("RateLimitSmoothingUp", {"key": "orgkey"}) in bench.keys.events
+    assert ("RateLimitSmoothingUp", {"api_id": "api", "key": "****"}) in bench.keys.events
 
 
 def test_with_hashed_keys_the_counters_are_named_by_the_hash() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.certs import der_element, distinguished_name
-from tlsgate.pki.distinguished import MAX_NAME, format_der_name
+from tlsgate.pki.distinguished import MAX_NAME, format_der_name, parse_der_name
 
 COMMON_NAME = bytes.fromhex("0603550403")
 
@@ -136,3 +136,12 @@ def test_garbage_gives_text(junk: bytes, at: int) -> None:
     good = distinguished_name("client", country_name="DE").public_bytes()
     for der in (junk, good[:at] + junk, good[:at] + junk[:1] + good[at + 1 :]):
         assert format_der_name(der).isprintable()
+
+
+def test_attributes_are_split_in_their_order() -> None:
+    """For the control API; what is no text is hex, a broken name has none."""
+    name = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"), x509.NameAttribute(NameOID.COMMON_NAME, "ä, b")])
+    assert parse_der_name(name.public_bytes()) == [((2, 5, 4, 6), "DE"), ((2, 5, 4, 3), "ä, b")]
+    for value in ("0303000102", "0c02ff41"):
+        assert parse_der_name(_name(COMMON_NAME + bytes.fromhex(value))) == [((2, 5, 4, 3), f"#{value}")]
+    assert parse_der_name(b"\x30\x01") == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.certs import key, key_pem, make_authority, make_self_signed, pem_of, resign, swap_element, with_serial
 from tlsgate.errors import PkiError
-from tlsgate.pki.pem import PemBundle, key_matches, parse_pem
+from tlsgate.pki.pem import PemBundle, find_labels, key_matches, parse_pem
 
 ROOT = make_authority("Root")
 LEAF = ROOT.issue("leaf")
@@ -244,3 +244,10 @@ def test_file_of_ten_thousand_certificates(tmp_path: Path) -> None:
     started = time.perf_counter()
     assert len(parse_pem(text).certificates) == 10_000
     assert time.perf_counter() - started < 10
+
+
+def test_labels_are_listed_in_order() -> None:
+    """Whether the blocks can be read or not; a line that only looks like one is none."""
+    text = "-----BEGIN CERTIFICATE-----\nx\n-----BEGIN EC PRIVATE KEY-----\n-----BEGIN -----\n---- BEGIN X ----\n-----BEGIN PUBLIC KEY----"
+    assert find_labels(text) == ["CERTIFICATE", "EC PRIVATE KEY"]
+    assert find_labels(b"") == []

@@ -11,7 +11,8 @@ import pytest
 from tests.support.certs import make_authority, make_self_signed
 from tlsgate.errors import PkiError
 from tlsgate.pki import references
-from tlsgate.pki.references import ReferenceResolver, describe_reference
+from tlsgate.pki.pem import PemBundle
+from tlsgate.pki.references import NotInStore, ReferenceResolver, describe_reference
 
 ROOT = make_authority("Root")
 LEAF = ROOT.issue("leaf")
@@ -61,9 +62,9 @@ def test_list_keeps_its_order_and_names_what_is_missing(tmp_path: Path) -> None:
     assert "no END line" in problems[1].message
     assert "no END line" in problems[2].message
     assert problems[3].message == "empty reference"
-    assert "no certificate store in this version" in problems[4].message
+    assert "id of the certificate store" in problems[4].message
     assert problems[1].value == "inline PEM"
-    assert {problem.severity for problem in problems} == {"error"}
+    assert [problem.severity for problem in problems] == ["error"] * 4 + ["warning"]
     assert {problem.file for problem in problems} == {"tyk.conf"}
     assert set(resolver.broken_files) == {str(broken)}
     assert resolver.resolve_all(["x"], severity="warning").problems[0][:3] == ("", "", "x")
@@ -187,3 +188,115 @@ def test_many_files_are_read_in_time(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 2
     assert not problems
     assert len(bundles) == 2000
+
+
+class FakeShelf:
+    """What a store holds, or that it is away."""
+
+    def __init__(self, **known: object) -> None:
+        self.known = known
+
+    def find(self, id: str) -> PemBundle | None:
+        found = self.known.get(id)
+        if isinstance(found, Exception):
+            raise type(found)(str(found))
+        assert found is None or isinstance(found, PemBundle)
+        return found
+
+
+ID = "org" + LEAF.fingerprint
+
+
+def test_ids_are_looked_up_before_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mTLS reference section 1: the store first, the disk when the store has nothing of the name."""
+    monkeypatch.chdir(tmp_path)
+    bundle = PemBundle(certificates=(LEAF.der,))
+    resolver = ReferenceResolver(shelf=FakeShelf(**{ID: bundle}))
+    assert resolver.resolve(ID) is bundle
+    assert resolver.resolve(f" {ID}\n").leaf == LEAF.der
+    with pytest.raises(NotInStore, match="no such certificate in the store"):
+        ReferenceResolver(shelf=FakeShelf()).resolve(ID)
+    (tmp_path / ID).write_text(ROOT.pem)
+    assert ReferenceResolver(shelf=FakeShelf(**{ID: bundle})).resolve(ID).leaf == LEAF.der
+    assert ReferenceResolver(shelf=FakeShelf()).resolve(ID).leaf == ROOT.der
+
+
+def test_a_store_that_is_away_and_an_entry_that_is_broken() -> None:
+    """The one is waited for, the other is an error of its own."""
+    away = ReferenceResolver(shelf=FakeShelf(**{ID: NotInStore("waited for")}))
+    with pytest.raises(NotInStore, match="waited for"):
+        away.resolve(ID)
+    broken = ReferenceResolver(shelf=FakeShelf(**{ID: PkiError("broken")}))
+    with pytest.raises(PkiError, match="broken") as caught:
+        broken.resolve(ID)
+    assert not isinstance(caught.value, NotInStore)
+
+
+def test_what_came_by_the_rest_api_learns_nothing_of_files(tmp_path: Path) -> None:
+    """One text for a file outside, one that is missing, unreadable, broken, a folder, a link outwards: nobody learns what is there."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for folder in ("in", "out"):
+        (tmp_path / folder / "good.pem").write_text(LEAF.pem)
+        (tmp_path / folder / "bad.pem").write_text("no PEM")
+    (tmp_path / "in" / "link.pem").symlink_to(tmp_path / "out" / "good.pem")
+    resolver = ReferenceResolver(guest_folders=[str(tmp_path / "in")])
+    assert resolver.resolve(str(tmp_path / "out" / "good.pem")).leaf == LEAF.der, "what is on disk may name any file"
+    guests = resolver.for_guests()
+    assert guests.resolve(str(tmp_path / "in" / "good.pem")).leaf == LEAF.der
+    texts = set()
+    for name in (
+        "out/good.pem",
+        "out/bad.pem",
+        "out/none.pem",
+        "in/none.pem",
+        "in/bad.pem",
+        "in/link.pem",
+        "in",
+        "out",
+        "in/../out/good.pem",
+        "",
+    ):
+        with pytest.raises(PkiError) as caught:
+            guests.resolve(str(tmp_path / name) if name else "")
+        texts.add(str(caught.value))
+    for system in ("/etc/shadow", "/proc/self/environ", "/dev/zero", "a\0b", "/nowhere"):
+        with pytest.raises(PkiError) as caught:
+            guests.resolve(system)
+        texts.add(str(caught.value))
+    assert texts == {"neither an id of the certificate store nor a file that may be used"}
+
+
+def test_without_folders_the_rest_api_may_name_files_and_learns_as_little(tmp_path: Path) -> None:
+    """`tlsgate.certificates.folders` is not set: Tyk's way; `tlsgate.certificate_folders` holds for it as for all."""
+    (tmp_path / "a.pem").write_text(LEAF.pem)
+    assert ReferenceResolver().for_guests().resolve(str(tmp_path / "a.pem")).leaf == LEAF.der
+    with pytest.raises(PkiError, match="neither an id"):
+        ReferenceResolver().for_guests().resolve("/nowhere")
+    (tmp_path / "all").mkdir()
+    for guest_folders in ([], [str(tmp_path)]):
+        limited = ReferenceResolver(folders=[str(tmp_path / "all")], guest_folders=guest_folders).for_guests()
+        with pytest.raises(PkiError, match="neither an id"):
+            limited.resolve(str(tmp_path / "a.pem"))
+
+
+def test_files_are_taken_as_they_were_read(tmp_path: Path) -> None:
+    """A change in the store reads no file again; what the store says is never taken from before."""
+    path = tmp_path / "a.pem"
+    path.write_text(LEAF.pem)
+    first = ReferenceResolver(shelf=FakeShelf(**{ID: PemBundle(certificates=(LEAF.der,))}))
+    for reference in (str(path), ID):
+        first.resolve(reference)
+        first.for_guests().resolve(reference)
+    path.write_text("half")
+    second = ReferenceResolver(shelf=FakeShelf(), reuse=first)
+    for resolver in (second, second.for_guests()):
+        assert resolver.resolve(str(path)).leaf == LEAF.der
+        with pytest.raises(NotInStore):
+            resolver.resolve(ID)
+    assert second.files == {str(path)}
+    second.close()
+    third = ReferenceResolver(reuse=second)
+    assert third.resolve(str(path)).leaf == LEAF.der
+    with pytest.raises(PkiError):
+        ReferenceResolver().resolve(str(path))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.apis import make_connection, make_exchange
 from tlsgate.model.exchange import Exchange
+from tlsgate.model.session import Session
 from tlsgate.transform.variables import Value, compile_value, render
 
 
@@ -83,14 +84,14 @@ def test_without_query_headers_and_context() -> None:
 
 
 def test_secrets_are_read_on_load() -> None:
-    """Reference 12.4: configuration and environment; other stores and sessions are empty in this version."""
+    """Reference 12.4: configuration and environment; other stores are empty in this version."""
     secrets = {"key": "from-conf"}
     assert compiled("a $secret_conf.key b", secrets=secrets) == b"a from-conf b"
     assert compiled("$secret_conf.none") == b""
     assert compiled("$secret_env.pass_word", TYK_SECRET_PASS_WORD="one", pass_word="two") == b"one"
     assert compiled("$secret_env.pass_word", pass_word="two") == b"two"
     assert compiled("$secret_env.none") == b""
-    for name in ("$secret_vault.a/b", "$secret_consul.a", "$secret_file.a", "$tyk_meta.user"):
+    for name in ("$secret_vault.a/b", "$secret_consul.a", "$secret_file.a"):
         assert compiled(f"<{name}>") == b"<>"
 
 
@@ -120,3 +121,27 @@ def test_the_context_of_later_steps_is_cleaned_too() -> None:
     exchange = make_exchange(connection=make_connection())
     exchange.context = {"jwt_claims_x": "a\r\nb\ud800"}
     assert value("$tyk_context.jwt_claims_x", exchange) == b"ab?"
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("ann", b"ann"),
+        (7, b"7"),
+        (7.0, b"7"),
+        (0.5, b"0.5"),
+        (True, b"true"),
+        (None, b""),
+        (["a", 1], b"a,1"),
+        ({"x": 1, "y": "b"}, b"x:1;y:b;"),
+        ("two\r\nlines", b"twolines"),
+        ("\u00fc", "\u00fc".encode()),
+    ],
+)
+def test_meta_data_of_the_session(stored: object, shown: bytes) -> None:
+    """``$tyk_meta.*`` needs no switch; a name that is not there, and a request without a session, give nothing."""
+    exchange = make_exchange()
+    assert value("<$tyk_meta.user>", exchange) == b"<>"
+    exchange.session = Session(meta_data={"user": stored, "a.b-c": "dotted"})
+    assert value("<$tyk_meta.user>", exchange) == b"<" + shown + b">"
+    assert value("$tyk_meta.a.b-c $tyk_meta.none", exchange) == b"dotted "

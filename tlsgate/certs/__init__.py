@@ -1,0 +1,1 @@
+"""The certificate store: what is kept, what is named, what comes to its end."""

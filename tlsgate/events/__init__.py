@@ -1,0 +1,1 @@
+"""Events to whoever wants to hear of them: the log, web addresses."""

@@ -1,0 +1,145 @@
+"""Questions that all workers answer: a reload everywhere, the counters of all; knows who has not answered yet, not how they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = ["Collection", "ReloadRounds", "combine"]
+
+ROUND_LIMIT_S = 120.0
+"""Somebody who has not reloaded by then is named, and nobody waits for it any longer."""
+COLLECT_LIMIT_S = 1.0
+
+Teller = Callable[[str], None]
+
+
+class ReloadRounds:
+    """One reload of everybody at a time; what is asked for meanwhile is one further round.
+
+    :param begin: tells the workers, given the number of the round; returns the numbers of those who were told.
+    :param end: told of the outcome: faults by worker, empty ones too.
+    """
+
+    def __init__(self, begin: Callable[[int], Iterable[int]], end: Callable[[dict[int, str]], None]) -> None:
+        self._begin = begin
+        self._end = end
+        self._asked: list[Teller] = []
+        self._wanted = False
+        self._told: list[Teller] = []
+        self._number = 0
+        self._missing: set[int] = set()
+        self._faults: dict[int, str] = {}
+        self._until: float | None = None
+
+    @property
+    def until(self) -> float | None:
+        """The end of the present round, None without one."""
+        return self._until
+
+    def want(self, now: float, tell: Teller | None = None) -> None:
+        """Ask for a round that begins from now on.
+
+        :param tell: told what went wrong, empty for nothing.
+        """
+        self._wanted = True
+        if tell is not None:
+            self._asked.append(tell)
+        if self._until is None:
+            self._start(now)
+
+    def answered(self, worker: int, number: int, fault: str, now: float) -> None:
+        """Take a worker's answer; one to an earlier round counts for nothing."""
+        if self._until is not None and number == self._number and worker in self._missing:
+            self._missing.discard(worker)
+            self._faults[worker] = fault
+            self._settle(now)
+
+    def lost(self, worker: int, now: float) -> None:
+        """Do not wait for a worker that is gone; its replacement reads everything anyway."""
+        if worker in self._missing:
+            self._missing.discard(worker)
+            self._faults[worker] = "it died during the reload; its replacement reads everything anew"
+            self._settle(now)
+
+    def look(self, now: float) -> None:
+        """End a round whose time is over."""
+        if self._until is not None and now >= self._until:
+            for worker in self._missing:
+                self._faults[worker] = f"no answer within {ROUND_LIMIT_S:.0f} s"
+            self._missing.clear()
+            self._settle(now)
+
+    def _start(self, now: float) -> None:
+        self._wanted = False
+        self._told, self._asked = self._asked, []
+        self._number += 1
+        self._faults = {}
+        self._until = now + ROUND_LIMIT_S
+        self._missing = set(self._begin(self._number))
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        if self._missing:
+            return
+        self._until = None
+        told, self._told = self._told, []
+        faults = self._faults
+        self._end(faults)
+        fault = combine(faults)
+        for tell in told:
+            tell(fault)
+        if self._wanted:
+            self._start(now)
+
+
+def combine(faults: dict[int, str]) -> str:
+    """Return one text: what all say once, what only some say with their numbers."""
+    if not faults:
+        return "no worker is running; the next one reads everything anew"
+    texts = set(faults.values())
+    if len(texts) == 1:
+        return texts.pop()
+    return "; ".join(f"worker {number}: {text or 'reloaded'}" for number, text in sorted(faults.items()))
+
+
+class Collection:
+    """One look at the counters of everybody.
+
+    :param workers: who was asked.
+    :param tell: told the snapshots: ``worker``, ``counters``, ``gauges``.
+    """
+
+    def __init__(self, workers: Iterable[int], until: float, tell: Callable[[list[dict[str, Any]]], None]) -> None:
+        self.until = until
+        self._tell = tell
+        self._missing = set(workers)
+        self._found: dict[int, dict[str, Any]] = {}
+        self.done = False
+
+    def add(self, worker: int, counters: dict[str, float], gauges: dict[str, float], *, more: bool) -> None:
+        """Take a part of a worker's answer."""
+        if worker in self._missing:
+            entry = self._found.setdefault(worker, {"worker": worker, "counters": {}, "gauges": {}})
+            entry["counters"].update(counters)
+            entry["gauges"].update(gauges)
+            if not more:
+                self._missing.discard(worker)
+                self._settle()
+
+    def give_up(self, worker: int, last: dict[str, float]) -> None:
+        """Take a worker's last known counters: it is gone, or does not answer."""
+        if worker in self._missing:
+            self._missing.discard(worker)
+            self._found[worker] = {"worker": worker, "counters": dict(last), "gauges": {}}
+            self._settle()
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Who has not answered."""
+        return tuple(self._missing)
+
+    def _settle(self) -> None:
+        if not self._missing and not self.done:
+            self.done = True
+            self._tell([self._found[worker] for worker in sorted(self._found)])
