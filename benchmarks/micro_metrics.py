@@ -1,4 +1,7 @@
-"""What counting a finished request costs: one call of the meter, a few APIs in turn; one JSON line. ``python -m benchmarks.micro_metrics``."""
+"""What counting a finished request costs: one call of the meter, a few APIs in turn; one JSON line.
+
+``python -m benchmarks.micro_metrics``
+"""
 
 from __future__ import annotations
 
