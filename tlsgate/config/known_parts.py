@@ -214,6 +214,7 @@ OWN = object_of(
         "resources": TEXTS,
         "upstream_ca": TEXTS,
         "limits": _settings_of(ConnectionLimits),
+        "local_rate_limits": FLAG,
         "log": _settings_of(AccessLogSettings),
         "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),

@@ -339,7 +339,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``experimental_process_org_off_thread``: refusals of organisations count from the next request on."""
     monitor: MonitorSettings = MonitorSettings()
     local: bool = False
-    """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
+    """``tlsgate.local_rate_limits``: fixed window and rolling count in each process alone: no store, and no exact sum."""
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):

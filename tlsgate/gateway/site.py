@@ -199,7 +199,7 @@ class Site:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=request.path.decode("latin-1"),
-            key=show_key(request.session_id, whole=self.show_keys),
+            key_name=show_key(request.session_id, whole=self.show_keys),
             status=request.status,
             refusal=request.refusal,
             flag=request.flag or (entry.flag if entry is not None else ""),

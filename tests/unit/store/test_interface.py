@@ -11,7 +11,9 @@ from tlsgate.store.memory import MemoryStore
 from tlsgate.store.redis import RedisStore
 from tlsgate.store.sqlite import SqliteStore
 
-CALLS = [(protocol, name) for protocol in (KeyStore, CounterStore, ChangeFeed, Store) for name in vars(protocol) if not name.startswith("_")]
+CALLS = [
+    (protocol, name) for protocol in (KeyStore, CounterStore, ChangeFeed, Store) for name in vars(protocol) if not name.startswith("_")
+]
 
 
 @pytest.mark.parametrize("backend", [MemoryStore, SqliteStore, RedisStore])
