@@ -25,7 +25,7 @@ from tlsgate.workers.shelf import SocketShelf
 __all__ = ["Born", "Supervisor"]
 
 _log = Logger()
-_KILL_AFTER_S = 15.0
+_KILL_AFTER_S = 10.0
 """Beyond the drain's own time."""
 _HURRY_S = 10.0
 

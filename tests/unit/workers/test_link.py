@@ -283,7 +283,7 @@ def test_its_own_counters_are_told_when_asked(world: World) -> None:
     """All of them, however many; the last part says that it is the last."""
     world.attach()
     many = {f"source-{number}": float(number) for number in range(1000)}
-    world.gateway.site.shared_counters.add_source(lambda: (many, {"queue": 1}))
+    world.gateway.site.shared_counters.set_source("more", lambda: (many, {"queue": 1}))
     world.say(do="count")
     parts = world.heard()
     assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
@@ -297,7 +297,7 @@ def test_what_the_parent_does_not_take_is_sent_later(world: World) -> None:
     """By the reactor, when there is room."""
     world.attach()
     many = {f"source-{number}-{'x' * 80}": float(number) for number in range(20_000)}
-    world.gateway.site.shared_counters.add_source(lambda: (many, {}))
+    world.gateway.site.shared_counters.set_source("more", lambda: (many, {}))
     world.say(do="count")
     reactor = world.gateway.reactor
     assert reactor.writers

@@ -292,7 +292,7 @@ def test_whoever_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None
             world.do(world.signal(signal.SIGTERM), lambda heard=heard, world=world: heard.extend(world.heard(1001)))
         assert world.run() == 1
         assert world.loop.killed == [(1001, signal.SIGKILL)]
-        assert world.loop.time == pytest.approx(100 + (10 if hurried else 45))
+        assert world.loop.time == pytest.approx(100 + (10 if hurried else 40))
         assert heard == ([{"do": "stop"}, {"do": "hurry"}] if hurried else [])
 
 
