@@ -180,7 +180,7 @@ def build_envoy_config(site: Site, port: int) -> str:
     return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
 
 
-def build_tlsgate_config(site: Site, definitions: Path, control_port: int) -> str:
+def build_tlsgate_config(site: Site, definitions: Path, control_port: int, *, store: Path | None = None, workers: int = 1) -> str:
     """Return the gateway's configuration, in tyk.conf's shape.
 
     The control API gets a port of its own: sharing the gateway's would take the certificate demand out of the handshake.
@@ -188,6 +188,8 @@ def build_tlsgate_config(site: Site, definitions: Path, control_port: int) -> st
     :param site: the run.
     :param definitions: ``app_path``.
     :param control_port: for the control API.
+    :param store: SQLite file; None keeps everything in memory.
+    :param workers: processes.
     """
     return json.dumps(
         {
@@ -198,9 +200,9 @@ def build_tlsgate_config(site: Site, definitions: Path, control_port: int) -> st
             "node_secret": secrets.token_hex(24),
             "app_path": str(definitions),
             "enable_custom_domains": True,
-            "storage": {"type": "memory"},
+            "storage": {"type": "sqlite", "path": str(store)} if store is not None else {"type": "memory"},
             "http_server_options": {"use_ssl": True, "ssl_certificates": [str(site.material.server)], "min_version": 771},
-            "tlsgate": {"log": {"level": "error", "access": False}},
+            "tlsgate": {"workers": workers, "log": {"level": "error", "access": False}},
         }
     )
 
