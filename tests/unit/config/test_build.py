@@ -303,3 +303,14 @@ def test_settings_of_metrics() -> None:
     ):
         _, problems = build(**members)
         assert any(problem.startswith("error") and f" {path}:" in problem for problem in problems), (members, problems)
+
+
+def test_workers_need_a_store_that_they_share() -> None:
+    """One process by default; each of several would have a memory of its own."""
+    assert good().own.workers == 0
+    assert good(tlsgate={"workers": 4}).own.workers == 4
+    assert good(tlsgate={"workers": 1}, storage={"type": "memory"}).own.workers == 1
+    _, problems = build(tlsgate={"workers": 2}, storage={"type": "memory"})
+    assert problems == ["error: storage.type: each of several workers would have keys and counters of its own"]
+    for number in (-1, 257):
+        assert [text for text in build(tlsgate={"workers": number})[1] if text.startswith("error: tlsgate.workers")]
