@@ -40,7 +40,7 @@ test: $(STAMP) system-packages ## run all tests, scaled to end within a quarter 
 	$(PYTEST) -m "not acceptance" -n $(JOBS) --dist loadfile $(ARGS)
 
 acceptance: $(STAMP) system-packages ## run the full-size tests and show their figures
-	TLSGATE_ACCEPTANCE=1 $(PYTEST) tests/loopback -s $(ARGS)
+	TLSGATE_ACCEPTANCE=1 $(PYTEST) tests/loopback tests/conformance -s $(ARGS)
 
 check: format lint types floors unit ## format, lint, types, floors, unit tests: before every commit
 

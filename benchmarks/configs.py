@@ -180,7 +180,9 @@ def build_envoy_config(site: Site, port: int) -> str:
     return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
 
 
-def build_tlsgate_config(site: Site, definitions: Path, control_port: int, *, store: Path | None = None, workers: int = 1) -> str:
+def build_tlsgate_config(
+    site: Site, definitions: Path, control_port: int, *, store: Path | None = None, policies: Path | None = None, workers: int = 1
+) -> str:
     """Return the gateway's configuration, in tyk.conf's shape.
 
     The control API gets a port of its own: sharing the gateway's would take the certificate demand out of the handshake.
@@ -188,7 +190,8 @@ def build_tlsgate_config(site: Site, definitions: Path, control_port: int, *, st
     :param site: the run.
     :param definitions: ``app_path``.
     :param control_port: for the control API.
-    :param store: SQLite file; None keeps everything in memory.
+    :param store: file of the embedded store; None keeps keys in memory.
+    :param policies: file of policies.
     :param workers: processes.
     """
     return json.dumps(
@@ -200,7 +203,8 @@ def build_tlsgate_config(site: Site, definitions: Path, control_port: int, *, st
             "node_secret": secrets.token_hex(24),
             "app_path": str(definitions),
             "enable_custom_domains": True,
-            "storage": {"type": "sqlite", "path": str(store)} if store is not None else {"type": "memory"},
+            "storage": {"type": "memory"} if store is None else {"type": "sqlite", "path": str(store)},
+            "policies": {} if policies is None else {"policy_source": "file", "policy_record_name": str(policies)},
             "http_server_options": {"use_ssl": True, "ssl_certificates": [str(site.material.server)], "min_version": 771},
             "tlsgate": {"workers": workers, "log": {"level": "error", "access": False}},
         }

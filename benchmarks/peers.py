@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import configs
+from benchmarks import configs, token_key
 from benchmarks.measure import read_cpu_s
 from benchmarks.upstream import Site, find_free_port, find_nginx, stop_process, wait_for_port
 
@@ -122,8 +122,11 @@ def start_peer(name: str, site: Site) -> Proxy:
     if name == "tlsgate":
         folder = site.folder / "tlsgate-apis"
         if not folder.exists():
-            configs.write_definitions(folder, [configs.build_definition(site, "bench", "/", (str(site.material.ca),))])
-        return start_tlsgate(site, folder)
+            bare = configs.build_definition(site, "bench", "/", (str(site.material.ca),))
+            configs.write_definitions(folder, [bare, token_key.build_token_definition(site)])
+            token_key.write_policies(site.folder / "policies.json")
+            token_key.write_store(site.folder / "keys.db")
+        return start_tlsgate(site, folder, store=site.folder / "keys.db", policies=site.folder / "policies.json")
     kind = _KINDS[name]
     program = kind.find()
     if program is None:
@@ -141,21 +144,25 @@ def start_peer(name: str, site: Site) -> Proxy:
     return Proxy(name, port, process, time.perf_counter() - begin, read_cpu_s(process.pid))
 
 
-def start_tlsgate(site: Site, definitions: Path, *, workers: int = 0) -> Proxy:
+def start_tlsgate(site: Site, definitions: Path, *, store: Path | None = None, policies: Path | None = None, workers: int = 0) -> Proxy:
     """Start the gateway on a folder of API definitions and wait for the line that names its port.
 
     :param site: the run.
     :param definitions: its ``app_path``.
-    :param workers: 0 is one process with everything in memory; else so many, with a store in a file.
+    :param store: as ``configs.build_tlsgate_config`` takes it.
+    :param policies: likewise.
+    :param workers: 0 is one process; else so many, with a store in a file.
     :returns: the running gateway, with the time that loading took.
     :raises PeerError: it does not start.
     """
     folder = Path(str(definitions) + "-run")
     folder.mkdir(exist_ok=True)
     config = folder / "tyk.conf"
-    store = folder / "store.db" if workers else None
+    if workers and store is None:
+        store = folder / "store.db"
     config.write_text(
-        configs.build_tlsgate_config(site, definitions, find_free_port(), store=store, workers=max(1, workers)), encoding="utf-8"
+        configs.build_tlsgate_config(site, definitions, find_free_port(), store=store, policies=policies, workers=max(1, workers)),
+        encoding="utf-8",
     )
     begin = time.perf_counter()
     process, log = _start("tlsgate", [sys.executable, "-m", "tlsgate", "run", "--config", str(config)], site, folder, {})

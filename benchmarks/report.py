@@ -44,6 +44,9 @@ class _Aim(NamedTuple):
 _AIMS = (
     _Aim("keepalive", "keepalive", "caddy", 1.0),
     _Aim("keepalive", "keepalive", "envoy", 1.4),
+    _Aim("token", "keepalive", "tlsgate", 1.15),
+    _Aim("token", "keepalive", "caddy", 1.25),
+    _Aim("token", "keepalive", "envoy", 1.6),
     _Aim("new", "new", "nginx", 1.35),
     _Aim("resumed13", "fresh", "tlsgate", 0.6),
     _Aim("resumed12", "fresh", "tlsgate", 0.6),

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from benchmarks.client import BODY_BYTES
 from benchmarks.load import LoadError, hold_idle, run_ab, run_client
 from benchmarks.measure import measure_cpu, read_rss_kib
-from benchmarks.peers import Proxy
+from benchmarks.peers import NAMES, Proxy
+from benchmarks.token_key import KEY, PATH
 from benchmarks.upstream import Site, Upstream
 
 __all__ = ["FULL", "IDLE", "QUICK", "ROWS", "Bench", "Row", "Scale", "measure_keepalive", "measure_new"]
@@ -69,19 +70,26 @@ class Row(NamedTuple):
     """Proxies that cannot do it."""
 
 
-def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/") -> float:
+def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", token: str = "") -> float:
     """CPU microseconds per request on kept-alive connections.
 
     :param bench: the run.
     :param proxy: the one under test.
     :param path: what to ask for.
+    :param token: sent with each request.
     :raises LoadError: it does not keep connections alive, or the load failed.
     """
     before = bench.upstream.accepted()
     cpu_s, result = measure_cpu(
         proxy.pid,
         lambda: run_ab(
-            bench.site, proxy.port, path=path, seconds=bench.scale.seconds, connections=_KEPT_ALIVE_CONNECTIONS, keep_alive=True
+            bench.site,
+            proxy.port,
+            path=path,
+            seconds=bench.scale.seconds,
+            connections=_KEPT_ALIVE_CONNECTIONS,
+            keep_alive=True,
+            token=token,
         ),
     )
     if result.kept_alive < result.complete - _KEPT_ALIVE_CONNECTIONS:
@@ -90,6 +98,11 @@ def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/") -> float:
     if opened > max(_KEPT_ALIVE_CONNECTIONS, result.complete * _NEW_UPSTREAM_SHARE):
         raise LoadError(f"{opened} upstream connections for {result.complete} requests: no keep-alive")
     return cpu_s * 1e6 / result.complete
+
+
+def _measure_token(bench: Bench, proxy: Proxy) -> float:
+    """As ``measure_keepalive``, with a key whose policy gives it a rate and a quota in the embedded store."""
+    return measure_keepalive(bench, proxy, PATH, KEY)
 
 
 def measure_new(bench: Bench, proxy: Proxy, path: str = "/") -> float:
@@ -162,6 +175,7 @@ _NOT_RESUMING = frozenset({"caddy"})
 
 ROWS = (
     Row("keepalive", "CPU us / kept-alive request", measure_keepalive),
+    Row("token", "CPU us / request with token", _measure_token, without=frozenset(NAMES) - {"tlsgate"}),
     Row("new", "CPU us / new mTLS connection", measure_new),
     Row("fresh", "CPU us / new, own client", _measure_fresh),
     Row("resumed13", "CPU us / resumed, TLS 1.3", _measure_resumed_13, without=_NOT_RESUMING),

@@ -12,6 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlsgate import __version__
+from tlsgate.cli.apis import add_apis
+from tlsgate.cli.certs import add_certs
+from tlsgate.cli.keys import add_keys
+from tlsgate.cli.parsers import add_noun
+from tlsgate.cli.policies import add_policies
+from tlsgate.cli.reloads import add_reload
 from tlsgate.clock import SystemClock
 from tlsgate.config.environment import OMIT_FILE, omits_file
 from tlsgate.errors import ConfigError, Problem, TlsgateError
@@ -22,9 +28,12 @@ _EPILOG = """\
 commands by task:
   try it                tlsgate certs dev --out certs/dev, then tlsgate run --config conf/tlsgate.json
   before a reload       tlsgate check --config FILE && systemctl reload tlsgate
+  move the store        tlsgate store export --config OLD | tlsgate store import --config NEW
   as twistd plugin      twistd -n tlsgate --config FILE
+  at work               tlsgate keys create --config FILE --org acme --api orders --rate 100 --per 60
+                        tlsgate apis list --url https://gateway.example.test --ca ca.pem --secret-file FILE
 
-exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage.
+exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage, 3 no answer of a gateway.
 """
 
 _RUN = """\
@@ -55,6 +64,19 @@ of a foreign CA, so that refusals can be seen too. Keys are readable by their ow
 
 A set that is complete, has a week to live and carries the hosts is left alone, unless --force is given.
 Not for production: the CA's key lies next to the certificates.
+"""
+
+
+_STORE_EXPORT = """\
+Writes everything that the configured store holds (storage in FILE), one JSON object per line: values with what is left of
+their lives, counters, sets. A running gateway may go on meanwhile. The last line tells a whole export from one that was cut off.
+
+The lines are secrets: keys that clients present, unless hash_keys is on, and what hashes and certificates protect.
+"""
+
+_STORE_IMPORT = """\
+Writes the lines of `tlsgate store export` into the configured store, of whatever type. What has the same name is written
+over, sets are united, nothing else is removed. Running gateways forget what they have cached. Importing twice is safe.
 """
 
 
@@ -96,13 +118,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(check)
     check.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
 
-    certs = commands.add_parser("certs", help="certificates for development", description="Certificates for development.")
-    kinds = certs.add_subparsers(title="kinds", metavar="KIND", required=True)
-    dev = _command(kinds, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)
+    add_keys(commands)
+    add_policies(commands)
+    add_apis(commands)
+    add_reload(commands)
+    certs = add_noun(commands, "certs", "certificates of the store, or for development", "Certificates.")
+    add_certs(certs)
+    dev = _command(certs, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)
     dev.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the files; made when it is missing")
     dev.add_argument("--host", action="append", default=[], metavar="NAME", help="one more name or address of the server certificate")
     dev.add_argument("--days", type=int, default=365, metavar="N", help="life of the certificates, at most 825 (default: %(default)s)")
     dev.add_argument("--force", action="store_true", help="replace a set that is still good")
+
+    store = commands.add_parser("store", help="move what the store holds", description="Moves what the store holds.")
+    ways = store.add_subparsers(title="ways", metavar="WAY", required=True)
+    out = _command(ways, "export", "write everything of the store, JSON lines", _STORE_EXPORT, _store_export)
+    _add_config(out)
+    out.add_argument("--out", default="-", metavar="FILE", help="a new file, readable by its owner only (default: standard output)")
+    into = _command(ways, "import", "write an export into the store", _STORE_IMPORT, _store_import)
+    _add_config(into)
+    into.add_argument("--in", default="-", dest="source", metavar="FILE", help="the export (default: standard input)")
 
     _command(commands, "version", "print the version", "Prints the version.", _version)
     return parser
@@ -179,6 +214,26 @@ def _certs_dev(options: argparse.Namespace) -> int:
     sys.stdout.write(f"{options.out}: new certificates ({reason})\n")
     for file in files:
         sys.stdout.write(f"  {options.out / file.name}{'  (private)' if file.private else ''}\n")
+    return 0
+
+
+def _store_export(options: argparse.Namespace) -> int:
+    from tlsgate.store.command import export_store
+
+    moved = export_store(options.config, options.out, os.environ)
+    left = (
+        f"; {_count(moved.passed_over, 'name')} passed over (short-lived logs of limits, or nothing of ours)" if moved.passed_over else ""
+    )
+    # Standard output may be the export itself.
+    sys.stderr.write(f"exported {_count(moved.values, 'value')} and {_count(moved.sets, 'set')}{left}\n")
+    return 0
+
+
+def _store_import(options: argparse.Namespace) -> int:
+    from tlsgate.store.command import import_store
+
+    moved = import_store(options.config, options.source, os.environ)
+    sys.stderr.write(f"imported {_count(moved.values, 'value')} and {_count(moved.sets, 'set')}\n")
     return 0
 
 

@@ -9,7 +9,7 @@ import argparse
 import http.client
 import os
 import queue
-import shlex
+import re
 import signal
 import ssl
 import subprocess
@@ -19,11 +19,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from tlsgate.clock import SystemClock
+from tlsgate.config.load import load_config
+from tlsgate.demo_lines import Example, build_examples
+from tlsgate.errors import ConfigError
 
-__all__ = ["Example", "build_examples", "main", "write_definitions"]
+__all__ = ["main", "write_definitions"]
 
 _UPSTREAM_PORT = 9080
 """Where the sample definitions expect the upstream."""
@@ -31,56 +34,6 @@ _START_S = 30.0
 _STOP_S = 10.0
 _REFUSED = (35, 55, 56)
 """curl's exit codes for a handshake that the peer ended: while it ran, or (TLS 1.3) at the first write or read after it."""
-
-
-class Example(NamedTuple):
-    """One curl line and what it shows."""
-
-    title: str
-    arguments: tuple[str, ...]
-    status: int
-    """Expected HTTP status; 0 when the handshake itself is refused."""
-
-    @property
-    def line(self) -> str:
-        """The command, ready to paste."""
-        return shlex.join(("curl", *self.arguments))
-
-    @property
-    def expectation(self) -> str:
-        """What comes back, in a few words."""
-        return f"HTTP {self.status}" if self.status else "the TLS handshake fails"
-
-
-def build_examples(port: int, certs: str = "certs/dev") -> tuple[Example, ...]:
-    """Return the lines that are printed, and checked, in order.
-
-    :param port: the gateway's.
-    :param certs: folder of the development certificates.
-    :returns: the examples.
-    """
-    trust = ("--cacert", f"{certs}/ca.pem")
-    shared = f"https://localhost:{port}"
-    own = f"https://mtls.localhost:{port}"
-    resolve = ("--resolve", f"mtls.localhost:{port}:127.0.0.1")
-
-    def client(name: str) -> tuple[str, ...]:
-        return ("--cert", f"{certs}/{name}.pem", "--key", f"{certs}/{name}.key")
-
-    return (
-        Example("the gateway's own health", (*trust, f"{shared}/hello"), 200),
-        Example("keyless API: no certificate asked for, the upstream's echo", (*trust, f"{shared}/open/anything?x=1"), 200),
-        Example("own host, no certificate", (*trust, *resolve, f"{own}/"), 0),
-        Example("own host, alice: a client of the trusted CA", (*trust, *resolve, *client("alice"), f"{own}/orders"), 200),
-        Example("own host, bob: another client of the same CA", (*trust, *resolve, *client("bob"), f"{own}/orders"), 200),
-        Example("own host, mallory: a client of a foreign CA", (*trust, *resolve, *client("mallory"), f"{own}/orders"), 0),
-        Example("shared host, no certificate: refused after the handshake, with a reason", (*trust, f"{shared}/strict/"), 403),
-        Example("shared host, alice: the one certificate on the list", (*trust, *client("alice"), f"{shared}/strict/"), 200),
-        Example("shared host, bob: not on the list", (*trust, *client("bob"), f"{shared}/strict/"), 403),
-        Example("shared host, mallory: not on the list", (*trust, *client("mallory"), f"{shared}/strict/"), 403),
-        Example("no way around: handshake for one name, request for another", (*trust, "-H", "Host: mtls.localhost", f"{shared}/"), 421),
-        Example("nobody answers here", (*trust, f"{shared}/nothing"), 404),
-    )
 
 
 def write_definitions(source: Path, target: Path, upstream_port: int) -> None:
@@ -108,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="tlsgate-demo-") as folder, _running(options, Path(folder)) as (port, children):
             examples = build_examples(port, options.certs)
             if options.check:
-                return _check(examples)
+                return _check(examples, Path(folder))
             _say(f"\nThe gateway serves on https://localhost:{port}; Ctrl-C ends it. Paste these lines into another terminal, here:\n")
             for number, example in enumerate(examples, 1):
                 _say(f"# {number}. {example.title} -> {example.expectation}\n{example.line}\n")
@@ -201,6 +154,7 @@ def _running(options: argparse.Namespace, folder: Path) -> Iterator[tuple[int, l
             (folder / "apis").mkdir()
             write_definitions(Path(options.config).parent / "apis", folder / "apis", upstream_port)
             environ["TYK_GW_APPPATH"] = str(folder / "apis")
+        _make_store_folder(options.config, environ)
         gateway = ["tlsgate", "run", "--config", options.config]
         if options.port is not None:
             gateway += ["--port", str(options.port)]
@@ -218,6 +172,16 @@ def _running(options: argparse.Namespace, folder: Path) -> Iterator[tuple[int, l
             child.stop()
         if log is not None:
             log.close()
+
+
+def _make_store_folder(config: str, environ: Mapping[str, str]) -> None:
+    """Make the folder of the embedded store, for its owner only; a configuration that cannot be read is the gateway's to name."""
+    try:
+        storage = load_config(config, environ).config.storage
+    except ConfigError:
+        return
+    if storage.type == "sqlite":
+        Path(storage.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _wait_for_hello(port: int, certs: str) -> None:
@@ -251,19 +215,26 @@ def _watch(children: Sequence[_Child]) -> int:
     return 0
 
 
-def _check(examples: Sequence[Example]) -> int:
-    # A proxy of the environment would answer in the gateway's place.
+def _check(examples: Sequence[Example], folder: Path) -> int:
+    # A proxy of the environment would answer in the gateway's place. The lines run as they are printed: what tells their status stands
+    # in curl's own configuration.
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    (folder / ".curlrc").write_text('silent\nshow-error\nmax-time = 20\nwrite-out = "%{stderr}%{http_code}\\n"\n', encoding="ascii")
+    environ["CURL_HOME"] = str(folder)
     failed = 0
     for example in examples:
-        command = [*shlex.split(example.line), "-sS", "--max-time", "20", "--output", os.devnull, "--write-out", "%{http_code}"]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - lines of build_examples
-        refused = done.returncode in _REFUSED and done.stdout == "000"
-        good = refused if example.status == 0 else done.returncode == 0 and done.stdout == str(example.status)
+        done = subprocess.run(["sh", "-c", example.line], env=environ, capture_output=True, text=True, check=False)  # noqa: S603, S607
+        codes = re.findall(r"^[0-9]{3}$", done.stderr, re.MULTILINE)
+        status = codes[-1] if codes else "none"
+        if example.keeps:
+            environ["KEY"] = done.stdout.strip()
+        refused = done.returncode in _REFUSED and status == "000"
+        good = refused if example.status == 0 else done.returncode == 0 and status == str(example.status)
+        good = good and re.search(example.shows, done.stdout) is not None
         failed += not good
         _say(f"{'ok    ' if good else 'FAILED'} {example.expectation:<24} {example.title}")
         if not good:
-            _say(f"       {example.line}\n       curl: status {done.stdout}, exit {done.returncode} {done.stderr.strip()}")
+            _say(f"       {example.line}\n       curl: status {status}, exit {done.returncode} {done.stderr.strip()}\n{done.stdout}")
     _say(f"{len(examples) - failed} of {len(examples)} lines did what they say")
     return 1 if failed else 0
 

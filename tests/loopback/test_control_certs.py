@@ -324,4 +324,41 @@ def test_certificates_near_their_end_are_told_of(tmp_path: Path) -> None:
             assert (event["api"], event["role"], event["fingerprint"]) == ("a", "client", soon.fingerprint)
             gateway.reload()
             time.sleep(1.2)  # A second event would be there by then.
-            assert [event["event"] for event in gateway.events].count("certs.expiry") == 1
+            assert [event.get("event") for event in gateway.events].count("certs.expiry") == 1
+
+
+def test_a_definition_made_by_the_rest_api_opens_no_file(tmp_path: Path) -> None:
+    """The whole way: `POST /tyk/apis`, reload, requests; the same text put on disk by a person may name the file."""
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "in.pem").write_text(ONE.pem)
+    (tmp_path / "out.pem").write_text(ONE.pem)
+    with StrictUpstream() as upstream:
+        own = {"certificates": {"folders": [str(allowed)]}}
+        with running_gateway(tmp_path, classic("o", upstream.port, "/o/"), server=SHOWN, tlsgate=own) as gateway:
+            control = CertsApi(gateway)
+            answers = []
+            for name, reference in (
+                ("in", str(allowed / "in.pem")),
+                ("out", str(tmp_path / "out.pem")),
+                ("none", str(tmp_path / "none.pem")),
+                ("id", "org" + ONE.fingerprint),
+            ):
+                api = classic(name, upstream.port, f"/{name}/", use_mutual_tls_auth=True, client_certificates=[reference])
+                answer = control.call("POST", "/tyk/apis", json.dumps(api))
+                assert answer.status == 200, answer.body
+                answers.append(answer.body.replace(name.encode(), b"NAME"))
+            assert answers[1] == answers[2], "nobody learns which of the two files there is"
+            assert control.call("GET", "/tyk/reload/?block=true").status == 200
+
+            def ask(name: str) -> int:
+                with Client(gateway.port, sni="localhost", identity=ONE) as client:
+                    return client.request("GET", f"/{name}/").status
+
+            assert [ask(name) for name in ("in", "out", "none", "id")] == [200, 403, 403, 403]
+            control.add(ONE.pem)
+            assert ask("id") == 200
+            path = gateway.apps / "out.json"
+            path.write_text(path.read_text() + "\n")
+            gateway.reload()
+            assert ask("out") == 200

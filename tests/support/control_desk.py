@@ -16,6 +16,7 @@ from tlsgate.control.calls import Answer, Call, CallFailed
 from tlsgate.control.definition_book import DefinitionBook
 from tlsgate.control.endpoints import ControlTools, _match
 from tlsgate.control.oas_apis import OasApis
+from tlsgate.definitions.origins import LIST_NAME
 from tlsgate.gateway.generation import attach_resources
 
 __all__ = ["ControlDesk"]
@@ -113,5 +114,5 @@ class ControlDesk:
         return answer.status, answer.body["message"]
 
     def names(self) -> list[str]:
-        """Return the files of the folder, hidden ones too."""
-        return sorted(path.name for path in self.folder.iterdir())
+        """Return the files of the folder, hidden ones too, without the list of those that the REST API wrote."""
+        return sorted(path.name for path in self.folder.iterdir() if path.name != LIST_NAME)

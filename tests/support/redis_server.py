@@ -41,7 +41,7 @@ class RedisServer:
         folder.mkdir(exist_ok=True)
         self._file = folder / f"redis-{self.port}.conf"
         common = f"{port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/redis-{self.port}.log\n"
-        kept = "" if sentinel else f'save ""\nappendonly yes\nappenddirname aof-{self.port}\nappendfsync always\n'
+        kept = "" if sentinel else f'save ""\nappendonly yes\nappenddirname aof-{self.port}\nappendfsync no\n'
         self._file.write_text(common + kept + "\n".join(lines) + "\n")
 
     def start(self) -> None:

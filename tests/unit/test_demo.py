@@ -1,10 +1,9 @@
-"""The demonstration's lines, and what it does when one of its processes fails; the whole runs in tests/loopback."""
+"""What the demonstration does when one of its processes fails; the whole runs in tests/loopback."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import textwrap
 from pathlib import Path
@@ -12,26 +11,9 @@ from pathlib import Path
 import pytest
 
 from tlsgate import demo
-from tlsgate.demo import build_examples, main, write_definitions
+from tlsgate.demo import main, write_definitions
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_lines_can_be_pasted() -> None:
-    """A shell reads back what was meant, and each line trusts the development CA only."""
-    for example in build_examples(8443):
-        assert shlex.split(example.line) == ["curl", *example.arguments]
-        assert "--cacert certs/dev/ca.pem" in example.line
-        assert "--insecure" not in example.line
-        assert ":8443/" in example.line
-
-
-def test_lines_show_every_outcome() -> None:
-    """Served, refused by the handshake, refused with a reason, misdirected, not found."""
-    examples = build_examples(1)
-    assert {example.status for example in examples} == {0, 200, 403, 404, 421}
-    assert {example.expectation for example in examples if not example.status} == {"the TLS handshake fails"}
-    assert all(example.expectation == f"HTTP {example.status}" for example in examples if example.status)
 
 
 def test_definitions_follow_the_upstream(tmp_path: Path) -> None:
@@ -112,3 +94,13 @@ def test_a_gateway_that_does_not_answer_is_named(
     monkeypatch.setattr(demo, "_START_S", 1.0)
     assert run("--certs", str(tmp_path)) == 1
     assert "https://localhost:1/hello did not answer" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_store_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its owner only; it is there before the gateway starts."""
+    (tmp_path / "gate.json").write_text('{"storage": {"type": "sqlite", "path": "var/state/gate.db"}}')
+    programs(
+        tmp_path, monkeypatch, upstream="say('upstream', 9080); time.sleep(60)", gateway="sys.exit(len(__import__('os').listdir('var')))"
+    )
+    assert run() == 1
+    assert (tmp_path / "var" / "state").stat().st_mode & 0o077 == 0

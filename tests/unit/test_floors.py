@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             "gates auth limits events hooks transform proxy analytics certs",
             "gateway",
             "control",
-            "service hosting workers options logs systemd devcerts demo sample_upstream lean_reactor preflight __main__",
+            "cli service hosting workers options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",
         )
     )
     for name in names.split()

@@ -49,3 +49,16 @@ def test_a_broken_configuration_is_reported_alone(tmp_path: Path) -> None:
     path = tmp_path / "tyk.conf.json"
     path.write_text("{")
     assert len(check_everything(str(path), {})) == 1
+
+
+def test_policies_are_compared_with_the_apis(tmp_path: Path) -> None:
+    """A right on a keyless API means nothing (decisions 3.7); a policy file that cannot be used is named."""
+    (tmp_path / "policies").mkdir()
+    right = {"open": {"api_id": "open"}, "gone": {"api_id": "gone"}}
+    (tmp_path / "policies" / "gold.json").write_text(json.dumps({"id": "gold", "org_id": "org", "access_rights": right}))
+    (tmp_path / "policies" / "odd.json").write_text(json.dumps({"id": "odd", "rate": "x"}))
+    found = check_everything(write(tmp_path, classic("open", 9, org_id="org"), policies={"policy_path": str(tmp_path / "policies")}), {})
+    messages = {problem.path: problem.message for problem in found if "policies" in problem.file}
+    assert "keyless" in messages["gold: access_rights.open"]
+    assert "no such API" in messages["gold: access_rights.gone"]
+    assert "rate" in messages

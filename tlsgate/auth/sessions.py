@@ -218,8 +218,8 @@ class Sessions:
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""
         if topic == "key":
-            # A list of names as in Tyk, or one name, which may hold a comma itself.
-            for name in (payload, *payload.split(",")):
+            # A list, or one name that has a comma itself.
+            for name in {payload, *payload.split(",")}:
                 self.forget(name)
         elif topic == GAP:
             self.forget_all()

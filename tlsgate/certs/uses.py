@@ -9,7 +9,10 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.model.api import ApiDefinition
 from tlsgate.pki.stored import is_store_id
 
-__all__ = ["Use", "list_uses", "store_ids"]
+__all__ = ["Use", "ids_in_tree", "list_uses", "store_ids"]
+
+
+_ID_LENGTH = 64
 
 
 class Use(NamedTuple):
@@ -52,6 +55,21 @@ def list_uses(config: GatewayConfig, definitions: Iterable[ApiDefinition]) -> It
 def store_ids(config: GatewayConfig, definitions: Iterable[ApiDefinition]) -> set[str]:
     """Return the references that have the form of a store id."""
     return {text for use in list_uses(config, definitions) if is_store_id(text := use.reference.strip())}
+
+
+def ids_in_tree(tree: object) -> set[str]:
+    """Return every text in a tree that has the form of a store id, those in a list with commas too: what a definition may name."""
+    found: set[str] = set()
+    left = [tree]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
+        elif isinstance(value, str) and len(value) >= _ID_LENGTH:
+            found.update(part for text in value.split(",") if is_store_id(part := text.strip()))
+    return found
 
 
 def _of_api(api: ApiDefinition, config: GatewayConfig) -> Iterator[Use]:

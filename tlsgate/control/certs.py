@@ -76,10 +76,10 @@ class CertificateEndpoints:
         ids = call.names["id"].split(",")
         found = await self._tools.state.certificates.read(ids, describe_full)
         if len(ids) > 1:
-            return Answer(200, [_told(id, one) for id, one in zip(ids, found, strict=True)])
+            return Answer(200, [_told(id, one, full=True) for id, one in zip(ids, found, strict=True)])
         if found[0] is None:
             return error(404, _NOT_FOUND)
-        return Answer(200, _told(ids[0], found[0]))
+        return Answer(200, _told(ids[0], found[0], full=True))
 
     async def remove(self, call: Call) -> Answer:
         """Remove a certificate; nobody gets in with it when the answer goes out. One that is not there is removed as well."""
@@ -116,17 +116,17 @@ class CertificateEndpoints:
             if detailed:
                 found = await self._tools.state.certificates.read(part, describe_basic)
                 # One that was removed meanwhile is not told of.
-                told = [_told(id, one) for id, one in zip(part, found, strict=True) if one is not None]
+                told = [_told(id, one, full=False) for id, one in zip(part, found, strict=True) if one is not None]
             if told:
                 yield before + b",".join(map(encode, told))
                 before = b","
         yield b"]}\n" if before == b"," else b'{"certs":null}\n'
 
 
-def _told(id: str, found: Any) -> Any:
+def _told(id: str, found: Any, *, full: bool) -> Any:
     if isinstance(found, Exception):
         _log.warn("certificate {id} of the store cannot be read: {reason}", event="certs.unreadable", id=id, reason=str(found))
-        return describe_unreadable(id, f"cannot be read: {found}")
+        return describe_unreadable(id, f"cannot be read: {found}", full=full)
     if isinstance(found, dict) and found.get("error"):
         _log.warn("certificate {id} of the store cannot be read: {reason}", event="certs.unreadable", id=id, reason=found["error"])
     return found

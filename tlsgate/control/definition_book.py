@@ -15,6 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from tlsgate.certs.shelf import CertificateShelf
+from tlsgate.certs.uses import ids_in_tree, store_ids
 from tlsgate.config.load import build_stores
 from tlsgate.config.trees import Tree
 from tlsgate.control.calls import Answer, fail
@@ -167,7 +169,9 @@ class DefinitionBook:
             if written is not None:
                 others[name] = written
         site = self._site
-        trial = Trial(self.config, site.reactor, site.deadlines, self._tools.clock)
+        shelf = CertificateShelf(self._tools.state.certificates)
+        await shelf.fill({*store_ids(self.config, ()), *ids_in_tree(tree)})
+        trial = Trial(self.config, site.reactor, site.deadlines, self._tools.clock, shelf)
         source = f"{self.config.app_path.rstrip('/')}/{api_id}{'-oas' if is_oas else ''}.json"
         verdict: Verdict = await self._in_thread(
             lambda: judge_definition(tree, source, is_oas=is_oas, others=list(others.values()), trial=trial)

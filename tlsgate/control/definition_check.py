@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from tlsgate.config.load import build_stores
 from tlsgate.config.problems import Problems
 from tlsgate.config.trees import Tree
@@ -28,6 +30,7 @@ from tlsgate.proxy.pool import Pool
 from tlsgate.store.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from tlsgate.certs.shelf import CertificateShelf
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.model.api import ApiDefinition
@@ -58,6 +61,8 @@ class Trial(NamedTuple):
     reactor: Any
     deadlines: Any
     clock: Clock
+    shelf: CertificateShelf | None = None
+    """What the certificate store holds of what is named; None where it cannot be asked."""
 
 
 class Verdict(NamedTuple):
@@ -151,7 +156,10 @@ def _find_collision(api: ApiDefinition, others: Iterable[ApiDefinition], config:
 
 
 def _compile(api: ApiDefinition, found: list[Problem], trial: Trial) -> Verdict:
+    api = msgspec.structs.replace(api, from_rest=True)
     state = State(MemoryStore(trial.clock), trial.config, trial.reactor, trial.clock)
+    if trial.shelf is not None:
+        state.shelf = trial.shelf
     pool = Pool(trial.reactor, trial.deadlines, max_idle=0, max_idle_per_key=0, idle_s=1.0)
     try:
         generation = build_generation(

@@ -10,8 +10,10 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from tlsgate.config.trees import Tree, load_tree
+from tlsgate.definitions import origins
 from tlsgate.errors import ConfigError
 
 __all__ = ["DefinitionFiles", "is_file_id", "render"]
@@ -93,12 +95,14 @@ class DefinitionFiles:
             for name, text in files.items():
                 target = self.path_of(name)
                 made.append((self._write_temporary(target, text), target))
+            for name, text in files.items():
+                origins.record(self.folder, name, text)
             while made:
                 temporary, target = made[0]
                 os.rename(temporary, target)
                 made.pop(0)
-            for name in remove:
-                self._unlink(name)
+            gone = [name for name in remove if self._unlink(name)]
+            self._forget(gone)
         finally:
             for temporary, _ in made:
                 os.unlink(temporary)
@@ -106,9 +110,16 @@ class DefinitionFiles:
 
     def remove(self, names: Iterable[str]) -> bool:
         """Remove files in this order; returns whether the first one was there."""
-        there = [self._unlink(name) for name in names]
+        listed = list(names)
+        there = [self._unlink(name) for name in listed]
+        self._forget(listed)
         self._settle()
         return bool(there) and there[0]
+
+    def _forget(self, names: Iterable[str]) -> None:
+        # A name too many in the list does no harm; the files are gone all the same.
+        with suppress(OSError):
+            origins.forget(self.folder, names)
 
     def _write_temporary(self, target: str, text: bytes) -> str:
         # Hidden from loading by its first character.

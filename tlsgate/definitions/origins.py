@@ -6,10 +6,12 @@ stands in the same folder and is moved with it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["LIST_NAME", "Origins", "forget", "load_origins", "record"]
 
@@ -63,13 +65,14 @@ def record(folder: str, name: str, content: bytes) -> None:
 
     :raises OSError: it cannot be noted; the file must not be written then.
     """
-    try:
-        digests = _read(folder)
-    except ValueError:
-        digests = {}
-    kept = [known for known in digests.get(name, []) if known != _digest(content)]
-    digests[name] = [*kept, _digest(content)][-_KEPT:]
-    _write(folder, digests)
+    with _alone(folder):
+        try:
+            digests = _read(folder)
+        except ValueError:
+            digests = {}
+        kept = [known for known in digests.get(name, []) if known != _digest(content)]
+        digests[name] = [*kept, _digest(content)][-_KEPT:]
+        _write(folder, digests)
 
 
 def forget(folder: str, names: Iterable[str]) -> None:
@@ -77,13 +80,29 @@ def forget(folder: str, names: Iterable[str]) -> None:
 
     :raises OSError: it cannot be noted; that does no harm.
     """
-    try:
-        digests = _read(folder)
-    except ValueError:
-        return
     gone = set(names)
-    if gone & set(digests):
-        _write(folder, {name: known for name, known in digests.items() if name not in gone})
+    if not os.path.isdir(folder):
+        return
+    with _alone(folder):
+        try:
+            digests = _read(folder)
+        except ValueError:
+            return
+        # One that was written again in between stays in the list.
+        gone = {name for name in gone & set(digests) if not os.path.lexists(os.path.join(folder, name))}
+        if gone:
+            _write(folder, {name: known for name, known in digests.items() if name not in gone})
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Let one process at a time change the list: an entry that gets lost would make a file trusted."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read(folder: str) -> dict[str, list[str]]:
@@ -101,6 +120,9 @@ def _read(folder: str) -> dict[str, list[str]]:
 
 def _write(folder: str, digests: dict[str, list[str]]) -> None:
     path = os.path.join(folder, LIST_NAME)
+    if not digests:
+        os.unlink(path)
+        return
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(digests, file, sort_keys=True)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from treq.client import HTTPClient
 from twisted.internet._sslverify import IOpenSSLTrustRoot  # its place; twisted.internet.ssl takes what provides it
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import TLSVersion, optionsForClientTLS
+from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
     from tlsgate.events.webhook import Hook
     from tlsgate.tls.trust import TrustSet
 
@@ -56,7 +56,7 @@ class Sender:
         """Make one attempt, and return the status of the answer.
 
         :param timeout_s: from the connection to the end of the answer.
-        :raises Exception: there was no answer, or not in time; also :class:`NoTrust`.
+        :raises Exception: there was no answer; ``twisted.internet.defer.TimeoutError``: not in time; :class:`NoTrust`.
         """
         handler = hook.handler
         if self._trust is None and hook.target.startswith("https:"):
@@ -65,11 +65,11 @@ class Sender:
         for name, value in hook.headers:
             headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
         work = Deferred.fromCoroutine(self._exchange(handler.method, handler.url, headers, body))
-        work.addTimeout(timeout_s, self._reactor)
+        work.addTimeout(timeout_s, self._reactor, onTimeoutCancel=_too_late)
         return await work
 
     async def _exchange(self, method: str, url: str, headers: Headers, body: bytes) -> int:
-        response = await self._client.request(method, url, headers=headers, data=body, allow_redirects=False, unbuffered=True)
+        response = await self._client.request(method, url, headers=headers, data=_Body(body), allow_redirects=False, unbuffered=True)
         await _read_away(response)
         return int(response.code)
 
@@ -77,6 +77,35 @@ class Sender:
         """Close idle connections."""
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed
+
+
+def _too_late(result: Any, timeout_s: float) -> Any:
+    """Say what happened in one way, wherever the attempt was when its time was up."""
+    if isinstance(result, Failure):
+        raise DeadlinePassed(f"no whole answer within {timeout_s:g} s")
+    return result
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is written at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.length = len(data)
+        self._data = data
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """There is nothing to stop."""
 
 
 class _QuietFactory(_HTTP11ClientFactory):

@@ -50,6 +50,6 @@ class QuotaMonitor:
 
 def _limits(monitor: dict[str, Any]) -> list[float]:
     found = monitor.get("trigger_limits")
-    if not isinstance(found, list):
+    if not isinstance(found, list | tuple):  # a session that was read has a tuple
         return []
     return [float(limit) for limit in found if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Any
+from weakref import WeakSet
 
 from tlsgate.clock import Clock
 from tlsgate.config.model import LimitSettings
@@ -18,7 +19,7 @@ from tlsgate.limits.fixed_window import FixedWindow, window_at
 from tlsgate.limits.sentinel import Sentinel
 from tlsgate.limits.sliding_log import SlidingLog
 from tlsgate.limits.smoothing import Allowance, Smoothing, adjust
-from tlsgate.limits.token_bucket import TokenBucket, share
+from tlsgate.limits.token_bucket import TokenBucket
 from tlsgate.store.interface import Store
 
 __all__ = ["LimiterPool", "choose_limiter"]
@@ -53,9 +54,25 @@ class LimiterPool:
         self.store = store
         self.clock = clock
         self.settings = settings
-        self.nodes = nodes
+        self._nodes = nodes
+        self._shared: WeakSet[_SharedRate] = WeakSet()
         self._local: dict[Hashable, LocalLimiter] = {}
         self._sweep_at = _SWEEP_AT
+
+    @property
+    def nodes(self) -> int:
+        """Processes that share the traffic; may be set while requests are counted: what was used of a bucket stays used."""
+        return self._nodes
+
+    @nodes.setter
+    def nodes(self, nodes: int) -> None:
+        if nodes != self._nodes:
+            self._nodes = nodes
+            for limiter in self._local.values():
+                if isinstance(limiter, TokenBucket):
+                    limiter.share_among(nodes)
+            for shared in tuple(self._shared):
+                shared.choose()
 
     def limit(
         self,
@@ -72,13 +89,14 @@ class LimiterPool:
         :param stamp: another one starts a fresh counter in this process (a new version of the key).
         :param report: told of the events of smoothing.
         """
-        kind = choose_limiter(self.settings, rate, self.nodes)
-        smoothing = smoothing if self.settings.smoothing and kind in (ROLLING, SENTINEL) else None
+        smoothing = smoothing if self.settings.smoothing else None
+        kind = choose_limiter(self.settings, rate, 1)
         # Everything that makes two counters different is in the key: limits that disagree never start each other's counter anew.
         key = (kind, name, rate, stamp)
         if kind == BUCKET:
-            own = share(rate, self.nodes)
-            return _LocalRate(self, key, rate, lambda: TokenBucket(own))
+            shared = _SharedRate(self, key, rate, _StoreLog(self, name, rate, smoothing, report))
+            self._shared.add(shared)
+            return shared
         if kind == SENTINEL and not self.settings.local:
 
             def make() -> LocalLimiter:
@@ -141,6 +159,25 @@ class _LocalRate:
     def verdict(self, admitted: bool, now: float) -> Verdict:
         """Return the verdict."""
         return Verdict(admitted, *self._limiter.state(self._pool.clock.now() if self._wall else now))
+
+
+class _SharedRate(_LocalRate):
+    """A rate that each process counts its share of, or all of them in the store: what the number of processes decides."""
+
+    __slots__ = ("__weakref__", "_log", "is_local")
+
+    def __init__(self, pool: LimiterPool, key: Hashable, rate: Rate, log: _StoreLog) -> None:
+        super().__init__(pool, key, rate, lambda: TokenBucket(rate, pool.nodes))
+        self._log = log
+        self.choose()
+
+    def choose(self) -> None:
+        """Decide anew where to count."""
+        self.is_local = choose_limiter(self._pool.settings, self.rate, self._pool.nodes) == BUCKET
+
+    async def take(self, now: float) -> Verdict:
+        """Count a request where it is to be counted now."""
+        return await (super().take(now) if self.is_local else self._log.take(now))
 
 
 class _StoreRate:

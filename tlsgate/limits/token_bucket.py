@@ -11,14 +11,18 @@ __all__ = ["TokenBucket", "share"]
 
 
 class TokenBucket:
-    """The bucket of one counter; times are monotonic."""
+    """The bucket of one counter; times are monotonic.
 
-    __slots__ = ("_limit", "_per_s", "_refill_at", "_tokens", "dropped")
+    :param rate: over all gateways.
+    :param nodes: gateways that share it equally.
+    """
 
-    def __init__(self, rate: Rate) -> None:
-        self._limit = rate.limit
-        self._per_s = rate.per_s
-        self._tokens = rate.limit
+    __slots__ = ("_limit", "_per_s", "_rate", "_refill_at", "_tokens", "dropped")
+
+    def __init__(self, rate: Rate, nodes: int = 1) -> None:
+        self._rate = rate
+        self._limit, self._per_s = share(rate, nodes)
+        self._tokens = self._limit
         self._refill_at = 0.0
         self.dropped = False
 
@@ -31,6 +35,12 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+    def share_among(self, nodes: int) -> None:
+        """Take another number of gateways into account; what was used stays used, the time of the next refill stays."""
+        used = self._limit - self._tokens
+        self._limit, self._per_s = share(self._rate, nodes)
+        self._tokens = max(0, self._limit - used)
 
     def state(self, now: float) -> tuple[int, float]:
         """Return the tokens left and the seconds until it is full again."""

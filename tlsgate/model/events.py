@@ -26,8 +26,8 @@ API_EVENTS = frozenset(
     }
 )
 """Told to the handlers of the API that they concern; names are Tyk's, to the letter."""
-GATEWAY_EVENTS = frozenset({"TokenCreated", "TokenUpdated", "TokenDeleted"})
-"""Told to the handlers of tyk.conf."""
+GATEWAY_EVENTS = frozenset({"TokenCreated", "TokenUpdated", "TokenDeleted", "CertificateExpiringSoon", "CertificateExpired"})
+"""Told to the handlers of tyk.conf; those of certificates where no API names the certificate."""
 EVENTS_NOT_YET = frozenset(
     {"BreakerTripped", "BreakerReset", "BreakerTriggered", "HostDown", "HostUp", "UpstreamOAuthError", "TokenRefreshed"}
 )

@@ -71,8 +71,13 @@ def describe_basic(id: str, bundle: PemBundle) -> dict[str, Any]:
     return told | ({"error": bundle.key_fault} if bundle.key_fault else {})
 
 
-def describe_unreadable(id: str, reason: str) -> dict[str, Any]:
-    """Return what a detailed list says of an entry that cannot be read: the others are listed all the same."""
+def describe_unreadable(id: str, reason: str, *, full: bool = False) -> dict[str, Any]:
+    """Return what is said of an entry that cannot be read: the others are listed all the same.
+
+    :param full: as a meta object, not as a member of a detailed list.
+    """
+    if full:
+        return {**_meta(id, "", False, _name(()), _name(()), (_ZERO, _ZERO), None, False), "error": reason}
     return {
         "id": id,
         "issuer_cn": "",

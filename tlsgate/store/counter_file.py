@@ -31,7 +31,8 @@ _HEADER_BYTES = 4096
 _SLOTS = 64
 _STRIPES = 64
 _DIGEST_BYTES = 16
-_NUMBERS = struct.Struct("<qd")
+_NUMBERS = struct.Struct("@qd")
+"""Native, so that each number is one store: in a fixed order Python writes a float byte by byte, and a kill may come in between."""
 _NAME_BYTES = 224
 _NUMBERS_AT = _SLOTS * _DIGEST_BYTES
 _NAMES_AT = _NUMBERS_AT + _SLOTS * _NUMBERS.size
@@ -82,29 +83,31 @@ class CounterFile:
     def open(self) -> None:
         """Map the file, making it first if need be.
 
-        :raises StoreUnavailable: it is something else, or there is no room for it.
+        Opened by each process itself: what a fork inherits shares its locks.
+
+        :raises StoreUnavailable: it is something else.
+        :raises OSError: it cannot be opened, or there is no room for it.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._fd = fd
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _LOCK[_GROW_BYTE])
             try:
-                if os.fstat(fd).st_size < _HEADER_BYTES:
+                # Nothing but zeros: whoever made it was killed before it wrote the header.
+                if os.pread(fd, _HEADER_BYTES, 0).count(0) == os.fstat(fd).st_size <= _HEADER_BYTES:
                     os.posix_fallocate(fd, 0, _HEADER_BYTES)
                     os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, 0), 0)
                 self._header = mmap.mmap(fd, _HEADER_BYTES)
                 magic, version, count = _HEADER.unpack_from(self._header)
                 if magic != _MAGIC or version != _VERSION:
-                    raise StoreUnavailable(f"{self._path} is not a file of counters of this version; move it away")
+                    raise StoreUnavailable("not a file of counters of this version; move it away while no gateway runs")
                 if count == 0:
                     self._add_level()
             finally:
                 fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _UNLOCK[_GROW_BYTE])
             self._map_new_levels()
-        except BaseException as error:
+        except BaseException:
             self.close()
-            if isinstance(error, OSError):
-                raise StoreUnavailable(f"{self._path}: {error.strerror}") from error
             raise
 
     def close(self) -> None:
@@ -118,6 +121,15 @@ class CounterFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def is_current(self) -> bool:
+        """Tell whether the path still names the file that is mapped: others open what it names."""
+        try:
+            named = os.stat(self._path)
+        except OSError:
+            return False
+        own = os.fstat(self._fd)
+        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
 
     def counter(self, name: str) -> HotCounter | None:
         """Return a counter by name, whether it exists yet or not; None for a name that is too long."""
@@ -243,7 +255,7 @@ class HotCounter:
         fd = file._fd
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK[self.stripe])
-        except OSError:
+        except (OSError, ValueError):  # busy, or closed
             return None
         try:
             pages, digest_at = self._pages, self._digest_at

@@ -55,7 +55,11 @@ class RedisStore:
         connector = Connector(reactor, access, timeout_s)
         self._link = RedisLink(reactor, connector, timeout_s)
         self._listeners = Listeners()
-        self._feed = RedisFeed(reactor, connector, self._link, self._listeners, f"{prefix}tlsgate.changes", secret, timeout_s)
+        self._feed = RedisFeed(
+            # With a prefix of its own an installation does not share its names with Tyk's.
+            *(reactor, connector, self._link, self._listeners, f"{prefix}tlsgate-changes", secret, timeout_s),
+            with_tyk=not prefix,
+        )
         self._entries = load_script("entries")
         self._put = load_script("put")
         self._window = load_script("count_window")

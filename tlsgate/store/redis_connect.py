@@ -1,7 +1,7 @@
 """One connection to a Redis server, ready for commands: found (Sentinel), opened, verified (TLS), logged in, and known to be the master.
 
 txredisapi's protocols speak; its connection handlers are not used, because calls wait in them for ever (see
-``docs/design/0006-redis-link.md``). Must not know what is asked of the server afterwards.
+``docs/design/0008-stores.md``). Must not know what is asked of the server afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import txredisapi
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -174,6 +174,7 @@ class Connector:
         """
         access = self._access
         host, port = await self._find_master() if access.master_name else access.addresses[0]
+        sentinel = self._sentinel
         greeting = _greeting(access.username, access.password)
         if access.database:
             greeting.append(("SELECT", access.database))
@@ -182,18 +183,27 @@ class Connector:
         # The last one: a server that still loads its data, or wants a password, answers with an error.
         greeting.append(("PING",))
         connection: C
-        connection, answers = await self._within(self._greet(kind, host, port, greeting, access.tls), self._timeout_s, f"{host}:{port}")
-        if access.master_name and answers[-2][0] != b"master":
-            await connection.abort()
-            raise StoreUnavailable(f"{host}:{port}: Sentinel says that it is the master, the server itself does not")
+        try:
+            connection, answers = await self._within(self._greet(kind, host, port, greeting, access.tls), self._timeout_s, f"{host}:{port}")
+            if access.master_name and answers[-2][0] != b"master":
+                await connection.abort()
+                raise StoreUnavailable(f"{host}:{port}: Sentinel says that it is the master, the server itself does not")
+        except StoreUnavailable:
+            # A Sentinel that is cut off from the others goes on naming the old master: another one is asked first next time.
+            if self._sentinel == sentinel:
+                self._sentinel = (sentinel + 1) % len(access.addresses)
+            raise
         return connection
 
     async def _find_master(self) -> tuple[str, int]:
         """Ask one Sentinel after the other, beginning with the one that answered last."""
         access = self._access
         faults = []
-        for _ in access.addresses:
-            host, port = access.addresses[self._sentinel % len(access.addresses)]
+        # Several connections are opened at once: each goes through all of them by itself.
+        first = self._sentinel
+        for step in range(len(access.addresses)):
+            number = (first + step) % len(access.addresses)
+            host, port = access.addresses[number]
             commands = [
                 *_greeting(access.sentinel_username, access.sentinel_password),
                 ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", access.master_name),
@@ -209,10 +219,10 @@ class Connector:
             else:
                 await connection.abort()
                 if answers[-1] is not None:
-                    found, number = answers[-1]
-                    return found.decode(), int(number)
+                    self._sentinel = number
+                    master, master_port = answers[-1]
+                    return master.decode(), int(master_port)
                 faults.append(f"Sentinel {host}:{port}: knows no master {access.master_name}")
-            self._sentinel += 1
         raise StoreUnavailable("; ".join(faults))
 
     async def _greet(
@@ -226,11 +236,8 @@ class Connector:
             # Not wrapClientTLS: it gathers small writes on the global reactor, whichever we were given.
             factory = TLSMemoryBIOFactory(tls, True, factory, self._reactor)
             factory.noisy = False
-        try:
-            opened: Any = await HostnameEndpoint(self._reactor, host, port).connect(factory)
-            connection: C = opened if tls is None else opened.wrappedProtocol
-        except ConnectingCancelledError as error:
-            raise CancelledError from error
+        opened = await _connect(HostnameEndpoint(self._reactor, host, port), factory)
+        connection: C = opened if tls is None else opened.wrappedProtocol
         try:
             await connection.opened
             answers = await gatherResults([connection.execute_command(*command) for command in commands], consumeErrors=True)
@@ -251,6 +258,29 @@ class Connector:
             raise StoreUnavailable(f"{name}: no connection within {timeout_s:g} s") from error
         except _FAULTS as error:
             raise StoreUnavailable(f"{name}: {type(error).__name__}: {error}") from error
+
+
+async def _connect(endpoint: HostnameEndpoint, factory: Any) -> Any:
+    """Return the protocol of a new connection.
+
+    A cancelled attempt says so, whatever it was doing: that of a look-up says that there is no such host, and another one would be tried.
+    """
+    cancelled = False
+
+    def cancel(waiter: Deferred[Any]) -> None:
+        nonlocal cancelled
+        cancelled = True
+        connecting.cancel()
+
+    connecting = endpoint.connect(factory)
+    waiter: Deferred[Any] = Deferred(cancel)
+    connecting.chainDeferred(waiter)
+    try:
+        return await waiter
+    except Exception as error:
+        if cancelled:
+            raise CancelledError from error
+        raise
 
 
 def _greeting(username: str, password: str) -> list[tuple[Any, ...]]:

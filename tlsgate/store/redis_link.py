@@ -8,6 +8,7 @@ Knows connections, deadlines and errors of servers; must not know keys or script
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,7 +21,7 @@ from tlsgate.errors import StoreUnavailable
 from tlsgate.store.redis_connect import CommandConnection, Connector
 from tlsgate.store.timeouts import Timeouts
 
-__all__ = ["BEAT_S", "FIRST_PAUSE_S", "LAST_PAUSE_S", "Attempts", "RedisLink", "UnknownScript"]
+__all__ = ["BEAT_S", "FIRST_PAUSE_S", "LAST_PAUSE_S", "Attempts", "RedisLink", "UnknownScript", "find_code"]
 
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
@@ -31,8 +32,21 @@ CONNECTIONS = 2
 MAX_PENDING = 4000
 """Calls on one connection without an answer."""
 
-_MOVED = ("READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "WRONGPASS", "UNBLOCKED")
+_MOVED = frozenset({"READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "WRONGPASS", "UNBLOCKED"})
 """Answers after which the connection is no good: a failover, a restart, another password."""
+_COMPLAIN_S = 60.0
+_LOOK = "look into its log"
+_REMEDIES = {
+    "OOM": "give it more memory, or use a Redis of its own (maxmemory is reached)",
+    "MISCONF": "its disk is full or broken: it cannot save",
+    "NOPERM": "give its user the rights that docs/stores.md lists",
+    "NOREPLICAS": "too few replicas are connected (min-replicas-to-write)",
+    "BUSY": "a script of somebody else blocks it",
+    "CLUSTERDOWN": "it runs in cluster mode, which is not supported",
+    "MOVED": "it runs in cluster mode, which is not supported",
+    "CROSSSLOT": "it runs in cluster mode, which is not supported",
+}
+_CODE = re.compile(r"-?([A-Z][A-Z0-9_]+)\b")
 _log = Logger()
 
 
@@ -66,7 +80,6 @@ class Attempts:
                     await self._attempt()
                     pause_s = FIRST_PAUSE_S
                 except StoreUnavailable:
-                    # Also what a cancelled look-up of a host looks like: hence the flag.
                     pause_s = min(2 * pause_s, LAST_PAUSE_S)
                 if self._going:
                     # Not all nodes at the same moment.
@@ -92,7 +105,10 @@ class RedisLink:
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         self._fault = "not started"
+        self._complain_at: dict[str, float] = {}
         self._tried: Deferred[None] = Deferred()
+        self.on_ready: Callable[[], None] = _nothing
+        """Called when calls are answered again after all connections were gone."""
         self.losses = 0
         """How often all connections were gone: what spans several calls sees that it was interrupted."""
 
@@ -145,13 +161,19 @@ class RedisLink:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
 
     def _judge(self, connection: CommandConnection, text: str) -> Exception:
-        if text.startswith("NOSCRIPT"):
+        code = find_code(text)
+        if code == "NOSCRIPT":
             return UnknownScript()
-        if "WRONGTYPE" in text or "NOTCOUNTER" in text:
+        if code in ("WRONGTYPE", "NOTCOUNTER"):
             return ValueError("the name holds something of another kind")
-        if text.startswith(_MOVED):
-            self._drop(connection, text)
-        return StoreUnavailable(text)
+        fault = f"Redis answers {code}"
+        if code in _MOVED:
+            self._drop(connection, fault)
+        elif self._reactor.seconds() >= self._complain_at.get(code, 0.0):
+            # Not by the loss of a connection: nothing else tells the operator.
+            self._complain_at[code] = self._reactor.seconds() + _COMPLAIN_S
+            _log.error("Redis refuses calls with {code}: {remedy}", event="store.refused", code=code, remedy=_REMEDIES.get(code, _LOOK))
+        return StoreUnavailable(fault)
 
     def _note_late(self, connection: CommandConnection) -> None:
         if self._reactor.seconds() - connection.heard_at >= self._timeout_s:
@@ -175,19 +197,28 @@ class RedisLink:
             connection = await self._connector.open(CommandConnection)
         except StoreUnavailable as error:
             self._note(str(error))
+            self._end_start()
             raise
-        finally:
-            if not self._tried.called:
-                self._tried.callback(None)
         self._ready.append(connection)
+        self._end_start()
         if self._fault:
             self._fault = ""
             _log.info("store there", event="store.back")
+            self.on_ready()
         try:
             await connection.when_lost()
         finally:
             if connection in self._ready:
                 self._remove(connection, "the server closed the connection")
+
+    def _end_start(self) -> None:
+        """Let ``start`` return, in a turn of its own: what follows it may stop this very attempt, which is under way."""
+        if not self._tried.called:
+            self._reactor.callLater(0, self._note_tried)
+
+    def _note_tried(self) -> None:
+        if not self._tried.called:
+            self._tried.callback(None)
 
     def _note(self, fault: str) -> None:
         """Keep why there is no connection, and log it once."""
@@ -205,8 +236,21 @@ class RedisLink:
                 waiter.addErrback(_forget)
 
 
+def find_code(text: str) -> str:
+    """Return the first word of an error, that of the command that failed within a script; the rest may repeat names of keys."""
+    if text.startswith("ERR Error running script"):
+        # Redis 6: "... @user_script:3: -READONLY You can't ..."
+        text = text.rpartition(": -")[2]
+    found = _CODE.match(text)
+    return "an error" if found is None else found[1]
+
+
 def _pending(connection: CommandConnection) -> int:
     return len(connection.replyQueue.waiting)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _forget(failure: object) -> None:

@@ -25,6 +25,7 @@ from tlsgate.store.counter_file import CounterFile, Stored
 from tlsgate.store.feed import Listeners
 from tlsgate.store.interface import Count, Entry, HotCounter
 from tlsgate.store.rules import check_names, check_put
+from tlsgate.store.sqlite_faults import FaultLog, describe_fault
 from tlsgate.store.sqlite_schema import VERSION
 from tlsgate.store.sqlite_thread import DatabaseThread
 from tlsgate.store.timeouts import Timeouts
@@ -51,11 +52,14 @@ class SqliteStore:
 
     def __init__(self, reactor: Any, clock: Clock, path: str, *, timeout_s: float = 2.0) -> None:
         self._reactor = reactor
-        self._writer = DatabaseThread(reactor, clock, path, write=True)
-        self._reader = DatabaseThread(reactor, clock, path, write=False)
+        faults = FaultLog(path)
+        self._writer = DatabaseThread(reactor, clock, path, faults, write=True)
+        self._reader = DatabaseThread(reactor, clock, path, faults, write=False)
         self._timeouts: Timeouts[DatabaseThread] = Timeouts(reactor, timeout_s, DatabaseThread.note_late)
         self._listeners = Listeners()
         self._counters: CounterFile | None = None
+        """None while it cannot be opened: then nothing is counted, for other processes may have it open (exact or not at all)."""
+        self._counters_fault = "the store is not open"
         self._counters_path = path + "-counters"
         self._clock = clock
         self._timeout_s = timeout_s
@@ -76,26 +80,40 @@ class SqliteStore:
             await self._write(_probe)
             self._last = await self._read(_find_last)
         except StoreUnavailable as error:
-            _log.error("the store cannot be opened: {reason}", event="store.not_opened", reason=str(error))
+            _log.error("the store cannot be opened, requests that need it get 503: {reason}", event="store.not_opened", reason=str(error))
         self._open_counters()
         self._loops = [
             Deferred.fromCoroutine(self._forever(each_s, step)) for each_s, step in ((POLL_S, self._poll), (SWEEP_S, self._sweep))
         ]
 
     def _open_counters(self) -> None:
+        """Open the counters, or note why not: once for each reason."""
         counters = CounterFile(self._counters_path)
         try:
             counters.open()
         except (StoreUnavailable, OSError) as error:
-            _log.error("counters are kept in the database, slowly: {reason}", event="store.no_counter_file", reason=str(error))
+            fault = describe_fault(error, self._counters_path)
+            if fault != self._counters_fault:
+                self._counters_fault = fault
+                _log.error("nothing can be counted, requests with a quota get 503: {reason}", event="store.no_counters", reason=fault)
         else:
             self._counters = counters
+            self._counters_fault = ""
+
+    def _look_after_counters(self) -> None:
+        """Try again what could not be opened; let go of a file that is not the one of that name any more (moved, restored)."""
+        if self._counters is not None and not self._counters.is_current():
+            self._counters.close()
+            self._counters = None
+        if self._counters is None:
+            self._open_counters()
 
     async def stop(self) -> None:
         """Write what is pending and close."""
         if self._counters is not None:
             self._counters.close()
             self._counters = None
+        self._counters_fault = "the store is closed"
         for loop in self._loops:
             loop.cancel()
         for thread in (self._reader, self._writer):
@@ -130,7 +148,9 @@ class SqliteStore:
         if self._counters is not None:
             now = self._clock.now()
             for index, name in enumerate(names):
-                if found[index] is None and (stored := self._counters.find(name, now)) is not None:
+                entry = found[index]
+                # A number may be what a kill has left behind of a counter that has moved.
+                if (entry is None or entry.value.lstrip(b"-").isdigit()) and (stored := self._counters.find(name, now)) is not None:
                     found[index] = Entry(b"%d" % stored.value, stored.expires_at - now if stored.expires_at else None)
         return found
 
@@ -138,7 +158,10 @@ class SqliteStore:
         """Write a value; acknowledged when it is on the disk."""
         check_put(name, ttl_s, only_if)
         await self._settle(name)
-        return bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        written = bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
+        if written:
+            await self._take(name)  # another process may have moved what was there before into the file again
+        return written
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
@@ -156,17 +179,18 @@ class SqliteStore:
             batch = await self._read(ops.find_names, prefix, batch[-1], _BATCH)
             if batch:
                 yield batch
-        if self._counters is not None:
+        counters = self._counters
+        if counters is not None:
             batch = []
-            for number, found in enumerate(self._counters.names(prefix, self._clock.now())):
+            for number, found in enumerate(counters.names(prefix, self._clock.now())):
                 batch += found
                 if len(batch) >= _BATCH or (number % _BUCKETS_AT_ONCE == 0 and number):
                     if batch:
                         yield batch
                     batch = []
                     await deferLater(self._reactor, 0)
-                    if self._counters is None:
-                        return
+                    if self._counters is not counters:
+                        raise StoreUnavailable("the counters went away")
             if batch:
                 yield batch
 
@@ -190,6 +214,8 @@ class SqliteStore:
     async def count_window(self, name: str, window_s: float, limit: int, cost: int = 1) -> tuple[bool, Count]:
         """Quota and fixed window."""
         check_names((name,))
+        if self._counters is None:
+            raise StoreUnavailable(self._counters_fault)
         counter = self.hot_counter(name)
         if counter is not None:
             end = self._clock.monotonic() + self._timeout_s
@@ -205,6 +231,8 @@ class SqliteStore:
                     if self._clock.monotonic() > end:
                         raise StoreUnavailable("the counter is busy")
                     await deferLater(self._reactor, _BUSY_S)
+            raise StoreUnavailable(self._counters_fault)
+        # A name that is too long for the file.
         counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
         return counted
 
@@ -215,29 +243,31 @@ class SqliteStore:
     async def _make_counter(self, name: str, window_s: float, limit: int, cost: int) -> tuple[tuple[bool, Count] | None, bool]:
         """Move a counter from the database into the file, or make it there.
 
+        The file has it before the database loses it: whoever looks meanwhile, or goes on after a kill in between, finds all that was
+        counted. What is left behind by a kill is hidden by the file's.
+
         :returns: (an answer, when it needs no counter or the file is full; whether the file has the counter now).
         """
         if self._counters is not None and self._counters.find(name, self._clock.now()) is not None:
             return None, False  # it is there: another process was at it
-        found = None
-        if await self._read(ops.find_kind, name) is not None:
-            found = await self._write(ops.take_counter, name, durable=False)
+        found: tuple[int, float] | None = await self._read(ops.find_counter, name)
         now = self._clock.now()
         if found is None and cost > limit:
             return (False, Count(0, window_s if window_s > 0 else None)), False
         number, expires_at = found or (0, now + window_s if window_s > 0 else 0.0)
         if self._counters is None:
-            raise StoreUnavailable("the store is closed")
+            raise StoreUnavailable(self._counters_fault)
         try:
-            if self._counters.put(Stored(name, number, expires_at), now):
-                return None, True
+            made = self._counters.put(Stored(name, number, expires_at), now)
         except BlockingIOError:
-            await self._write(ops.keep_counter, name, number, expires_at, durable=False)
             return None, False
-        # The file is full: the database counts.
-        await self._write(ops.keep_counter, name, number, expires_at, durable=False)
-        counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
-        return counted, False
+        if not made:
+            # The file is full: the database counts.
+            counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
+            return counted, False
+        if found is not None:
+            await self._write(ops.drop_counter, name, number, expires_at, durable=False)
+        return None, True
 
     async def _take(self, name: str) -> Stored | None:
         """Remove a counter from the file and return it.
@@ -270,8 +300,10 @@ class SqliteStore:
     async def read_count(self, name: str) -> Count | None:
         """Return a counter without changing it."""
         check_names((name,))
+        if self._counters is None:
+            raise StoreUnavailable(self._counters_fault)
         now = self._clock.now()
-        stored = None if self._counters is None else self._counters.find(name, now)
+        stored = self._counters.find(name, now)
         if stored is not None:
             return Count(stored.value, stored.expires_at - now if stored.expires_at else None)
         found: Count | None = await self._read(ops.find_count, name)
@@ -310,7 +342,8 @@ class SqliteStore:
             pass
 
     async def _poll(self) -> None:
-        """Look for changes of others, and try whether a writer that failed works again."""
+        """Look for changes of others, and try whether a writer or counters that failed work again."""
+        self._look_after_counters()
         if not self._writer.healthy:
             await self._write(_probe)
         if self._last is None:

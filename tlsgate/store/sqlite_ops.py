@@ -18,10 +18,11 @@ __all__ = [
     "count_sliding",
     "count_window",
     "delete",
+    "drop_counter",
     "find_changes",
     "find_count",
+    "find_counter",
     "find_entries",
-    "find_kind",
     "find_members",
     "find_names",
     "keep_counter",
@@ -30,7 +31,6 @@ __all__ = [
     "put",
     "remove_members",
     "sweep",
-    "take_counter",
 ]
 
 _VALUE, _SET, _LOG = 0, 1, 2
@@ -182,8 +182,8 @@ def count_sliding(
     return admitted, Count(number, per_s if oldest is None else (oldest - out) / 1e9)
 
 
-def take_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple[int, float] | None:
-    """Remove a counter that lies here and return number and end (epoch seconds, 0 for never); None when there is none.
+def find_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple[int, float] | None:
+    """Return number and end (epoch seconds, 0 for never) of a counter that lies here; None when there is none.
 
     :raises ValueError: the name holds something else.
     """
@@ -191,20 +191,19 @@ def take_counter(connection: sqlite3.Connection, name: str, now: float) -> tuple
     if row is None:
         return None
     _check_kind(row[0], _VALUE)
-    number = parse_number(row[1])
-    connection.execute("DELETE FROM entries WHERE name = ?", (name,))
-    return number, row[2] or 0.0
+    return parse_number(row[1]), row[2] or 0.0
+
+
+def drop_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
+    """Remove a counter that has moved, unless something else has been written over it."""
+    row = connection.execute("SELECT kind, value, expires_at FROM entries WHERE name = ?", (name,)).fetchone()
+    if row is not None and row[0] == _VALUE and row[1] == b"%d" % number and (row[2] or 0.0) == expires_at:
+        connection.execute("DELETE FROM entries WHERE name = ?", (name,))
 
 
 def keep_counter(connection: sqlite3.Connection, name: str, number: int, expires_at: float, now: float) -> None:
     """Write a counter with its end (epoch seconds, 0 for never)."""
     connection.execute(_WRITE, (name, _VALUE, b"%d" % number, expires_at or None))
-
-
-def find_kind(connection: sqlite3.Connection, name: str, now: float) -> int | None:
-    """Return of which kind the thing is that a name holds, None for nothing."""
-    row = connection.execute(_FIND, (name, now)).fetchone()
-    return None if row is None else row[0]
 
 
 def find_count(connection: sqlite3.Connection, name: str, now: float) -> Count | None:

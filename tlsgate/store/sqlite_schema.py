@@ -1,6 +1,6 @@
 """The tables of the SQLite store, how a file is opened, and how an older one becomes a current one; knows nothing of what is stored.
 
-The version is SQLite's ``user_version``; a step of :data:`MIGRATIONS` leads from one to the next, each in a transaction of its own.
+The version is SQLite's ``user_version``; a step of :data:`MIGRATIONS` leads from one to the next, all of them in one transaction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 
 from tlsgate.errors import StoreUnavailable
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "VERSION", "migrate", "open_database"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "VERSION", "check_version", "migrate", "open_database"]
 
 APPLICATION_ID = 0x746C7367
 """``tlsg``: what ``file`` shows, and what keeps us from writing into somebody else's database."""
@@ -27,6 +27,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " at REAL NOT NULL)",
     ),
 )
+"""Statements from each version to the next. A released step is never changed."""
 VERSION = len(MIGRATIONS)
 
 _BUSY_TIMEOUT_MS = 1000
@@ -57,8 +58,7 @@ def open_database(path: str, *, write: bool) -> sqlite3.Connection:
             migrate(connection)
         else:
             connection.execute("PRAGMA query_only = ON")
-            if _version_of(connection) != VERSION:
-                raise StoreUnavailable("the store's file is not of this version")
+            check_version(connection)
     except BaseException:
         connection.close()
         raise
@@ -74,7 +74,7 @@ def migrate(connection: sqlite3.Connection) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = _version_of(connection)
-        for step in MIGRATIONS[found:]:
+        for step in MIGRATIONS[found:VERSION]:
             for statement in step:
                 connection.execute(statement)
         if found < VERSION:
@@ -87,11 +87,28 @@ def migrate(connection: sqlite3.Connection) -> int:
     return found
 
 
+def check_version(connection: sqlite3.Connection) -> None:
+    """Refuse a file that is not of the current version; some 3 us.
+
+    :raises StoreUnavailable: it was migrated meanwhile, or is not migrated yet.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        raise StoreUnavailable(_too_new(version) if version > VERSION else f"the store's file is still of version {version}")
+
+
+def _too_new(version: int) -> str:
+    return (
+        f"the store's file is of version {version}, this tlsgate knows {VERSION} at most:"
+        " run the newer tlsgate, or restore a copy from before its first start"
+    )
+
+
 def _version_of(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if version > VERSION:
-        raise StoreUnavailable(f"the store's file is of version {version}, this program knows {VERSION} at most")
+        raise StoreUnavailable(_too_new(version))
     if owner != APPLICATION_ID and (owner or version or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()):
-        raise StoreUnavailable("the store's file belongs to another program")
+        raise StoreUnavailable("the file belongs to another program: name another one in storage.path")
     return version

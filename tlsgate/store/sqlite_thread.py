@@ -16,18 +16,17 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import Logger
 
 from tlsgate.clock import Clock
 from tlsgate.errors import StoreUnavailable
-from tlsgate.store.sqlite_schema import open_database
+from tlsgate.store.sqlite_faults import FaultLog, describe_fault
+from tlsgate.store.sqlite_schema import check_version, open_database
 
 __all__ = ["DatabaseThread"]
 
 _BATCH = 500
 """Jobs of one transaction: some 5 ms, during which other processes wait."""
 _MAX_PENDING = 10_000
-_log = Logger()
 
 
 class _Job:
@@ -50,25 +49,27 @@ class DatabaseThread:
     :param reactor: results come back on its thread.
     :param clock: wall time, given to each job.
     :param path: of the file.
+    :param faults: told how each batch went.
     :param write: jobs of a batch share one transaction and are answered when it is committed; else each reads on its own.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, clock: Clock, path: str, *, write: bool) -> None:
+    def __init__(self, reactor: IReactorFromThreads, clock: Clock, path: str, faults: FaultLog, *, write: bool) -> None:
         self._reactor = reactor
         self._clock = clock
         self._path = path
+        self._faults = faults
+        self._name = "writer" if write else "reader"
         self._write = write
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._pending = 0
         self._stalled = False
         self._closed: Deferred[None] | None = None
-        self._fault = ""
         self._healthy = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] = (0, 0)
         self._synchronous = True
         self._lock = -1
-        self._thread = threading.Thread(target=self._run, name=f"store-{'writer' if write else 'reader'}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"store-{self._name}", daemon=True)
 
     @property
     def healthy(self) -> bool:
@@ -113,22 +114,14 @@ class DatabaseThread:
         self._pending -= taken
         self._stalled = False
         if jobs:
-            self._note_fault(fault)
+            self._healthy = not fault
+            self._faults.note(self._name, fault)
         for job in jobs:
             if not job.waiter.called:
                 if job.error is not None:
                     job.waiter.errback(job.error)
                 else:
                     job.waiter.callback(job.result)
-
-    def _note_fault(self, fault: str) -> None:
-        self._healthy = not fault
-        if fault != self._fault:
-            self._fault = fault
-            if fault:
-                _log.error("store away: {fault}", event="store.away", fault=fault, file=self._path)
-            else:
-                _log.info("store back", event="store.back", file=self._path)
 
     def _finish(self) -> None:
         """Tell whoever waits for the end, on the reactor's thread; by then it may wait no more."""
@@ -170,7 +163,7 @@ class DatabaseThread:
             else:
                 self._read_all(jobs)
         except Exception as error:
-            fault = f"{type(error).__name__}: {error}" if not isinstance(error, StoreUnavailable) else str(error)
+            fault = describe_fault(error, self._path)
             for job in jobs:
                 job.error = StoreUnavailable(fault)
             # Whatever is wrong with a connection or its file, the next batch starts with a new one.
@@ -184,6 +177,8 @@ class DatabaseThread:
             self._set_synchronous(connection, any(job.durable for job in jobs))
             connection.execute("BEGIN IMMEDIATE")
             try:
+                # Another process may have migrated the file since it was opened.
+                check_version(connection)
                 self._do(connection, jobs)
                 connection.execute("COMMIT")
             except BaseException:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.gateway import classic
 from tests.support.memory_gateway import MemoryGateway
-from tlsgate.certs.uses import list_uses, store_ids
+from tlsgate.certs.uses import ids_in_tree, list_uses, store_ids
 
 NUMBERS = [f"org{number:064x}" for number in range(20)]
 
@@ -66,3 +66,10 @@ def test_lists_that_nobody_reads_are_no_use() -> None:
     """Without static mTLS a list has no effect."""
     made = gateway(classic("one", 9, client_certificates=[NUMBERS[0]]), security={"certificates": {"control_api": [NUMBERS[1]]}})
     assert store_ids(made.config, made.generation.definitions) == set()
+
+
+def test_ids_are_found_anywhere_in_a_tree() -> None:
+    """Before a definition is read: in lists, maps, and pins with commas; nothing else is an id."""
+    tree = {"a": [NUMBERS[0], {"b": f"x, {NUMBERS[1]},{NUMBERS[2]}"}], "c": 5, "d": None, "e": "/a/path", NUMBERS[3]: True}
+    assert ids_in_tree(tree) == set(NUMBERS[:3])
+    assert ids_in_tree("") == set()

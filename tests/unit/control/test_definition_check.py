@@ -103,3 +103,33 @@ def test_many_reasons_are_counted() -> None:
     entries = [{"path": "/(", "method": ""}] * 12
     tree = classic("x", 9, "/x/", version={"use_extended_paths": True, "extended_paths": {"white_list": entries}})
     assert judge(tree).message.endswith("; and 2 more.")
+
+
+def test_references_are_judged_as_those_of_the_rest_api(tmp_path: Path) -> None:
+    """A stored certificate counts, a file outside of the folders does not, and a reason never tells one fault from another."""
+    from tests.support.certs import make_self_signed
+    from tests.support.keys import run
+    from tlsgate.certs.shelf import CertificateShelf
+
+    alice = make_self_signed("alice")
+    (tmp_path / "in").mkdir()
+    for name in ("in/a.pem", "a.pem"):
+        (tmp_path / name).write_text(alice.pem)
+    gateway = MemoryGateway(tlsgate={"certificates": {"folders": [str(tmp_path / "in")]}})
+    id = run(gateway.state.certificates.add("org", alice.pem.encode()))
+    shelf = CertificateShelf(gateway.state.certificates)
+    run(shelf.fill([id, "org" + "0" * 64]))
+    trial = Trial(gateway.config, gateway.reactor, gateway.deadlines, gateway.clock, shelf)
+
+    def warnings(reference: str) -> tuple[str, ...]:
+        tree = classic("x", 9, "/x/", use_mutual_tls_auth=True, client_certificates=[reference])
+        verdict = judge_definition(tree, "/apps/x.json", is_oas=False, others=[], trial=trial)
+        assert verdict.api is not None
+        return verdict.warnings
+
+    plain = warnings(id)
+    assert warnings(str(tmp_path / "in/a.pem")) == plain
+    assert "grants nothing" not in " ".join(plain)
+    told = {warnings(reference) for reference in (str(tmp_path / "a.pem"), "/etc/shadow", "/nowhere", "org" + "0" * 64)}
+    assert len(told) == 1
+    assert "grants nothing" in " ".join(told.pop())

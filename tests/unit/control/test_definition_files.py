@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from tlsgate.control.definition_files import DefinitionFiles, is_file_id, render
+from tlsgate.definitions import origins
+from tlsgate.definitions.origins import LIST_NAME, load_origins
 
 
 @pytest.mark.parametrize("api_id", ["a", "A-1_b.c~d", "é", "x" * 200, "user@host", "a,b", "apis", "x-oas-y"])
@@ -73,7 +76,7 @@ def test_a_fault_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         files.write({"a.json": b"new", "b.json": b"new"}, remove=["a.json"])
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "old", "b.json": "old"}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != LIST_NAME} == {"a.json": "old", "b.json": "old"}
 
 
 def test_removal_tells_whether_the_first_was_there(tmp_path: Path) -> None:
@@ -98,3 +101,27 @@ def test_without_a_folder_nothing_is_written() -> None:
 )
 def test_names_without_endings(source: str, base: str) -> None:
     assert DefinitionFiles("/apps/").base_of(source) == base
+
+
+def test_what_is_written_here_is_known_as_such(tmp_path: Path) -> None:
+    """References in it are confined; a person's edit ends that, and removed names are forgotten."""
+    files = DefinitionFiles(str(tmp_path))
+    files.write({"a.json": b"{}", "a-oas.json": b"[]"})
+    assert all(load_origins(str(tmp_path)).by_rest(name) for name in ("a.json", "a-oas.json"))
+    (tmp_path / "a.json").write_bytes(b"{ }")
+    assert not load_origins(str(tmp_path)).by_rest("a.json")
+    files.write({"b.json": b"{}"}, remove=["a-oas.json"])
+    files.remove(["a.json"])
+    assert list(json.loads((tmp_path / LIST_NAME).read_text())) == ["b.json"]
+
+
+def test_what_cannot_be_noted_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for a file of somebody who may name any file of the host."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(origins, "record", fail)
+    with pytest.raises(OSError):
+        DefinitionFiles(str(tmp_path)).write({"a.json": b"{}"})
+    assert list(tmp_path.iterdir()) == []

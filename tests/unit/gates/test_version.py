@@ -243,3 +243,27 @@ def test_ignore_case_of_the_gateway() -> None:
     api = make_api(version=VersionSettings(black_list=(PathRule(path="/Closed"),)))
     assert outcome(gate_of(api, ignore_endpoint_case=True), "/cLOSED") == FORBIDDEN
     assert outcome(gate_of(api), "/cLOSED") == "open"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"expires": 1.0}, "Api Version has expired, please check documentation or contact administrator"),
+        ({"refusal": "version.no_default"}, "No default API version for this non-versioned API found"),
+        ({"black_list": (PathRule(path="/x"),)}, "Requested endpoint is forbidden"),
+    ],
+)
+def test_refusals_are_told(fields: dict[str, Any], reason: str) -> None:
+    """Event VersionFailure with Tyk's message, and why; what passes is not told."""
+    told: list[Any] = []
+    tools = make_tools()._replace(notify=lambda *event: told.append(event))
+    gate = build(make_api(version=VersionSettings(**fields)), make_config(), tools)
+    assert gate is not None
+    exchange = make_exchange(path="/test/x")
+    with pytest.raises(Refusal):
+        gate(exchange)
+    message = "Attempted access to disallowed version / path."
+    assert told == [("VersionFailure", exchange, {"message": message, "reason": reason})]
+    if "black_list" in fields:
+        gate(make_exchange(path="/test/y"))
+        assert len(told) == 1

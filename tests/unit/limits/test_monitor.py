@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.keys import Keys
+from tlsgate.auth.session_codec import parse_session
 from tlsgate.config.model import MonitorSettings
 from tlsgate.limits.monitor import build
 from tlsgate.model.session import Session
@@ -30,6 +31,12 @@ def test_which_limit_is_reached(limits: list[Any], used: int, reached: float | N
     """The key's own, the highest that is reached; else the gateway's."""
     found = look(Session(monitor={"trigger_limits": limits}), used)
     assert [entry["trigger_limit"] for entry in found] == ([] if reached is None else [reached])
+
+
+def test_limits_of_a_session_that_was_read_count() -> None:
+    """As it comes out of the store."""
+    session = parse_session(b'{"monitor": {"trigger_limits": [50.0, 90.0]}}')
+    assert [entry["trigger_limit"] for entry in look(session, 60)] == [50.0]
 
 
 def test_what_the_event_tells() -> None:

@@ -110,6 +110,7 @@ def test_an_unreadable_entry_has_the_same_members() -> None:
     told = describe_unreadable("x", "broken")
     assert set(told) == {*describe_basic(ID, parse_pem(LEAF.pem)), "error"}
     assert told["not_after"] == "0001-01-01T00:00:00Z"
+    assert set(describe_unreadable("x", "broken", full=True)) == {*describe_full(ID, parse_pem(LEAF.pem)), "error"}
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x00", b"\x01" + b"\x00" * 25])

@@ -144,6 +144,39 @@ def test_somebody_elses_file_is_left_alone(tmp_path: Path, content: bytes) -> No
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("size", [0, 100, 4096])
+def test_a_file_whose_maker_was_killed_is_made_anew(tmp_path: Path, size: int) -> None:
+    """Before the header was written there was no counter in it."""
+    path = tmp_path / "counters"
+    path.write_bytes(bytes(size))
+    file = CounterFile(str(path))
+    file.open()
+    assert file.put(Stored("a", 3, 0), NOW)
+    file.close()
+    again = CounterFile(str(path))
+    again.open()
+    assert again.find("a", NOW) == Stored("a", 3, 0)
+    again.close()
+
+
+def test_a_closed_file_counts_nothing(tmp_path: Path) -> None:
+    """A request that outlives the store is told to ask it."""
+    file = CounterFile(str(tmp_path / "counters"))
+    file.open()
+    file.put(Stored("a", 3, 0), NOW)
+    counter = file.counter("a")
+    assert counter is not None
+    assert counter.count(0, 5, NOW) is not None
+    file.close()
+    assert counter.count(0, 5, NOW) is None
+
+
+def test_numbers_are_written_in_one_piece() -> None:
+    """Native stores of eight bytes, aligned: a kill finds the old number or the new one."""
+    assert counter_file._NUMBERS.format == "@qd" and counter_file._NUMBERS.size == 16
+    assert counter_file._NUMBERS_AT % 8 == counter_file._BUCKET_BYTES % 8 == counter_file._HEADER_BYTES % 8 == 0
+
+
 def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises((StoreUnavailable, OSError)):
         CounterFile(str(tmp_path / "none" / "counters")).open()
