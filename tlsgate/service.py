@@ -136,7 +136,7 @@ class GatewayService(service.Service):
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
-        site.shared_counters.add_source(Vitals(site, state, self._pool).read)
+        site.shared_counters.set_source("vitals", Vitals(site, state, self._pool).read)
         state.store.subscribe(site.key_changed)
         state.store.subscribe(self._certificate_changed)
         state.settle_certificates = self._settle_certificate

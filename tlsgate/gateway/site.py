@@ -73,7 +73,7 @@ class Site:
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
         self.shared_counters = SharedCounters(self)
         self.meter = Meter(deadlines.read, config.own.metrics.max_apis)
-        self.shared_counters.add_source(self.meter.read)
+        self.shared_counters.set_source("meter", self.meter.read)
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
