@@ -19,6 +19,7 @@ __all__ = [
     "Convert",
     "Shape",
     "UnusableRecord",
+    "cut_integer",
     "flag",
     "free",
     "integer",
@@ -158,6 +159,11 @@ def integer(value: Any) -> int:
     if type(value) is not int or not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
         raise UnusableRecord("must be a whole number")
     return value
+
+
+def cut_integer(value: int) -> int:
+    """Return the nearest whole number that :func:`integer` takes, for sums of numbers that it took."""
+    return min(max(value, -_MAX_INTEGER - 1), _MAX_INTEGER)
 
 
 def number(value: Any) -> float:

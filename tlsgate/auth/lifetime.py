@@ -17,6 +17,8 @@ __all__ = ["NEVER", "ApiLifetime", "compute_lifetime", "find_api_lifetimes"]
 NEVER = -1
 """Stays for ever, whatever other APIs of the key say."""
 _UNSET = 0
+_LONGEST_S = 10**10
+"""Some 300 years; what is longer no store can hold, and is for ever."""
 
 
 class ApiLifetime(NamedTuple):
@@ -45,13 +47,17 @@ def compute_lifetime(session: Session, settings: KeySettings, apis: Iterable[Api
     :param now: epoch seconds.
     """
     if settings.force_global_session_lifetime:
-        return settings.global_session_lifetime if settings.global_session_lifetime > 0 else None
+        return _stored(settings.global_session_lifetime)
     fixed = _after_expiry(session, now)
     if fixed is not None:
-        return fixed if fixed > 0 else None
+        return _stored(fixed)
     found = [_of_api(session, api, settings, now) for api in apis] or [_of_api(session, ApiLifetime(), settings, now)]
     longest = NEVER if NEVER in found else max(found)
-    return longest if longest > 0 else None
+    return _stored(longest)
+
+
+def _stored(lifetime: int) -> int | None:
+    return lifetime if 0 < lifetime <= _LONGEST_S else None
 
 
 def _after_expiry(session: Session, now: float) -> int | None:

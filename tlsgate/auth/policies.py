@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.auth.go_json import cut_integer
 from tlsgate.auth.merging import NO_RATE, UNLIMITED, SpeedLimit, larger, merge_endpoints, unite_rights
 from tlsgate.errors import TlsgateError
 from tlsgate.model.policy import Policy
@@ -89,7 +90,7 @@ def find_expiry_at_creation(session: Session, table: PolicyTable, loaded: Collec
     for id in find_policy_ids(session):
         policy = table.find(session.org_id, id)
         if policy is not None and policy.key_expires_in > 0 and any(api in loaded for api in policy.access_rights):
-            found = int(now) + policy.key_expires_in
+            found = cut_integer(int(now) + policy.key_expires_in)
     return found
 
 

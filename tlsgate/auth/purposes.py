@@ -12,6 +12,9 @@ from tlsgate.model.session import Session
 
 __all__ = ["PURPOSES", "is_issued_key"]
 
+_FINGERPRINT = 64
+"""Hexadecimal digits at the end of a certificate's id."""
+
 
 def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
     """Tell whether a session may be used as an auth token: only what was issued as a key.
@@ -30,7 +33,11 @@ def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
     if session.certificate:
         parts = find_id_parts(id)
         custom = id.removeprefix(session.org_id) if parts is None else parts.id
-        if custom.lower() == session.certificate.removeprefix(session.org_id).lower():
+        certificate = session.certificate.lower()
+        # The fingerprint alone decides: the session may have been given to another organisation since, under its old id.
+        if custom.lower() == certificate.removeprefix(session.org_id.lower()):
+            return False
+        if len(certificate) >= _FINGERPRINT and custom.lower().endswith(certificate[-_FINGERPRINT:]):
             return False
     # Without hash_keys a name of this form that lacks its owner is what hash_keys left behind, and everybody may list it.
     return hashes or not (session.org_id and looks_like_hash(id) and not id.startswith(session.org_id))

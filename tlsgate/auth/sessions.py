@@ -30,6 +30,7 @@ __all__ = ["KeyReader", "KeyView", "Sessions"]
 _log = Logger()
 _MAX_ALIASES = 16
 _MAX_MEMOS = 64
+_MAX_VIEWS = 16
 _MAX_ROUNDS = 4
 
 
@@ -61,7 +62,7 @@ class KeyView:
 class _Cached:
     """A stored session in the cache."""
 
-    __slots__ = ("_org", "_table", "_view", "aliases", "candidate", "names", "raw", "session", "valid_until")
+    __slots__ = ("_table", "_views", "aliases", "candidate", "names", "raw", "session", "valid_until")
 
     def __init__(self, candidate: Candidate, raw: bytes, session: Session) -> None:
         self.candidate = candidate
@@ -71,21 +72,23 @@ class _Cached:
         self.aliases: list[tuple[KeyReader, bytes]] = []
         self.names: set[str] = set()
         """What ``Sessions._by_name`` lists it under."""
-        self._view: KeyView | None = None
+        self._views: dict[str, KeyView] = {}
+        """By organisation of the API: a key that opens APIs of several is compiled once for each."""
         self._table: PolicyTable | None = None
-        self._org = ""
 
     def view(self, table: PolicyTable, org: str) -> KeyView:
-        if self._table is not table or self._org != org or self._view is None:
+        if self._table is not table or len(self._views) > _MAX_VIEWS:
+            self._views = {}
+            self._table = table
+        view = self._views.get(org)
+        if view is None:
             candidate = self.candidate
             try:
-                session = apply_policies(self.session, table, org)
-                self._view = KeyView(candidate.id, candidate.name, session, "")
+                view = KeyView(candidate.id, candidate.name, apply_policies(self.session, table, org), "")
             except PolicyFault as fault:
-                self._view = KeyView(candidate.id, candidate.name, self.session, str(fault))
-            self._table = table
-            self._org = org
-        return self._view
+                view = KeyView(candidate.id, candidate.name, self.session, str(fault))
+            self._views[org] = view
+        return view
 
 
 class _Flight:
@@ -193,11 +196,12 @@ class Sessions:
         """Remove what is stored under a name: an id, or its hash; as :meth:`delete`."""
         try:
             removed = await self._store.delete(KEY_PREFIX + name)
-            if self.naming.hashes:
-                await self._store.delete(CHECK_PREFIX + name)
         finally:
             self.forget(name)
+        # Others hear of it first: the check value alone opens nothing.
         await self._store.publish("key", name)
+        if self.naming.hashes:
+            await self._store.delete(CHECK_PREFIX + name)
         return removed > 0
 
     def forget(self, name: str) -> None:

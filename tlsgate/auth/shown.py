@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["show_key"]
+__all__ = ["show_key", "show_path"]
 
 _SHOWN = 4
+_KEYS = b"/tyk/keys/"
 
 
 def show_key(id: str, *, whole: bool = False) -> str:
@@ -17,3 +18,17 @@ def show_key(id: str, *, whole: bool = False) -> str:
     if whole or not id:
         return id
     return "****" + (id[-_SHOWN:] if len(id) > 2 * _SHOWN else "")
+
+
+def show_path(path: bytes, canonical: bytes, *, whole: bool = False) -> str:
+    """Return the path of a request for a log: calls of the control API carry keys in it.
+
+    :param path: as sent.
+    :param canonical: in the spelling in which paths are compared.
+    :param whole: as of :func:`show_key`.
+    """
+    if whole or not canonical.startswith(_KEYS):
+        return path.decode("latin-1")
+    *before, key = canonical[len(_KEYS) :].decode("utf-8", "replace").rpartition("/")
+    shown = key if key in ("", "create", "preview") else show_key(key)
+    return f"{_KEYS.decode()}{'policy/' if before[0] else ''}{shown}"

@@ -95,7 +95,10 @@ def find_cookie(exchange: Exchange, name: bytes) -> bytes:
     line = exchange.index.get(b"cookie")
     if not line:
         return b""
-    for piece in line.replace(b", ", b";").split(b";"):
+    if b", " in line:
+        # Several lines, or a comma within one, which ends no cookie.
+        line = b";".join([value for header, value in exchange.headers if header.lower() == b"cookie"])
+    for piece in line.split(b";"):
         own, equals, value = piece.strip().partition(b"=")
         if equals and own.strip() == name:
             value = value.strip()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from twisted.logger import Logger
 
-from tlsgate.auth.go_json import UnusableRecord
+from tlsgate.auth.go_json import UnusableRecord, cut_integer
 from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
 from tlsgate.auth.session_codec import parse_session
 from tlsgate.auth.shown import show_key
@@ -65,6 +65,7 @@ class KeyWrites:
         custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
         id = self._naming.generate(session.org_id, custom)
         session = await self._prepare_new(session, BY_CREATE)
+        await self._refuse_collision(id)
         if session.hmac_enabled:
             session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
         await self._write_new(id, session, call, only_if="absent" if custom else "")
@@ -118,6 +119,7 @@ class KeyWrites:
         return await self._checks.apply_policies(session, wording, creation=True)
 
     async def _write_new(self, id: str, session: Session, call: Call, *, only_if: str = "") -> None:
+        _refuse_unsendable(id)
         session = self._begin_quotas(session, call)
         try:
             name = self._naming.place(id).name
@@ -161,7 +163,7 @@ class KeyWrites:
     def _begin_quotas(self, session: Session, call: Call) -> Session:
         if self._leaves_quotas(session, call):
             return session
-        return msgspec.structs.replace(session, quota_renews=int(self._tools.clock.now()) + session.quota_renewal_rate)
+        return msgspec.structs.replace(session, quota_renews=cut_integer(int(self._tools.clock.now()) + session.quota_renewal_rate))
 
     async def _reset(self, session: Session, name: str, call: Call) -> None:
         if not self._leaves_quotas(session, call):
@@ -175,8 +177,7 @@ class KeyWrites:
             raise fail(400, "a key cannot be created by its hash")
         if custom and len(custom) < self._naming.minimum:
             raise fail(400, _SHORT.replace("{length}", str(len(custom))).replace("{minimum}", str(self._naming.minimum)))
-        if not custom.isprintable() or "\N{REPLACEMENT CHARACTER}" in custom:
-            raise fail(400, "the key ID holds characters that no client can send")
+        _refuse_unsendable(custom)
 
     async def _refuse_collision(self, id: str) -> None:
         """Keep a new key off the place of another one that has the same weak hash."""
@@ -220,6 +221,12 @@ def parse_body(call: Call, status: int, message: str) -> Session:
     except UnusableRecord as fault:
         _log.info("a body was refused: {reason}", event="control.malformed", reason=str(fault))
         raise fail(status, message) from None
+
+
+def _refuse_unsendable(id: str) -> None:
+    """Refuse an id that would never arrive: headers carry no control characters, and nothing keeps blanks at their ends."""
+    if not id.isprintable() or id != id.strip() or "\N{REPLACEMENT CHARACTER}" in id:
+        raise fail(400, "the key ID holds characters that no client can send")
 
 
 def _keep_masked(session: Session, old: Session) -> Session:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tlsgate.auth.go_json import UnusableRecord
+from tlsgate.auth.go_json import UnusableRecord, cut_integer
 from tlsgate.auth.session_codec import dump_session, encode_stored, read_session
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried
@@ -68,7 +68,7 @@ class Organisations:
             raise fail(404, "No such organisation found in Active API list")
         now = int(self._tools.clock.now())
         if call.query.get("reset_quota") == "1":
-            session = msgspec.structs.replace(session, quota_renews=now + session.quota_renewal_rate)
+            session = msgspec.structs.replace(session, quota_renews=cut_integer(now + session.quota_renewal_rate))
         session = msgspec.structs.replace(session, last_updated=str(now), origin="")
         store = self._tools.state.store
         await store.put(ORG_PREFIX + org, encode_stored(session))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tlsgate.clock import Clock
 from tlsgate.config.model import GatewayConfig
-from tlsgate.errors import WireError
+from tlsgate.errors import Refusal, WireError
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.tls import PeerIdentity
@@ -20,7 +20,7 @@ from tlsgate.wire.target import readings_below
 if TYPE_CHECKING:
     from tlsgate.auth.base import Notify
 
-__all__ = ["Gate", "GateTools", "JudgingList", "Reply", "Verdict", "build_answer_headers", "build_rules", "other_readings"]
+__all__ = ["Gate", "GateTools", "JudgingList", "Reply", "Verdict", "build_answer_headers", "build_rules", "find_one", "other_readings"]
 
 T = TypeVar("T")
 
@@ -135,3 +135,17 @@ def other_readings(exchange: Exchange) -> tuple[tuple[bytes, bytes], ...] | None
         return ()
     base = exchange.matched.rstrip(b"/")
     return tuple((reading, base + reading) for reading in readings)
+
+
+def find_one(rules: RuleSet[T], exchange: Exchange) -> T | None:
+    """Return what stands for a path, None for nothing.
+
+    :raises Refusal: ``route.ambiguous_path``: an upstream that reads the path in another way would be asked for what another rule stands
+        for (decisions 2.11).
+    """
+    method = exchange.method
+    found = rules.find(method, exchange.remaining_path, exchange.canonical)
+    readings = other_readings(exchange)
+    if readings is None or any(rules.find(method, remaining, full) is not found for remaining, full in readings):
+        raise Refusal("route.ambiguous_path", "another reading of the path has other limits")
+    return found

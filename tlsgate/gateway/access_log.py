@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
-from tlsgate.auth.shown import show_key
+from tlsgate.auth.shown import show_key, show_path
 
 if TYPE_CHECKING:
     from tlsgate.gateway.request import GateRequest
@@ -38,7 +38,7 @@ class AccessLog:
             client=request.client_address,
             method=request.method.decode("latin-1"),
             host=request.host,
-            path=request.path.decode("latin-1"),
+            path=show_path(request.path, request.canonical, whole=self._site.show_keys),
             key_name=show_key(request.session_id, whole=self._site.show_keys),
             alias=request.session.alias if request.session is not None else "",
             status=request.status,

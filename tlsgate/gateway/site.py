@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tlsgate.auth.recheck import judge_key
-from tlsgate.auth.shown import show_key
+from tlsgate.auth.shown import show_key, show_path
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.meter import Meter
@@ -198,7 +198,7 @@ class Site:
             client=request.client_address,
             method=request.method.decode("latin-1"),
             host=request.host,
-            path=request.path.decode("latin-1"),
+            path=show_path(request.path, request.canonical, whole=self.show_keys),
             key_name=show_key(request.session_id, whole=self.show_keys),
             status=request.status,
             refusal=request.refusal,
@@ -336,7 +336,8 @@ class Site:
         if topic not in ("key", "gap"):
             return
         streams = self._streams
-        for name in payload.split(",") if topic == "key" else tuple(streams):
+        # A list, or one name that has a comma itself.
+        for name in {payload, *payload.split(",")} if topic == "key" else tuple(streams):
             for request in tuple(streams.get(name, ())):
                 Deferred.fromCoroutine(self._judge_key(request)).addErrback(
                     lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")

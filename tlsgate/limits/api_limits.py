@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
-from tlsgate.gates.base import build_rules
+from tlsgate.gates.base import build_rules, find_one
 from tlsgate.limits.base import RateLimit, Verdict, normalise_rate
 from tlsgate.limits.headers import rate_headers, refusal_headers
 from tlsgate.limits.registry import LimiterPool
@@ -95,7 +95,7 @@ class ApiLimits:
 
     def _find_limit(self, exchange: Exchange) -> RateLimit | None:
         assert self._paths is not None
-        found = self._paths.find(exchange.method, exchange.remaining_path, exchange.canonical)
+        found = find_one(self._paths, exchange)
         return self._limit if found is None else found.limit
 
     def _settle(self, exchange: Exchange, limit: RateLimit, verdict: Verdict) -> None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
-__all__ = ["LocalLimiter", "Rate", "RateLimit", "Verdict", "normalise_rate"]
+__all__ = ["LONGEST_S", "LocalLimiter", "Rate", "RateLimit", "Verdict", "normalise_rate"]
+
+LONGEST_S = 10**10
+"""Longest period of a counter, some 300 years: clocks, stores and headers take it."""
+_SHORTEST_S = 1e-6
+_MOST = 2**53
+"""More requests than any window sees; numbers up to here are exact in every store."""
 
 
 class Rate(NamedTuple):
@@ -82,12 +88,13 @@ def normalise_rate(rate: float, per: float) -> Rate | None:
     """Return a rate in whole requests, None for no limit.
 
     Fractions are kept by stretching or shrinking the time: half a request a second is one in two seconds (Tyk cuts both to whole numbers,
-    so that ``per`` 0.5 does not limit at all).
+    so that ``per`` 0.5 does not limit at all). What no clock or store can hold is cut to what they can.
 
     :param rate: requests; 0 or less is no limit.
     :param per: seconds; 0 or less is no limit.
     """
     if rate <= 0 or per <= 0:
         return None
+    rate = min(rate, _MOST)
     whole = max(1, math.floor(rate))
-    return Rate(whole, per * whole / rate)
+    return Rate(whole, min(max(per * whole / rate, _SHORTEST_S), LONGEST_S))

@@ -15,6 +15,7 @@ from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.shown import show_key
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
+from tlsgate.gates.base import find_one
 from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
 from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
@@ -29,6 +30,10 @@ from tlsgate.routing.paths import RuleSet, build_path_matcher
 from tlsgate.store.interface import HotCounter
 
 __all__ = ["KeyLimits", "build"]
+
+_SHORTEST_WAIT_S = 0.01
+"""A throttled request that asks again at once, again and again, would take the whole process for itself."""
+_LONGEST_WAIT_S = 3600.0
 
 
 class _Endpoint(NamedTuple):
@@ -180,7 +185,7 @@ class KeyLimits:
 
     def _find_limit(self, compiled: _Compiled, exchange: Exchange) -> RateLimit | None:
         assert compiled.endpoints is not None
-        found = compiled.endpoints.find(exchange.method, exchange.remaining_path, exchange.canonical)
+        found = find_one(compiled.endpoints, exchange)
         return compiled.rate if found is None else found.limit
 
     def _compile(self, view: KeyView) -> _Compiled:
@@ -202,7 +207,7 @@ class KeyLimits:
             endpoints,
             quota,
             None if quota is None else self._pool.store.hot_counter(quota.name),
-            effective.throttle_interval_s,
+            min(max(effective.throttle_interval_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S),
             max(0, effective.throttle_retries),
             build_headers(effective.quota_max, effective.quota_remaining, effective.quota_renews),
         )

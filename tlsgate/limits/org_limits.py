@@ -14,10 +14,10 @@ from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.limits.base import RateLimit, normalise_rate
-from tlsgate.limits.effective import quota_name, rate_name
+from tlsgate.limits.effective import find_effective, rate_name
 from tlsgate.limits.monitor import QuotaMonitor
 from tlsgate.limits.organisations import Organisation, Organisations
-from tlsgate.limits.quota import Quota
+from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
@@ -140,9 +140,7 @@ class OrgLimits:
         if session is None:
             return _Compiled(False, None, None, None)
         rate = normalise_rate(session.rate, session.per)
-        quota = None
-        if session.quota_max > 0:
-            quota = Quota(quota_name(self._counter, ""), session.quota_max, max(0, session.quota_renewal_rate))
+        quota = build_quota(find_effective(session, ""), self._counter)
         return _Compiled(
             session.is_inactive,
             None if rate is None else self._pool.limit(rate_name(self._counter, ""), rate, session.last_updated),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tlsgate.limits.base import LONGEST_S
 from tlsgate.limits.effective import Effective, counter_group, quota_name, quota_names, rate_name
 from tlsgate.model.session import Session
 from tlsgate.store.interface import CounterStore, Store
@@ -48,7 +49,7 @@ def build_quota(effective: Effective, group: str) -> Quota | None:
     """Return the quota of a key on an API, None for no quota."""
     if effective.quota_max <= 0:
         return None
-    return Quota(quota_name(group, effective.quota_scope), effective.quota_max, max(0, effective.quota_renewal_s))
+    return Quota(quota_name(group, effective.quota_scope), effective.quota_max, min(max(0, effective.quota_renewal_s), LONGEST_S))
 
 
 async def reset_quotas(store: Store, session: Session, name: str) -> None:

@@ -122,10 +122,12 @@ class Desk:
             self._note(worker, tree)
             self._rounds.answered(worker.number, tree["number"], tree["fault"], self._now())
         elif kind == "beat":
-            worker.counters = tree["counters"]
+            worker.counters.update(tree["counters"])
         elif kind == "collect":
             self._collect(worker, tree["id"])
         elif kind == "counted":
+            # Kept too: nobody who has read a sum sees it shrink because a worker died.
+            worker.counters.update(tree["counters"])
             for collection in self._collections:
                 collection.add(worker.number, tree["counters"], tree["gauges"], more=tree["more"])
             self._drop_done()

@@ -140,3 +140,18 @@ def test_a_write_starts_the_lifetime_anew_unless_it_is_to_be_kept() -> None:
     keys.add("the-key", session_lifetime=60)
     keys.clock.time += 50
     assert run(keys.sessions.load(id)) is not None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"session_lifetime": 2**63 - 1},
+        {"expires": 2**63 - 1, "post_expiry_action": "delete"},
+        {"expires": 1_000_100, "post_expiry_action": "retain", "post_expiry_grace_period": 2**63 - 1},
+    ],
+)
+def test_what_no_store_can_hold_is_for_ever(key: dict[str, Any]) -> None:
+    """Redis refuses such a time, and the write with it."""
+    assert lifetime(key) is None
+    assert lifetime({}, force_global_session_lifetime=True, global_session_lifetime=2**62) is None
+    assert lifetime({"session_lifetime": 10**9}) == 10**9

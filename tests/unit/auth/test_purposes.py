@@ -53,3 +53,14 @@ def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
 def test_purposes() -> None:
     """One line each."""
     assert set(PURPOSES) == {"token", "any"}
+
+
+def test_an_id_made_from_a_certificate_is_no_token_after_a_change_of_organisation() -> None:
+    """The fingerprint is known to everybody who sees the certificate, whatever organisation the session has by now."""
+    keys = Keys()
+    id = "old" + "ab" * 32
+    run(keys.sessions.save(id, Session(org_id="org", certificate="org" + "AB" * 32)))
+    assert find(keys, id.encode()) is None
+    assert find(keys, id.encode(), purpose="any") is not None
+    keys.add("mine", certificate="org" + "ab" * 32)
+    assert find(keys, b"mine") is not None

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from tests.support.keys import Keys, begin, run
 from tlsgate.auth.key_ids import hash_key
+from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.session_codec import encode_stored
 from tlsgate.errors import StoreUnavailable
 from tlsgate.model.policy import Policy
@@ -465,3 +466,38 @@ def test_a_change_told_by_others_reaches_ids_with_commas() -> None:
     keys.sessions.on_change("key", ids[0])
     keys.sessions.on_change("key", ",".join(ids[1:]))
     assert [keys.sessions.cached_session(id) for id in ids] == [None, None, None]
+
+
+def test_a_key_of_several_organisations_is_compiled_once_for_each() -> None:
+    """Requests that alternate between them throw nothing away; new policies still count for all of them."""
+    keys = Keys()
+    keys.add("custom")
+    one, other = (find(keys, b"orgcustom", org) for org in ("org", "guests"))
+    assert one is not other
+    assert [find(keys, b"orgcustom", org) for org in ("org", "guests", "org")] == [one, other, one]
+    for number in range(100):
+        find(keys, b"orgcustom", f"org-{number}")
+    (entry,) = keys.sessions._entries.values()
+    assert len(entry._views) < 20
+    keys.book.table = PolicyTable()
+    assert find(keys, b"orgcustom") is not one
+
+
+def test_others_hear_of_a_delete_before_its_check_value_goes() -> None:
+    """A store that goes away in between leaves a check value behind, never a revoked key in another process."""
+    keys = Keys(hash_keys=True, hash_key_function="murmur64")
+    id = keys.add("custom")
+    told: list[tuple[str, str]] = []
+    keys.store.subscribe(lambda topic, name: told.append((topic, name)))
+    delete, calls = keys.store.delete, []
+
+    async def break_off(*names: str) -> int:
+        calls.append(names)
+        if len(calls) > 1:
+            raise StoreUnavailable("gone")
+        return await delete(*names)
+
+    keys.store.delete = break_off  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        run(keys.sessions.delete(id))
+    assert told == [("key", hash_key(id, "murmur64"))]

@@ -103,3 +103,9 @@ def test_what_is_stripped() -> None:
     assert find_sources_to_strip(make_api(auth_default=default, auth_sources={"basic": entry})) == (entry,)
     assert find_sources_to_strip(make_api(auth_default=default)) == (default,)
     assert find_sources_to_strip(make_api()) == (CredentialSource(),)
+
+
+def test_a_comma_within_a_line_ends_no_cookie() -> None:
+    """What stripping does not take for a credential is none."""
+    assert find_cookie(make_exchange(headers=[("Cookie", "a=1, key=x; b=2")]), b"key") == b""
+    assert find_cookie(make_exchange(headers=[("Cookie", "a=1, key=x"), ("cookie", "key=y, z")]), b"key") == b"y, z"

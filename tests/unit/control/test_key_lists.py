@@ -138,3 +138,14 @@ def test_a_store_that_is_away_is_an_answer_not_a_broken_list() -> None:
 
     _, results = begin(stream_names(batches()))
     assert results[0].check(StoreUnavailable)
+
+
+def test_a_sorted_list_is_put_together_from_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn of the reactor sorts more than a run; each key once, in order."""
+    monkeypatch.setattr(key_lists, "_RUN", 7)
+    monkeypatch.setattr(key_lists, "_AT_ONCE", 5)
+    monkeypatch.setattr(key_lists, "_BATCH", 4)
+    control = MemoryControl()
+    made = [add(control, f"org{(number * 7919) % 10_007:05}") for number in range(60)]
+    assert names(control, "?filter=org&api_id=api") == sorted(made)
+    assert names(control, "?filter=org&api_id=other") == []

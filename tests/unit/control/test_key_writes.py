@@ -365,3 +365,51 @@ def test_a_key_with_a_weak_hash_never_takes_the_place_of_another() -> None:
         assert plain.call("DELETE", f"/tyk/keys/org{twin}").status == 404
         assert plain.call("PUT", f"/tyk/keys/org{twin}", BODY).status == 404
     assert plain.ask("1mysecretkey") == 200
+
+
+@pytest.mark.parametrize("custom", ["%20blank", "blank%20", "org%C2%A0"])
+def test_an_id_with_a_blank_at_its_end_is_refused(custom: str) -> None:
+    """Whoever reads a header takes it away."""
+    control = MemoryControl()
+    assert control.call("POST", f"/tyk/keys/{custom}", BODY).message == "the key ID holds characters that no client can send"
+
+
+def test_an_organisation_that_no_client_can_send_gets_no_keys() -> None:
+    """The id begins with it."""
+    control = MemoryControl()
+    for org in ("o\x00rg", "o\nrg", " org"):
+        assert control.call("POST", "/tyk/keys/create", {**BODY, "org_id": org}).status == 400
+    assert control.call("GET", "/tyk/keys").body == {"keys": []}
+
+
+@pytest.mark.parametrize("field", ["quota_renewal_rate", "session_lifetime", "expires", "quota_max"])
+def test_the_largest_numbers_make_a_key_that_works(field: str) -> None:
+    """What is acknowledged can be read again: sums with the time of day stay within 64 bits."""
+    control = MemoryControl()
+    key = control.call("POST", "/tyk/keys/create", {**BODY, "quota_max": 5, field: 2**63 - 1}).key
+    assert [control.ask(key), control.ask(key)] == [200, 200]
+    assert control.call("PUT", f"/tyk/keys/{key}", {**BODY, "quota_max": 5, field: 2**63 - 1}).status == 200
+    assert control.ask(key) == 200
+    assert control.call("GET", f"/tyk/keys/{key}").status == 200
+
+
+def test_a_policy_whose_keys_end_after_all_time_makes_keys_that_work() -> None:
+    """``key_expires_in`` beyond what a date can be."""
+    policy = Policy(id="far", org_id="org", key_expires_in=2**63 - 1, access_rights={"api": AccessRight()})
+    control = MemoryControl(policies=(policy,))
+    key = control.call("POST", "/tyk/keys/create", {"org_id": "org", "apply_policies": ["far"]}).key
+    assert control.ask(key) == 200
+
+
+def test_a_new_key_whose_weak_hash_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million keys under murmur32 one in 4,000 new ones would take the place of another customer's."""
+    control = MemoryControl(hash_keys=True, hash_key_function="murmur32")
+    old = control.call("POST", "/tyk/keys/create", {**BODY, "alias": "old"}).key
+    monkeypatch.setattr("tlsgate.auth.key_ids.murmur32", lambda data: "00000000")
+    naming = control.state.naming
+    place = naming.find_candidate(old)
+    assert place is not None
+    monkeypatch.setattr(type(naming), "find_candidate", lambda self, id: place._replace(id=id))
+    assert control.call("POST", "/tyk/keys/create", {**BODY, "alias": "new"}).status == 400
+    monkeypatch.undo()
+    assert stored(control, old).alias == "old"

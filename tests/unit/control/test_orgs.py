@@ -105,3 +105,10 @@ def test_an_unreadable_organisation_can_be_written_and_removed() -> None:
     run(control.state.store.put("orgkey.acme", b"nonsense"))
     assert control.call("GET", "/tyk/org/keys/acme").status == 404
     assert control.call("DELETE", "/tyk/org/keys/acme").status == 200
+
+
+def test_the_largest_period_makes_a_session_that_can_be_read() -> None:
+    """The end of the period stays within 64 bits."""
+    control = MemoryControl()
+    assert control.call("POST", "/tyk/org/keys/org?reset_quota=1", {"quota_max": 5, "quota_renewal_rate": 2**63 - 1}).status == 200
+    assert control.call("GET", "/tyk/org/keys/org").body["quota_max"] == 5

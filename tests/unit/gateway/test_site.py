@@ -291,3 +291,22 @@ def test_an_unreadable_request_is_logged_and_counted() -> None:
     assert "secret" not in repr(event["reason"])
     assert gateway.site.counters["refused:wire.bad_request"] == 1
     assert transport.half_closed
+
+
+def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The change feed tells lists of names, and a name may have commas itself."""
+    site = MemoryGateway().site
+    judged = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    site._streams = {"orga,b": {"commas"}, "orgc": {"plain"}, "other": {"other"}}
+    site.key_changed("key", "orga,b")
+    assert judged == ["commas"]
+    site.key_changed("key", "orgc,orgd")
+    assert judged == ["commas", "plain"]
+    site.key_changed("org", "other")
+    site.key_changed("gap", "")
+    assert sorted(judged[2:]) == ["commas", "other", "plain"]

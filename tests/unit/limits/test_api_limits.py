@@ -119,3 +119,13 @@ def test_the_counters_name_is_hashed_as_keys_are() -> None:
     hashed = Bench(LimitSettings(rolling=True), hash_keys=True, hash_key_function_fallback=("murmur32",))
     hashed.admitted(hashed.step(global_rate=2.0, global_per=10.0), 1)
     assert hashed.keys.naming.place("apilimiter-orgapi").name in next(iter(hashed.keys.store._items))
+
+
+def test_another_spelling_of_a_path_does_not_get_round_its_limit() -> None:
+    """Decisions 2.11: what an upstream may read as the limited path is refused."""
+    bench = Bench()
+    step = bench.step(version=VersionSettings(rate_rules=(EndpointRate(path="/slow/{id}", method="GET", rate=1, per=10),)))
+    assert bench.admitted(step, 3, path="/test/slow/7") == 1
+    for path in ("/test/slow%2F7", "/test/slow;a/7"):
+        assert bench.admitted(step, 1, path=path) == 0
+        assert bench.refusal.id == "route.ambiguous_path"

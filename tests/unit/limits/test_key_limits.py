@@ -293,3 +293,32 @@ def test_with_hashed_keys_the_counters_are_named_by_the_hash() -> None:
     name = bench.keys.naming.place(id).name
     assert bench.admitted(1, key="1mysecretkey") + bench.admitted(3, key=id) == 2
     assert run(bench.keys.store.get("quota-" + name)) == b"2"
+
+
+@pytest.mark.parametrize("limits", [LimitSettings(), LimitSettings(fixed_window=True), LimitSettings(rolling=True)])
+@pytest.mark.parametrize(("rate", "per"), [(5e-324, 60.0), (1e-300, 1e300), (1.0, 1e308)])
+def test_numbers_beyond_all_clocks_refuse_and_break_nothing(limits: LimitSettings, rate: float, per: float) -> None:
+    """One request in an age; the second is told to come again, not answered with an error of ours."""
+    bench = Bench(limits=limits)
+    bench.keys.add("key", rate=rate, per=per)
+    assert bench.admitted(3) == 1
+    assert bench.refusal().id == "limit.rate"
+
+
+@pytest.mark.parametrize("path", ["/test/slow%2F7", "/test/slow;a/7"])
+def test_another_spelling_of_a_path_does_not_get_round_its_limit(path: str) -> None:
+    """Decisions 2.11: an upstream may read the separator, so that neither limit would be the right one."""
+    bench = Bench()
+    bench.keys.add("key", access_rights={"api": AccessRight(endpoints=endpoints(("/slow/{id}", "GET", 1, 10)))})
+    assert bench.admitted(3, path="/test/slow/7") == 1
+    assert bench.refusal(path=path).id == "route.ambiguous_path"
+    assert bench.passes(path="/test/other;a=b")
+
+
+@pytest.mark.parametrize(("interval", "waited"), [(0.0, 0.01), (-5.0, 0.01), (1e300, 3600.0)])
+def test_a_throttled_request_waits_a_bounded_time(interval: float, waited: float) -> None:
+    """Neither a loop without a pause nor a wait that no clock can hold."""
+    bench = Bench()
+    bench.keys.add("key", rate=1, per=10**6, throttle_interval=interval, throttle_retry_limit=1)
+    assert bench.admitted(2) == 1
+    assert bench.keys.slept == [waited]

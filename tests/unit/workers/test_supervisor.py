@@ -282,6 +282,23 @@ def test_counters_are_collected_and_those_of_the_dead_stay(monkeypatch: pytest.M
     assert counted == {0: {"requests": 5}, 1: {"requests": 1}, 2: {"requests": 2}}
 
 
+def test_what_was_collected_once_stays_when_its_worker_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the totals that it tells every second: a sum never shrinks."""
+    world = World(monkeypatch, 2)
+    found: list[Any] = []
+    world.do(world.ready(1001), world.ready(1002), lambda: setattr(world.loop, "time", world.loop.time + 100))
+    world.do(world.say(1001, do="collect", id=1))
+    world.do(world.say(1001, do="counted", counters={}, gauges={}, more=False))
+    world.do(world.say(1002, do="counted", counters={"http:2:one": 7}, gauges={"connections": 3}, more=True))
+    world.do(world.say(1002, do="counted", counters={}, gauges={}, more=False))
+    world.do(world.say(1002, do="beat", counters={"requests": 9}), world.dies(1002, signal.SIGKILL), lambda: world.heard(1001))
+    world.do(world.say(1001, do="collect", id=2), world.say(1001, do="counted", counters={}, gauges={}, more=False))
+    world.do(lambda: found.extend(world.heard(1001)), world.signal(signal.SIGTERM), world.dies(1001, 0), world.dies(1003, signal.SIGTERM))
+    assert world.run() == 0
+    gone = [tree["part"] for tree in found if tree["do"] == "sum" and tree["part"]["worker"] == 0]
+    assert {"worker": 0, "counters": {"http:2:one": 7, "requests": 9}} in gone
+
+
 def test_whoever_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time after its drain should be over; sooner for somebody in a hurry."""
     for hurried in (False, True):
