@@ -47,7 +47,7 @@ def check(config_path: str | None, environ: Mapping[str, str], clock: Clock | No
     look.server_certificates()
     look.client_certificates()
     look.upstream_references()
-    return problems + loaded.problems + look.problems + _check_policies(config) + _check_templates(config)
+    return [*problems, *loaded.problems, *look.problems, *_check_policies(config), *_check_templates(config), *_check_storage(config)]
 
 
 class _Look:
@@ -224,3 +224,22 @@ def _check_templates(config: GatewayConfig) -> list[Problem]:
     if not config.template_path or os.path.isdir(config.template_path):
         return []
     return [Problem(config.source, "template_path", config.template_path, "is no directory", "name the directory of error templates")]
+
+
+def _check_storage(config: GatewayConfig) -> list[Problem]:
+    """Look for what the store needs of the file system; the gateway starts without, and answers 503 where it needs the store."""
+    storage = config.storage
+    if storage.type == "sqlite":
+        folder = os.path.dirname(storage.path) or "."
+        if not os.path.isdir(folder) or os.path.isdir(storage.path):
+            message = "is a folder" if os.path.isdir(storage.path) else "its folder is not there"
+            remedy = "name a file in a folder that the gateway may write to"
+            return [Problem(config.source, "storage.path", storage.path, message, remedy, severity="warning")]
+    if storage.type != "redis" or not storage.use_ssl:
+        return []
+    found = []
+    for name in ("ca_file", "cert_file", "key_file"):
+        path = getattr(storage, name)
+        if path and not os.path.isfile(path):
+            found.append(Problem(config.source, f"storage.{name}", path, "there is no such file", "name a PEM file"))
+    return found

@@ -291,6 +291,20 @@ def test_definitions_of_the_rest_api_name_files_of_its_folders_only(folder: Fold
     assert [problem.split(": ")[2] for problem in folder.check(tlsgate=limited)] == ["upstream_certificates.c.test"]
 
 
+def test_what_the_store_needs_is_looked_for(folder: Folder) -> None:
+    """The folder of the SQLite file; the files of TLS towards Redis."""
+    assert folder.check(storage={"path": "/none/tlsgate.db"}) == ["warning: storage.path: its folder is not there"]
+    assert folder.check(storage={"path": str(folder.path)}) == ["warning: storage.path: is a folder"]
+    assert folder.check(storage={"path": str(folder.path / "new.db")}) == []
+    there = folder.file("ca.pem", CLIENT.pem)
+    redis = {"type": "redis", "ca_file": "/none/ca.pem", "cert_file": there, "key_file": "/none/key.pem"}
+    assert folder.check(storage={**redis, "use_ssl": True}, node_secret=SECRET) == [
+        "error: storage.ca_file: there is no such file",
+        "error: storage.key_file: there is no such file",
+    ]
+    assert folder.check(storage=redis, node_secret=SECRET) == []
+
+
 def test_the_clock_of_the_machine_is_the_default(folder: Folder) -> None:
     """For the command line."""
     assert check(folder.file("tyk.conf", json.dumps({"secret": SECRET, "app_path": str(folder.path / "apps")})), {}) == []
