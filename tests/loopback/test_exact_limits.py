@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.control import Api, rights, token_api
-from tests.support.gateway import running_gateway
+from tests.support.crew import running_crew
+from tests.support.gateway import Client, running_gateway
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.scale import scaled
 
@@ -85,3 +86,49 @@ def test_the_local_limiter_stays_within_its_tolerance(tmp_path: Path, backend: s
     seen = admitted(tmp_path, backend, {"rate": LIMIT, "per": 3600})
     assert LIMIT <= seen[200] <= LIMIT * GATEWAYS
     assert seen[200] + seen[429] == REQUESTS
+
+
+def spend_on(client: Client, key: str, count: int, seen: Counter[int]) -> None:
+    """Ask so many times on an open connection."""
+    seen.update(client.request(target="/api/x", headers=[("Authorization", key)]).status for _ in range(count))
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    ("fields", "config", "refused"),
+    [
+        ({"quota_max": LIMIT, "quota_renewal_rate": 3600}, {}, 403),
+        ({"rate": LIMIT, "per": 3600}, {"enable_redis_rolling_limiter": True}, 429),
+    ],
+    ids=["quota", "rate"],
+)
+def test_two_nodes_with_two_workers_each_count_as_one(
+    tmp_path: Path, backend: str, fields: dict[str, Any], config: dict[str, Any], refused: int
+) -> None:
+    """Acceptance 9 by the letter: each of the four workers takes its part, and as many are let in as the key says."""
+    with ExitStack() as stack:
+        storage: dict[str, Any] = {"type": "sqlite", "path": str(tmp_path / "store.db")}
+        if backend == "redis":
+            server = stack.enter_context(redis_server(tmp_path / "redis"))
+            storage = {"type": "redis", "host": "127.0.0.1", "port": server.port}
+        crews = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            crews.append(stack.enter_context(running_crew(tmp_path / name, token_api(), storage=storage, **config)))
+        key = Api(crews[0].gateway).call("POST", "/tyk/keys/create", {"org_id": "org", "access_rights": rights(), **fields}).key
+        clients = [
+            stack.enter_context(crew.connect_to(pid, crew.gateway.port)) for crew in crews for pid in crew.pids().values() for _ in range(2)
+        ]
+        parts: list[Counter[int]] = [Counter() for _ in clients]
+        for client, part in zip(clients, parts, strict=True):
+            spend_on(client, key, 1, part)
+        assert parts == [Counter({200: 1})] * len(clients), "every worker lets one in"
+        threads = [
+            threading.Thread(target=spend_on, args=(client, key, REQUESTS // len(clients) - 1, part))
+            for client, part in zip(clients, parts, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(300)
+        assert sum(parts, Counter()) == {200: LIMIT, refused: REQUESTS - LIMIT}
