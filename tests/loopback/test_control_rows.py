@@ -114,6 +114,7 @@ def test_every_endpoint_answers(api: Api) -> None:
         ("GET", "/tyk/reload/group", None),
         ("GET", "/tyk/health?api_id=one", None),
         ("GET", "/tyk/openapi.json", None),
+        ("GET", "/tyk/metrics", None),
         ("GET", "/hello", None),
         ("GET", "/ready", None),
     ]
