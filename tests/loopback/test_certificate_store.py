@@ -25,6 +25,7 @@ from tests.support.gateway import (
     StrictUpstream,
     classic,
     free_port,
+    oas,
     running_gateway,
     wait_until,
 )
@@ -51,8 +52,14 @@ def id_of(issued: Issued, org: str = "org") -> str:
     return org + issued.fingerprint
 
 
-def strict(upstream: StrictUpstream, *references: str) -> dict[str, Any]:
+EACH_FORM = pytest.mark.parametrize("form", ["classic", "oas"])
+
+
+def strict(upstream: StrictUpstream, *references: str, form: str = "classic") -> dict[str, Any]:
     """An API of a host of its own, for these clients only."""
+    if form == "oas":
+        lists = {"enabled": True, "allowlist": list(references)}
+        return oas("strict", upstream.port, server={"customDomain": {"enabled": True, "name": "mtls.test"}, "clientCertificates": lists})
     return classic(
         "strict", upstream.port, "/", org_id="org", domain="mtls.test", use_mutual_tls_auth=True, client_certificates=list(references)
     )
@@ -78,9 +85,10 @@ def served(gateway: Gateway, name: str, version: int | None = None, port: int | 
         return []
 
 
-def test_a_client_gets_in_with_its_upload_and_out_with_its_removal(tmp_path: Path, upstream: StrictUpstream) -> None:
+@EACH_FORM
+def test_a_client_gets_in_with_its_upload_and_out_with_its_removal(tmp_path: Path, upstream: StrictUpstream, form: str) -> None:
     """At once in this process, in handshakes of both versions, and on connections that are open."""
-    with running_gateway(tmp_path, strict(upstream, id_of(ALICE), BOB.pem), server=SHOWN) as gateway:
+    with running_gateway(tmp_path, strict(upstream, id_of(ALICE), BOB.pem, form=form), server=SHOWN) as gateway:
         certs = CertsApi(gateway)
         assert [knock(gateway, ALICE, version) for version in VERSIONS] == [0, 0]
         assert knock(gateway, BOB) == 200
@@ -113,14 +121,18 @@ def test_a_stored_ca_lets_its_clients_in(tmp_path: Path, upstream: StrictUpstrea
         assert [knock(gateway, who) for who in (ALICE, BOB, CAROL)] == [200, 200, 0]
 
 
+@EACH_FORM
 @pytest.mark.parametrize("key_first", [False, True])
-def test_a_stored_chain_serves_its_name(tmp_path: Path, upstream: StrictUpstream, key_first: bool) -> None:
+def test_a_stored_chain_serves_its_name(tmp_path: Path, upstream: StrictUpstream, key_first: bool, form: str) -> None:
     """Field report B11: the leaf first, then its issuer; clients that know the root only are content. In both fields that take it."""
     leaf = SUBORDINATE.issue("api.test", names=["api.test"], usages=SERVER)
     chain = leaf.pem + "".join(map(pem_of, leaf.chain)) + SERVERS.pem
     text = leaf.key_pem + chain if key_first else chain + leaf.key_pem
     other = SERVERS.issue("other.test", names=["other.test"], usages=SERVER)
     api = classic("own", upstream.port, "/", domain="api.test", certificates=[id_of(leaf)])
+    if form == "oas":
+        own_host = {"enabled": True, "name": "api.test", "certificates": [id_of(leaf)]}
+        api = oas("own", upstream.port, server={"customDomain": own_host})
     shown = {"ssl_certificates": [str(tmp_path / "server.pem"), id_of(other)]}
     with running_gateway(tmp_path, api, server=SHOWN, http_server_options=shown) as gateway:
         certs = CertsApi(gateway)
