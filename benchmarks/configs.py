@@ -181,7 +181,7 @@ def build_envoy_config(site: Site, port: int) -> str:
 
 
 def build_tlsgate_config(
-    site: Site, definitions: Path, control_port: int, *, store: Path | None = None, policies: Path | None = None
+    site: Site, definitions: Path, control_port: int, *, store: Path | None = None, policies: Path | None = None, workers: int = 1
 ) -> str:
     """Return the gateway's configuration, in tyk.conf's shape.
 
@@ -192,6 +192,7 @@ def build_tlsgate_config(
     :param control_port: for the control API.
     :param store: file of the embedded store; None keeps keys in memory.
     :param policies: file of policies.
+    :param workers: processes.
     """
     return json.dumps(
         {
@@ -205,7 +206,7 @@ def build_tlsgate_config(
             "storage": {"type": "memory"} if store is None else {"type": "sqlite", "path": str(store)},
             "policies": {} if policies is None else {"policy_source": "file", "policy_record_name": str(policies)},
             "http_server_options": {"use_ssl": True, "ssl_certificates": [str(site.material.server)], "min_version": 771},
-            "tlsgate": {"log": {"level": "error", "access": False}},
+            "tlsgate": {"workers": workers, "log": {"level": "error", "access": False}},
         }
     )
 

@@ -1,4 +1,4 @@
-"""Cost curves of tlsgate alone: over the number of API definitions and of allowed client certificates; knows nothing of the other proxies.
+"""Cost curves of tlsgate alone: over definitions, allowed client certificates, workers; knows nothing of the other proxies.
 
 The gateways of one curve run at the same time and are measured in turn, so that the machine's moods hit all sizes alike.
 """
@@ -19,6 +19,7 @@ from benchmarks.upstream import Site
 
 __all__ = ["CURVES", "Curve", "Point"]
 
+_WORKERS = (1, 2)
 _DOMAIN_EVERY = 10
 """Each tenth definition is bound to a host of its own."""
 
@@ -69,9 +70,24 @@ def _run_certificates(bench: Bench, note: Callable[[str], None]) -> list[Point]:
     return _run_curve(bench, note, "certificates", bench.scale.certificates, write, measure_new)
 
 
+def _run_workers(bench: Bench, note: Callable[[str], None]) -> list[Point]:
+    """CPU per kept-alive request of all processes together, on the one core that each proxy has: what sharing the work costs."""
+
+    def write(size: int) -> tuple[Path, str]:
+        folder = bench.site.folder / f"workers-{size}"
+        configs.write_definitions(folder, [configs.build_definition(bench.site, "bench", "/", (str(bench.site.material.ca),))])
+        return folder, "/"
+
+    def start(folder: Path, size: int) -> Proxy:
+        return start_tlsgate(bench.site, folder, workers=size)
+
+    return _run_curve(bench, note, "workers", _WORKERS, write, measure_keepalive, start)
+
+
 CURVES = (
     Curve("definitions", "API definitions (CPU us / kept-alive request)", _run_definitions),
     Curve("certificates", "allowed client certificates (CPU us / new connection)", _run_certificates),
+    Curve("workers", "workers on one core (CPU us / kept-alive request)", _run_workers),
 )
 
 
@@ -82,10 +98,13 @@ def _run_curve(
     sizes: tuple[int, ...],
     write: Callable[[int], tuple[Path, str]],
     measure: Callable[[Bench, Proxy, str], float],
+    start: Callable[[Path, int], Proxy] | None = None,
 ) -> list[Point]:
     """Start a gateway per size, measure them in turn, stop them.
 
     A size that fails is left out, with a note.
+
+    :param start: starts the gateway on a folder for a size; None starts one process.
     """
     running: dict[int, tuple[Proxy, str, float]] = {}
     values: dict[int, list[float]] = {}
@@ -93,7 +112,7 @@ def _run_curve(
         for size in sizes:
             folder, path = write(size)
             try:
-                proxy = start_tlsgate(bench.site, folder)
+                proxy = start(folder, size) if start is not None else start_tlsgate(bench.site, folder)
             except PeerError as error:
                 note(f"{name} {size}: {error}")
                 continue

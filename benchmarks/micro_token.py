@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from benchmarks.micro_request import ANSWER, REQUEST, build
 from tlsgate.auth.policies import PolicyTable
 from tlsgate.clock import SystemClock
-from tlsgate.config.model import GatewayConfig
+from tlsgate.config.model import GatewayConfig, KeySettings
 from tlsgate.gateway.state import State
 from tlsgate.model.policy import Policy
 from tlsgate.model.session import AccessRight, Session
@@ -40,7 +40,7 @@ async def measure(rounds: int = 15, count: int = 4000) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         clock = SystemClock()
-        state = State(SqliteStore(reactor, clock, f"{folder}/bench.db"), GatewayConfig(), reactor, clock)
+        state = State(SqliteStore(reactor, clock, f"{folder}/bench.db"), GatewayConfig(keys=KeySettings(cache_s=86400.0)), reactor, clock)
         await state.start()
         state.policies.table = PolicyTable([_POLICY])
         await state.sessions.save(KEY, Session(org_id="org", apply_policies=("gold",)))

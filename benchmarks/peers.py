@@ -144,20 +144,26 @@ def start_peer(name: str, site: Site) -> Proxy:
     return Proxy(name, port, process, time.perf_counter() - begin, read_cpu_s(process.pid))
 
 
-def start_tlsgate(site: Site, definitions: Path, *, store: Path | None = None, policies: Path | None = None) -> Proxy:
+def start_tlsgate(site: Site, definitions: Path, *, store: Path | None = None, policies: Path | None = None, workers: int = 0) -> Proxy:
     """Start the gateway on a folder of API definitions and wait for the line that names its port.
 
     :param site: the run.
     :param definitions: its ``app_path``.
     :param store: as ``configs.build_tlsgate_config`` takes it.
     :param policies: likewise.
+    :param workers: 0 is one process; else so many, with a store in a file.
     :returns: the running gateway, with the time that loading took.
     :raises PeerError: it does not start.
     """
     folder = Path(str(definitions) + "-run")
     folder.mkdir(exist_ok=True)
     config = folder / "tyk.conf"
-    config.write_text(configs.build_tlsgate_config(site, definitions, find_free_port(), store=store, policies=policies), encoding="utf-8")
+    if workers and store is None:
+        store = folder / "store.db"
+    config.write_text(
+        configs.build_tlsgate_config(site, definitions, find_free_port(), store=store, policies=policies, workers=max(1, workers)),
+        encoding="utf-8",
+    )
     begin = time.perf_counter()
     process, log = _start("tlsgate", [sys.executable, "-m", "tlsgate", "run", "--config", str(config)], site, folder, {})
     while time.perf_counter() - begin < _TLSGATE_START_LIMIT_S:

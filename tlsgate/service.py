@@ -36,6 +36,7 @@ from tlsgate.gateway.generation import Generation, attach_resources, build_gener
 from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
+from tlsgate.gateway.vitals import Vitals
 from tlsgate.hosting import Alone
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
@@ -135,6 +136,7 @@ class GatewayService(service.Service):
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
+        site.shared_counters.set_source("vitals", Vitals(site, state, self._pool).read)
         state.store.subscribe(site.key_changed)
         state.store.subscribe(self._certificate_changed)
         state.settle_certificates = self._settle_certificate
@@ -300,6 +302,7 @@ class GatewayService(service.Service):
         self._retry_when_waiting()
         self._watch_expiry(generation)
         site.counters["reloads"] += 1
+        site.meter.keep({api.api_id for api in generation.definitions})
         self._report(generation)
         self._status = _count_apis(generation)
         _log.info("reloaded: {count} APIs", event="reload.done", count=len(generation.apis) + len(generation.raws))
@@ -406,6 +409,8 @@ class GatewayService(service.Service):
 
     def _reload_failed(self, failure: Failure) -> None:
         self._reload_fault = self._status = "the last reload failed, see the log"
+        if self.site is not None:
+            self.site.counters["reloads_failed"] += 1
         _log.failure("reload failed", failure, event="reload.failed")
 
     def _reload_done(self, result: Any) -> None:

@@ -181,6 +181,31 @@ def test_tokens_are_told_to_the_handlers_of_the_gateway(tmp_path: Path, upstream
     ]
 
 
+def test_certificates_near_their_end_are_told(tmp_path: Path, upstream: StrictUpstream, receiver: StrictUpstream) -> None:
+    """To the API that names them; the body is that of the reference (mTLS, section 11)."""
+    day = 86400.0
+    ending = make_authority("clients").issue("ending", not_after=time.time() + 5.5 * day)
+    ended = make_authority("clients").issue("ended", not_after=time.time() - 2.5 * day)
+    handlers = {event: [hook(url_of(receiver))] for event in ("CertificateExpiringSoon", "CertificateExpired")}
+    api = classic(
+        "strict",
+        upstream.port,
+        "/",
+        use_mutual_tls_auth=True,
+        client_certificates=[ending.pem, ended.pem],
+        event_handlers={"events": handlers},
+    )
+    with gateway_of(tmp_path, api):
+        told = {body.pop("event"): body for body in wait_for(receiver, 2)}
+    soon, over = told["CertificateExpiringSoon"], told["CertificateExpired"]
+    assert soon["message"] == "Certificate ending is expiring in 5 days and 11 hours"
+    assert over["message"].startswith("Certificate ended is expired since 2 days and 12 hours")
+    assert (soon["cert_id"], soon["api_id"], soon["cert_role"], soon["days_remaining"]) == (ending.fingerprint, "strict", "client", 5)
+    assert list(over) == [
+        "message", "cert_id", "cert_name", "expired_at", "days_since_expiry", "api_id", "cert_role", "timestamp",
+    ]  # fmt: skip
+
+
 def test_the_log_hears_too(tmp_path: Path, upstream: StrictUpstream) -> None:
     """As a warning, with the end of the key."""
     log = {"handler_name": "eh_log_handler", "handler_meta": {"prefix": "mine"}}

@@ -1,18 +1,22 @@
-"""Open WebSockets and the key that opened them: a revoked key ends its streams, in this process at once and elsewhere within a second."""
+"""Open WebSockets and what opened them: a revoked key or certificate ends its streams, here at once, elsewhere within a second."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.certs import SERVER, Issued, make_authority, make_self_signed
+from tests.support.certs_api import CertsApi
 from tests.support.control import Api, rights
-from tests.support.gateway import Client, ScriptedUpstream, classic, read_head, running_gateway, wait_until
+from tests.support.crew import Crew, running_crew
+from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, read_head, running_gateway, wait_until
 from tests.support.redis_server import needs_redis, redis_server
 
 BODY: dict[str, Any] = {"org_id": "org", "access_rights": rights()}
@@ -20,21 +24,31 @@ UPGRADE = "GET /api/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: we
 
 
 def echo_upgraded(connection: socket.socket, number: int) -> None:
-    """An upstream that takes the upgrade and returns what it gets."""
-    read_head(connection)
+    """An upstream that takes an upgrade and returns what it gets; anything else is 200."""
+    while b"upgrade" not in (head := read_head(connection)).lower():
+        if not head:
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     while piece := connection.recv(4096):
         connection.sendall(piece)
+
+
+@contextmanager
+def stored(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """Settings of a store."""
+    if kind == "sqlite":
+        yield {"type": "sqlite", "path": str(folder / "store.db")}
+        return
+    with redis_server(folder / "redis") as server:
+        yield {"type": "redis", "host": "127.0.0.1", "port": server.port}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=needs_redis)])
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Api]]:
     """Two gateways on one store."""
     with ExitStack() as stack:
-        storage: dict[str, Any] = {"type": "sqlite", "path": str(tmp_path / "store.db")}
-        if request.param == "redis":
-            server = stack.enter_context(redis_server(tmp_path / "redis"))
-            storage = {"type": "redis", "host": "127.0.0.1", "port": server.port}
+        storage = stack.enter_context(stored(tmp_path, request.param))
         upstream = stack.enter_context(ScriptedUpstream(echo_upgraded))
         apis = [classic("api", upstream.port, "/api/", use_keyless=False, org_id="org")]
         made = []
@@ -121,3 +135,100 @@ def test_a_policy_that_ends_ends_streams_at_the_reload(tmp_path: Path) -> None:
         assert gateway.reload()["event"] == "reload.done"
         assert wait_until(lambda: not is_alive(client), 2)
         client.close()
+
+
+# Certificates.
+
+HOST = "mtls.test"
+SHOWN = make_authority("servers").issue("localhost", names=["localhost", HOST], usages=SERVER)
+ALICE, BOB = make_self_signed("alice"), make_self_signed("bob")
+
+
+def strict(upstream: int) -> dict[str, Any]:
+    """An API of a host of its own, for what is stored under two ids."""
+    ids = [f"org{who.fingerprint}" for who in (ALICE, BOB)]
+    return classic("strict", upstream, "/", org_id="org", domain=HOST, use_mutual_tls_auth=True, client_certificates=ids)
+
+
+def upgrade(client: Client) -> Client:
+    """Make a WebSocket of an open connection, and see that it lives."""
+    client.send(f"GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode())
+    assert client.read_response().status == 101
+    assert is_alive(client)
+    return client
+
+
+class Place(NamedTuple):
+    """Where a client can be: a node, or a worker of one."""
+
+    gateway: Gateway
+    knock: Callable[[Issued], Client]
+    """Connects to it with a certificate."""
+
+
+@contextmanager
+def two_nodes(folder: Path, storage: dict[str, Any], api: dict[str, Any]) -> Iterator[list[Place]]:
+    """Two gateways on one store."""
+    with ExitStack() as stack:
+        places = []
+        for name in ("one", "two"):
+            (folder / name).mkdir()
+            http = {"enable_websockets": True}
+            running = running_gateway(folder / name, api, server=SHOWN, storage=storage, http_server_options=http)
+            gateway = stack.enter_context(running)
+            places.append(Place(gateway, partial(knock_at, gateway)))
+        yield places
+
+
+def knock_at(gateway: Gateway, identity: Issued) -> Client:
+    """Connect to a gateway."""
+    return Client(gateway.port, sni=HOST, identity=identity)
+
+
+@contextmanager
+def two_workers(folder: Path, storage: dict[str, Any], api: dict[str, Any]) -> Iterator[list[Place]]:
+    """Two workers of one gateway."""
+    with running_crew(folder, api, server=SHOWN, storage=storage, http_server_options={"enable_websockets": True}) as crew:
+        yield [Place(crew.gateway, partial(knock_at_worker, crew, pid)) for pid in crew.pids().values()]
+
+
+def knock_at_worker(crew: Crew, pid: int, identity: Issued) -> Client:
+    """Connect to a worker."""
+    return crew.connect_to(pid, crew.gateway.port, host=HOST, tls=True, sni=HOST, identity=identity)
+
+
+@pytest.mark.parametrize("places", [two_nodes, two_workers])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=needs_redis)])
+def test_a_removed_certificate_ends_its_streams_everywhere(tmp_path: Path, kind: str, places: Any) -> None:
+    """WebSockets end, open connections are refused with 403, new handshakes fail; those of other certificates go on."""
+    with (
+        stored(tmp_path, kind) as storage,
+        ScriptedUpstream(echo_upgraded) as upstream,
+        places(tmp_path, storage, strict(upstream.port)) as made,
+    ):
+        certs = CertsApi(made[0].gateway)
+        for who in (ALICE, BOB):
+            certs.add(who.pem)
+        assert wait_until(lambda: all(gets_in(place, who) for place in made for who in (ALICE, BOB)), 5)
+        streams = [upgrade(place.knock(ALICE)) for place in made]
+        others = [upgrade(place.knock(BOB)) for place in made]
+        idle = [place.knock(ALICE) for place in made]
+        assert [client.request(host=HOST).status for client in idle] == [200, 200]
+        assert certs.remove(f"org{ALICE.fingerprint}").status == 200
+        removed = time.monotonic()
+        assert wait_until(lambda: not any(is_alive(client) for client in streams), 2)
+        assert wait_until(lambda: {client.request(host=HOST).status for client in idle} == {403}, 2)
+        assert time.monotonic() - removed < 4
+        assert not any(gets_in(place, ALICE) for place in made)
+        assert all(is_alive(client) for client in others)
+        for client in (*streams, *others, *idle):
+            client.close()
+
+
+def gets_in(place: Place, identity: Issued) -> bool:
+    """Whether a handshake with a certificate ends well."""
+    try:
+        place.knock(identity).close()
+    except HandshakeRefused:
+        return False
+    return True

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from tests.loopback.test_service_manager import Manager, activated
+from tests.support.certs import SERVER, make_authority
+from tests.support.clientside import ClientSide
 from tests.support.control import Api, rights, token_api
 from tests.support.crew import running_crew
 from tests.support.gateway import Client, ScriptedUpstream, StrictUpstream, classic, free_port, read_head, wait_until
@@ -155,6 +157,43 @@ def test_connections_are_spread(tmp_path: Path, upstream: StrictUpstream) -> Non
         taken = Counter(event["worker"] for event in list(crew.gateway.events) if event.get("event") == "http.access")
         assert sum(taken.values()) > 100
         assert min(taken[1], taken[2]) > 0.1 * sum(taken.values()), taken
+
+
+def test_a_ticket_works_only_in_the_worker_that_made_it(tmp_path: Path, upstream: StrictUpstream) -> None:
+    """In another one it costs a full handshake and nothing else (decisions 1.7)."""
+    server = make_authority("servers").issue("gateway", usages=SERVER, names=["localhost"])
+    with running_crew(tmp_path, classic("one", upstream.port, "/one/"), server=server) as crew:
+        own, other = crew.pids().values()
+        for version in (771, 772):
+            side = ClientSide(version=version)
+            options: dict[str, Any] = {"tls": True, "sni": "localhost", "context": side.context}
+            with crew.connect_to(own, crew.gateway.port, **options) as client:
+                assert client.ssl is not None
+                session = client.ssl.get_session()
+            resumed = []
+            for pid in (own, other, own):
+                before = side.full_handshakes
+                with crew.connect_to(pid, crew.gateway.port, session=session, **options) as client:
+                    assert client.request(target="/one/x").status == 200
+                resumed.append(side.full_handshakes == before)
+            assert resumed == [True, False, True]
+
+
+# What all know together.
+
+
+def test_health_is_of_all_workers(tmp_path: Path, upstream: StrictUpstream) -> None:
+    """``/tyk/health`` sums what each has served, whoever is asked."""
+    checks = {"enable_health_checks": True}
+    with running_crew(tmp_path, classic("one", upstream.port, "/one/"), health_check=checks) as crew:
+        for number, pid in enumerate(crew.pids().values()):
+            with crew.connect_to(pid, crew.gateway.port) as client:
+                for _ in range(10 * (number + 1)):
+                    assert client.request(target="/one/x").status == 200
+        for pid in crew.pids().values():
+            with crew.connect_to(pid, crew.gateway.port_of("control")) as client:
+                answer = client.request(target="/tyk/health?api_id=one", headers=[("X-Tyk-Authorization", SECRET)])
+            assert round(json.loads(answer.body)["average_requests_per_second"] * 60) == 30
 
 
 # Reloading.

@@ -42,14 +42,14 @@ class Crew:
         assert wait_until(serving, timeout_s), self.gateway.tail()
         return self.pids()
 
-    def connect_to(self, pid: int, port: int, **options: Any) -> Client:
+    def connect_to(self, pid: int, port: int, *, host: str = "localhost", **options: Any) -> Client:
         """Return a connection that a certain worker accepted: the others are stopped while it is made and asked once."""
         others = [other for other in self.pids().values() if other != pid]
         for other in others:
             os.kill(other, signal.SIGSTOP)
         try:
             client = Client(port, **{"tls": False, **options})
-            assert client.request(target="/hello").status in (200, 404)
+            assert client.request(target="/hello", host=host).status in (200, 404)
         finally:
             for other in others:
                 os.kill(other, signal.SIGCONT)

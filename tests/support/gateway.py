@@ -5,9 +5,11 @@ Nothing here looks into the gateway: it is configured by files, asked over socke
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
+import random
 import re
 import select
 import signal
@@ -255,6 +257,7 @@ def base_config(server: Issued | None, folder: Path, **fields: Any) -> dict[str,
         "listen_port": 0,
         "control_api_port": free_port(),
         "secret": "test-secret-of-32-characters-xxxx",
+        "node_secret": "test-node-secret-of-32-characters",
         "app_path": str(folder / "apps"),
         "enable_custom_domains": True,
         "http_server_options": http,
@@ -288,11 +291,22 @@ def running_gateway(
     assert not gateway.tracebacks(), "\n".join(gateway.tracebacks())
 
 
+_PORTS = itertools.cycle(range(12_000, 32_000))
+"""Below what the kernel gives to clients, so that no connection takes a port between its choice and its use."""
+for _ in range(random.SystemRandom().randrange(20_000)):  # test processes that run at once begin in different places
+    next(_PORTS)
+
+
 def free_port() -> int:
-    """Return a TCP port that is free on loopback now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that is free on loopback now, another one each time."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("no port is free")
 
 
 # Clients.

@@ -282,7 +282,10 @@ class SentinelRedis(Backend):
         self._servers[0].stop()
 
     def mend(self, store: Store) -> None:
-        """The Sentinels do that."""
+        """The Sentinels do that, as fast as they agree: recovery is counted from there."""
+        replica = self._servers[1]
+        _wait(lambda: replica.cli("ROLE").startswith("master"))
+        _wait(lambda: all(str(replica.port) in sentinel.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "gate") for sentinel in self._sentinels))
 
 
 def _knows(sentinel: RedisServer) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from tlsgate import __version__
 from tlsgate.__main__ import main
 from tlsgate.errors import ConfigError, PkiError, Problem
+from tlsgate.store.transfer import Moved
 
 ERROR = Problem("gate.json", "listen_port", "x", "must be a number", "write 8080")
 WARNING = Problem("gate.json", "listen_prot", "8080", "unknown member", "did you mean listen_port?", severity="warning")
@@ -182,3 +183,21 @@ def test_wrong_usage(command: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 2
+
+
+def test_the_store_is_exported_and_imported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output stays free for the lines; what was moved is told beside it."""
+    calls: list[tuple[str, str]] = []
+
+    def move(config: str, place: str, environ: Any) -> Moved:
+        calls.append((config, place))
+        return Moved(2, 1, 1, True)
+
+    stand_in(monkeypatch, "tlsgate.store.command", export_store=move, import_store=move)
+    assert main(["store", "export", "--config", "gate.json"]) == 0
+    assert main(["store", "import", "--config", "gate.json", "--in", "lines"]) == 0
+    assert calls == [("gate.json", "-"), ("gate.json", "lines")]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[0].startswith("exported 2 values and 1 set; 1 name passed over")
+    assert output.err.splitlines()[1] == "imported 2 values and 1 set"

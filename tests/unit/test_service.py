@@ -398,6 +398,38 @@ def test_the_second_signal_ends_the_drain(life: Life) -> None:
     assert done.called
 
 
+def test_a_parents_word_ends_it_once(life: Life) -> None:
+    """As a signal does; another word of it ends the drain."""
+    gateway = life.start(classic("one", 9, "/one/"), graceful_shutdown_timeout_duration=1000)
+    life.reactor.stop = lambda: life.stops.append("reactor")  # type: ignore[attr-defined]
+    gateway.end()
+    gateway.end()
+    assert life.stops == ["reactor"]
+    busy = connect(gateway, b"GET / HT")
+    done = gateway.stopService()
+    assert done is not None
+    life.reactor.pump([0.1] * 10)
+    assert not done.called
+    gateway.hurry()
+    life.reactor.pump([0.1] * 10)
+    assert busy.disconnected
+    assert done.called
+
+
+def test_workers_are_for_the_command_line(life: Life, tmp_path: Path) -> None:
+    """Under ``twistd`` one process serves, and says so; a changed number needs a restart."""
+    storage = {"type": "sqlite", "path": str(tmp_path / "store.db")}
+    with logged_events() as events:
+        gateway = GatewayService(write(tmp_path, storage=storage, tlsgate={"workers": 4}))
+        gateway.startService()
+    assert "service.one_process" in names(events)
+    assert gateway.state.limiters.nodes == 1
+    with logged_events() as events:
+        kept = gateway._keep_fixed(GatewayService(write(tmp_path, storage=storage, tlsgate={"workers": 5}))._read_config()[0])
+    assert kept.own.workers == 4
+    assert [event["field"] for event in events] == ["tlsgate.workers"]
+
+
 def test_a_service_outside_of_the_main_thread_has_no_signals(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so and serves."""
 

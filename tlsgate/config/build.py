@@ -7,6 +7,7 @@ and 4.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from typing import TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from tlsgate.config.model import (
     GatewayConfig,
     HttpServerOptions,
     LegacyCertificate,
+    MetricsSettings,
     OwnSettings,
     PortRange,
     PortWhitelist,
@@ -56,16 +58,20 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
     """
     own = _build_own(section.section("tlsgate"))
     policies = section.section("policies")
+    listen_port = section.integer("listen_port", 8080, high=_MAX_PORT)
+    control = _build_control(section, own.development)
+    if own.metrics.port and own.metrics.port in (listen_port, control.port):
+        section.section("tlsgate").section("metrics").error("port", "the gateway or its control API has this port", "take another one")
     storage = build_storage(section.section("storage"), section.text("node_secret"))
     if own.workers > 1 and storage.type == "memory":
         section.section("storage").error("type", SEPARATE_MEMORIES, "use sqlite or redis, or one worker")
     return GatewayConfig(
         source=file,
         listen_address=section.text("listen_address"),
-        listen_port=section.integer("listen_port", 8080, high=_MAX_PORT),
+        listen_port=listen_port,
         hostname=_host(section, "hostname"),
         node_secret=_build_node_secret(section, own.development),
-        control=_build_control(section, own.development),
+        control=control,
         app_path=section.text("app_path") or DEFAULT_APP_PATH,
         policy_source=_choice(policies, "policy_source", ("file", "service", "rpc"), "file"),
         policy_path=policies.text("policy_path"),
@@ -302,6 +308,7 @@ def _build_own(section: Section) -> OwnSettings:
         upstream_ca=build_references(section, "upstream_ca"),
         limits=_build_settings(section.section("limits"), ConnectionLimits),
         log=_build_log(section.section("log")),
+        metrics=_build_metrics(section.section("metrics")),
         events=_build_settings(section.section("events"), EventSettings),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
@@ -325,6 +332,21 @@ def _build_settings(section: Section, record: type[_Record]) -> _Record:
             number = section.number(field.name, field.default, low=low, high=1e12)
             values[field.name] = number if field.type is float else int(number)
     return msgspec.convert(values, record)
+
+
+def _build_metrics(section: Section) -> MetricsSettings:
+    defaults = MetricsSettings()
+    address = section.text("address") or defaults.address
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        section.error("address", "must be an IP address", "0.0.0.0 is all of them")
+        address = defaults.address
+    return MetricsSettings(
+        port=section.integer("port", high=_MAX_PORT),
+        address=address,
+        max_apis=section.integer("max_apis", defaults.max_apis, low=1, high=100_000),
+    )
 
 
 def _build_log(section: Section) -> AccessLogSettings:

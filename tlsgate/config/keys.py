@@ -77,6 +77,7 @@ def build_limits(section: Section) -> LimitSettings:
         smoothing=section.flag("enable_rate_limit_smoothing"),
         drl_threshold=section.number("drl_threshold") or 5.0,
         response_headers=shown,
+        local=section.section("tlsgate").flag("local_rate_limits"),
         organisations=section.flag("enforce_org_quotas"),
         organisations_later=section.flag("experimental_process_org_off_thread"),
         monitor=_build_monitor(section.section("monitor")),

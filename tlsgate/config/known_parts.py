@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings
+from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, MetricsSettings
 from tlsgate.config.schema import (
     FLAG,
     FREE,
@@ -214,7 +214,9 @@ OWN = object_of(
         "resources": TEXTS,
         "upstream_ca": TEXTS,
         "limits": _settings_of(ConnectionLimits),
+        "local_rate_limits": FLAG,
         "log": _settings_of(AccessLogSettings),
+        "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),

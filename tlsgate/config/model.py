@@ -22,6 +22,7 @@ __all__ = [
     "KeySettings",
     "LegacyCertificate",
     "LimitSettings",
+    "MetricsSettings",
     "MonitorSettings",
     "OwnSettings",
     "PortRange",
@@ -197,6 +198,16 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of a call of the control API."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.metrics``: a listener for Prometheus alone, without TLS and secret; ``/tyk/metrics`` is there without it."""
+
+    port: int = 0
+    """0 is none."""
+    address: str = "127.0.0.1"
+    max_apis: int = 500
+    """APIs with numbers of their own; more share one row."""
+
+
 class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate.log``."""
 
@@ -248,6 +259,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """References of CAs for upstreams instead of the system's store."""
     limits: ConnectionLimits = ConnectionLimits()
     log: AccessLogSettings = AccessLogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     events: EventSettings = EventSettings()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
@@ -327,7 +339,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``experimental_process_org_off_thread``: refusals of organisations count from the next request on."""
     monitor: MonitorSettings = MonitorSettings()
     local: bool = False
-    """Fixed window and rolling count in each process alone (``tlsgate``): no store, and no exact number over several processes."""
+    """``tlsgate.local_rate_limits``: fixed window and rolling count in each process alone: no store, and no exact sum."""
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):

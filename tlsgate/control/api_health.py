@@ -1,4 +1,4 @@
-"""``GET /tyk/health``: averages per API over the last minute, counted in this process; must not know how a request is served.
+"""``GET /tyk/health``: averages per API over the last minute, counted by all workers of this node; must not know how a request is served.
 
 Source: keys reference, section 11, "Health"; the names are Tyk's, the first one with its spelling.
 """
@@ -6,7 +6,7 @@ Source: keys reference, section 11, "Health"; the names are Tyk's, the first one
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tlsgate.control.calls import Answer, Call, Endpoint, fail
@@ -60,10 +60,24 @@ class ApiSamples:
             found[_ELAPSED] += (now - request.entered_at) * 1000.0
 
     def read(self, api_id: str) -> dict[str, float]:
-        """Return the averages of an API; zeros when nobody asked."""
+        """Return the averages of an API in this process; zeros when nobody asked."""
+        return self.average(self._totals(api_id))
+
+    def gauges(self) -> dict[str, float]:
+        """Return the sums of the window in this process, for all APIs."""
+        return {_gauge(api_id, column): value for api_id in self._apis for column, value in enumerate(self._totals(api_id)) if value}
+
+    def average_of(self, api_id: str, gauges: Mapping[str, float]) -> dict[str, float]:
+        """Return the averages of an API from :meth:`gauges`, perhaps of several processes together."""
+        return self.average([gauges.get(_gauge(api_id, column), 0.0) for column in range(6)])
+
+    def _totals(self, api_id: str) -> list[float]:
         bins = self._apis.get(api_id, OrderedDict())
         self._drop(bins, int(self._monotonic() / self._bin_s))
-        totals = [sum(column) for column in zip(*bins.values(), strict=True)] or [0.0] * 6
+        return [sum(column) for column in zip(*bins.values(), strict=True)] or [0.0] * 6
+
+    def average(self, totals: Sequence[float]) -> dict[str, float]:
+        """Return averages from sums over the window."""
         return {
             "throttle_reqests_per_second": totals[_THROTTLES] / self.window_s,
             "quota_violations_per_second": totals[_QUOTAS] / self.window_s,
@@ -83,6 +97,10 @@ class ApiSamples:
             bins.popitem(last=False)
 
 
+def _gauge(api_id: str, column: int) -> str:
+    return f"health:{column}:{api_id}"
+
+
 class ApiHealth:
     """The endpoint; the figures go on over reloads."""
 
@@ -96,6 +114,8 @@ class ApiHealth:
             tools.site.samples = ApiSamples(tools.clock.monotonic, control.health_window_s)
         else:
             before.forget_others(frozenset(tools.site.generation.known))
+        samples: ApiSamples | None = tools.site.samples
+        tools.site.shared_counters.set_source("health", None if samples is None else lambda: ({}, samples.gauges()))
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return it."""
@@ -111,4 +131,5 @@ class ApiHealth:
             raise fail(400, "missing api_id parameter")
         if api_id not in self._site.generation.known:
             raise fail(404, "API ID not found")
-        return Answer(200, samples.read(api_id))
+        _, gauges = await self._site.shared_counters.total()
+        return Answer(200, samples.average_of(api_id, gauges))

@@ -13,6 +13,7 @@ from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.definition_book import DefinitionBook
 from tlsgate.control.description import Description
 from tlsgate.control.keys import Keys
+from tlsgate.control.metrics import Metrics
 from tlsgate.control.oas_apis import OasApis
 from tlsgate.control.orgs import Organisations
 from tlsgate.control.policies import Policies
@@ -53,6 +54,7 @@ def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
         *Reloads(tools).endpoints(),
         *ApiHealth(tools).endpoints(),
         *Description(tools).endpoints(),
+        *Metrics(tools).endpoints(),
         *Keys(tools, tools.state.certificates.has).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),

@@ -84,5 +84,5 @@ class HealthResource(LeafResource):
         return details
 
     def _answer(self, request: GateRequest, status: int, body: dict[str, Any]) -> None:
-        request.channel.respond(request, status, [_JSON], msgspec.json.encode(body))
+        request.channel.respond(request, status, [_JSON], msgspec.json.encode(body) + b"\n")
         self._site.finished(request)

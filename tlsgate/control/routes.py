@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsgate.control.endpoints import EndpointTable
 from tlsgate.control.health import HealthResource
+from tlsgate.control.metrics import OWN_PATH, PATH
 from tlsgate.control.respond import ControlRefusal
 from tlsgate.errors import Refusal
 from tlsgate.gates.certificate import judge_certificate
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlRoutes"]
 
+METRICS_PATH = PATH.encode("ascii")
+
 
 class ControlRoutes:
     """Finds the control resource of a request, or None when it belongs to an API.
@@ -38,6 +41,7 @@ class ControlRoutes:
         self._site = site
         self._own_port = config.control.port not in (0, config.listen_port)
         self._port = config.control.port or config.listen_port
+        self._metrics_port = config.own.metrics.port or None
         self._secret = config.control.secret.encode()
         self._exact = {
             b"/" + config.control.health_endpoint.strip("/").encode(): HealthResource(
@@ -57,9 +61,12 @@ class ControlRoutes:
 
         Source: decisions 1.4; mTLS reference, section 6.
         """
+        path: bytes = request.canonical
+        if port == self._metrics_port:
+            # Nothing else is there, neither the control API nor an API that wants this port.
+            return self._table.find(request.method, METRICS_PATH) if path == OWN_PATH else self._not_found
         if port != self._port:
             return None
-        path: bytes = request.canonical
         is_tyk = path.startswith(b"/tyk/") or path == b"/tyk"
         resource = self._exact.get(path)
         if resource is None and not is_tyk:
@@ -72,7 +79,7 @@ class ControlRoutes:
             return self._misdirected
         if resource is not None:
             return resource
-        given = request.index.get(b"x-tyk-authorization", b"")
+        given = request.index.get(b"x-tyk-authorization", b"") or (_find_bearer(request) if path == METRICS_PATH else b"")
         if not self._secret or not hmac.compare_digest(given, self._secret):
             return self._forbidden
         if self._mutual:
@@ -82,3 +89,9 @@ class ControlRoutes:
             except Refusal as refusal:
                 return ControlRefusal(refusal, self._site)
         return self._table.find(request.method, request.path) or self._not_found
+
+
+def _find_bearer(request: GateRequest) -> bytes:
+    """Return the secret in the form that Prometheus sends it in."""
+    scheme, _, given = request.index.get(b"authorization", b"").partition(b" ")
+    return given.strip() if scheme.lower() == b"bearer" else b""

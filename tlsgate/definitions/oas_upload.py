@@ -25,6 +25,8 @@ _MISSING = (
     "For more information please visit https://swagger.io/specification/#security-requirement-object"
 )
 _OPEN_ROOT = "x-tyk-streaming"
+_OBJECTS, _LISTS = ("info", "paths", "components", "externalDocs"), ("servers", "security", "tags")
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 
 
 def is_known_version(version: str) -> bool:
@@ -43,7 +45,26 @@ def find_fault(document: Tree) -> str:
     for name in extension:
         if name.casefold() not in known:
             return f"{EXTENSION_NAME}: Additional property {name[:60]!a} is not allowed"
-    return _find_security_fault(document, extension)
+    return _find_form_fault(document) or _find_security_fault(document, extension)
+
+
+def _find_form_fault(document: Tree) -> str:
+    """Judge the shape of the OpenAPI part, as far as other tools that read it rely on it."""
+    for names, kind, word in ((_OBJECTS, dict, "an object"), (_LISTS, list, "a list")):
+        for name in names:
+            if not isinstance(document.get(name), kind | None):
+                return f"{name}: must be {word}"
+    for path, item in (document.get("paths") or {}).items():
+        if path.startswith("x-"):
+            continue
+        if not path.startswith("/"):
+            return f"paths: {path[:60]!a} must begin with a slash"
+        if not isinstance(item, dict):
+            return f"paths.{path[:60]!a}: must be an object"
+        for method, operation in item.items():
+            if method in _METHODS and not isinstance(operation, dict):
+                return f"paths.{path[:60]!a}.{method}: must be an object"
+    return ""
 
 
 def _find_security_fault(document: Tree, extension: Tree) -> str:

@@ -93,6 +93,7 @@ class Deliveries:
         self._cooling: OrderedDict[str, float] = OrderedDict()
         self._starting = False
         self._stopping: Deferred[None] | None = None
+        self._given_up = False
         self._silent_until = 0.0
         self.counts: Counter[str] = Counter()
         """``delivered``, ``failed``, ``dropped``, ``suppressed``, ``lost``, ``repeated``."""
@@ -141,6 +142,8 @@ class Deliveries:
         if lost:
             self.counts["lost"] += lost
             _log.warn("{count} deliveries to web hooks are lost at the stop", event="events.lost", count=lost)
+        self._waiting.clear()
+        self._given_up = True
         for job in tuple(self._working):
             if job.work is not None:
                 job.work.cancel()
@@ -158,6 +161,8 @@ class Deliveries:
 
     def _start(self) -> None:
         self._starting = False
+        if self._given_up:
+            return
         settings = self._settings()
         while len(self._working) < settings.deliveries:
             job = self._next(max(1, settings.deliveries // 2))
@@ -196,6 +201,8 @@ class Deliveries:
 
     def _attempted(self, result: Any, job: _Job) -> None:
         self._working.discard(job)
+        if self._given_up:
+            return
         target = job.hook.target
         self._busy[target] -= 1
         if not self._busy[target]:

@@ -39,7 +39,7 @@ class AccessLog:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=show_path(request.path, request.canonical, whole=self._site.show_keys),
-            key=show_key(request.session_id, whole=self._site.show_keys),
+            key_name=show_key(request.session_id, whole=self._site.show_keys),
             alias=request.session.alias if request.session is not None else "",
             status=request.status,
             bytes=request.response_bytes,

@@ -20,7 +20,7 @@ from tlsgate.pki.stored import is_store_id
 from tlsgate.pki.union import build_union
 from tlsgate.routing.sni import AllowListRef, PolicyTable, build_policy_table
 from tlsgate.routing.table import RouteEntry, RouteTable, build_route_table, effective_domain, effective_port
-from tlsgate.tls.certificates import CertificateSource, CertificateTable, build_certificate_table
+from tlsgate.tls.certificates import CertificateSource, CertificateTable, ServerCertificate, build_certificate_table
 from tlsgate.tls.context import ContextCache, ContextSettings
 from tlsgate.tls.server import Choice
 from tlsgate.tls.trust import load_trust
@@ -124,6 +124,11 @@ class Generation:
         """The APIs that are refused and whose places are kept."""
         return tuple(place.api for place in self.places)
 
+    @property
+    def server_certificates(self) -> list[ServerCertificate]:
+        """The certificates of all listeners, each once."""
+        return list({one.fingerprint: one for table in self._certificates.values() for one in table.certificates}.values())
+
     def find_expiring(self, now: float) -> list[str]:
         """Return a text for each server certificate that has ended or ends within the warning time."""
         limit = now + self.config.security.warning_threshold_days * 86400.0
@@ -215,6 +220,13 @@ def build_generation(
     ports = {spec.key for spec in listeners}
     refused = [api for api in reserved if effective_port(api, config) in ports]
     placed = [*apis, *refused]
+    problems.extend(
+        Problem(
+            api.source, "listen_port", str(api.listen_port), "tlsgate.metrics has this port: nobody reaches the API", "take another port"
+        )
+        for api in apis
+        if config.own.metrics.port and effective_port(api, config) == config.own.metrics.port
+    )
     lists = {api.api_id: _allow_list(api, config, resolver, problems) for api in placed if api.use_mutual_tls}
     control_list = None
     if config.security.control_api_use_mutual_tls:
@@ -320,6 +332,9 @@ def _listeners(apis: list[ApiDefinition], config: GatewayConfig) -> tuple[Listen
     address = config.listen_address
     use_tls = config.http.use_ssl
     specs = {config.listen_port: ListenerSpec("gateway", address, config.listen_port, tls=use_tls)}
+    metrics = config.own.metrics
+    if metrics.port:
+        specs[metrics.port] = ListenerSpec("metrics", metrics.address, metrics.port, tls=False)
     control = config.control.port
     if control and control != config.listen_port:
         specs[control] = ListenerSpec("control", address, control, tls=use_tls)

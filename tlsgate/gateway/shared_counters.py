@@ -34,20 +34,27 @@ class SharedCounters:
 
     def __init__(self, site: Any) -> None:
         self._site = site
-        self._sources: list[Source] = []
+        self._sources: dict[str, Source] = {}
         self.worker = 1
         self.ask: Callable[[], Awaitable[list[Snapshot]]] | None = None
         """Asks all workers, this one too; None where there is one process."""
 
-    def add_source(self, source: Source) -> None:
-        """Count more than the site does, from now on."""
-        self._sources.append(source)
+    def set_source(self, name: str, source: Source | None) -> None:
+        """Count more than the site does, from now on.
+
+        :param name: of the source: another one of this name takes its place.
+        :param source: None takes it away.
+        """
+        if source is None:
+            self._sources.pop(name, None)
+        else:
+            self._sources[name] = source
 
     def read(self) -> Snapshot:
         """Return the numbers of this process."""
         counters: dict[str, float] = dict(self._site.counters)
         gauges: dict[str, float] = {"connections": self._site.connection_count}
-        for source in self._sources:
+        for source in self._sources.values():
             more, now = source()
             counters.update(more)
             gauges.update(now)

@@ -16,6 +16,7 @@ from tlsgate.auth.recheck import judge_key
 from tlsgate.auth.shown import show_key, show_path
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.meter import Meter
 from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
@@ -71,6 +72,8 @@ class Site:
         self.counters: Counter[str] = Counter()
         """Totals kept in memory: ``requests``, ``refused:<id>``, ``handshakes``, ``handshakes_refused`` ..."""
         self.shared_counters = SharedCounters(self)
+        self.meter = Meter(deadlines.read, config.own.metrics.max_apis)
+        self.shared_counters.set_source("meter", self.meter.read)
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
@@ -102,6 +105,7 @@ class Site:
         self.close_timeout_s = limits.close_timeout_s
         self.max_client_chain = limits.max_client_chain
         self.show_keys = config.keys.show_in_logs
+        self.meter.limit = config.own.metrics.max_apis
 
     @property
     def errors(self) -> Any:
@@ -112,6 +116,11 @@ class Site:
     def connection_count(self) -> int:
         """Open client connections, handshakes included."""
         return len(self._channels) + len(self._servers)
+
+    @property
+    def handshaking_count(self) -> int:
+        """Handshakes under way."""
+        return len(self._handshaking)
 
     # HTTP.
 
@@ -161,9 +170,12 @@ class Site:
 
     def finished(self, request: GateRequest) -> None:
         """Record a request that is over: exactly once, for success and refusal."""
+        self.meter.record(request)
         refusal = request.refusal
         if refusal:
             self.counters[f"refused:{refusal}"] += 1
+            if request.flag and refusal.startswith("upstream."):
+                self.counters[f"upstream_failed:{request.flag}"] += 1
             self._log_refusal(request, CATALOGUE.get(refusal))
         if self.samples is not None:
             self.samples.note(request)
@@ -187,7 +199,7 @@ class Site:
             method=request.method.decode("latin-1"),
             host=request.host,
             path=show_path(request.path, request.canonical, whole=self.show_keys),
-            key=show_key(request.session_id, whole=self.show_keys),
+            key_name=show_key(request.session_id, whole=self.show_keys),
             status=request.status,
             refusal=request.refusal,
             flag=request.flag or (entry.flag if entry is not None else ""),
@@ -290,6 +302,9 @@ class Site:
         """Return what runs over a TLS stream: HTTP, or the raw service that its policy names."""
         scope = facts.policy.scope
         self._servers.discard(server)
+        self.counters["handshakes_done"] += 1
+        if facts.resumed:
+            self.counters["handshakes_resumed"] += 1
         if scope.startswith("raw:"):
             return RawService(
                 self.generation.find_service(server.peer_connection.listener_port, facts.server_name), self, server.peer_connection

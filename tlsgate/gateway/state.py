@@ -19,6 +19,7 @@ from tlsgate.events.hub import EventHub
 from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.pki.sealed import Sealer
+from tlsgate.store.presence import Presence
 from tlsgate.store.registry import build_store
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class State:
         self.policies = PolicyBook()
         self.sessions = Sessions(store, self.naming, config.keys, self.policies, clock)
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
+        self.presence = Presence(store, reactor, self._count_nodes)
         self.organisations = Organisations(store, clock, config.keys)
         self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
         self._reactor = reactor
@@ -76,6 +78,11 @@ class State:
     async def start(self) -> None:
         """Open the store; one that is away does not fail the start."""
         await self.store.start()
+        self.presence.start()
+
+    def _count_nodes(self, nodes: int) -> None:
+        """Share the rates that are counted in each process among all of them."""
+        self.limiters.nodes = nodes
 
     def stop(self) -> Deferred[None]:
         """Deliver what events wait to tell, for a bounded time, then close the store; acknowledged writes are safe."""
@@ -84,6 +91,7 @@ class State:
     async def _stop(self) -> None:
         try:
             await self.events.stop()
+            await self.presence.stop()
         finally:
             await self.store.stop()
 

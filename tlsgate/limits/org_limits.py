@@ -21,6 +21,7 @@ from tlsgate.limits.quota import Quota, build_quota
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import HotCounter
 
 __all__ = ["OrgLimits", "build"]
 
@@ -31,6 +32,8 @@ class _Compiled(NamedTuple):
     inactive: bool
     rate: RateLimit | None
     quota: Quota | None
+    hot: HotCounter | None
+    """The quota's counter, where the store can count it without waiting."""
 
 
 def build(
@@ -52,7 +55,7 @@ def build(
 
 
 class OrgLimits:
-    """The step; about 0.3 us for an organisation without a session."""
+    """The step; about 0.3 us for an organisation without a session, 3 us for one with a quota in the embedded store."""
 
     __slots__ = ("_counter", "_monitor", "_notify", "_now", "_org", "_organisations", "_pool")
 
@@ -67,18 +70,27 @@ class OrgLimits:
         self._counter = candidate.name if candidate is not None else org
 
     def try_now(self, exchange: Exchange) -> bool:
-        """Decide without waiting where nothing has to be counted in the store.
+        """Decide without waiting where the store is not needed, or counts at once.
 
-        :raises Refusal: ``org.inactive``, ``org.rate``.
+        :raises Refusal: ``org.inactive``, ``org.rate``, ``org.quota``.
         """
         org = self._organisations.peek(self._org, exchange.entered_at)
         if org is None:
             return False
         compiled = self._compile(org)
-        if compiled.quota is not None or (compiled.rate is not None and not compiled.rate.is_local):
+        rate, quota = compiled.rate, compiled.quota
+        if (rate is not None and not rate.is_local) or (quota is not None and compiled.hot is None):
             return False
-        if compiled.rate is not None and not compiled.rate.take_now(exchange.entered_at):
+        if rate is not None and not rate.take_now(exchange.entered_at):
             self._refuse_rate(exchange)
+        if quota is None:
+            return True
+        assert compiled.hot is not None
+        counted = compiled.hot.count(quota.renewal_s, quota.maximum, self._now())
+        if counted is None:
+            exchange.org_rate_counted = True
+            return False
+        self._judge_quota(exchange, org, quota.maximum, counted[0], quota.maximum - counted[1])
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -89,18 +101,21 @@ class OrgLimits:
         try:
             org = self._organisations.peek(self._org, exchange.entered_at) or await self._organisations.find(self._org)
             compiled = self._compile(org)
-            if compiled.rate is not None and not (await compiled.rate.take(exchange.entered_at)).admitted:
+            if compiled.rate is not None and not exchange.org_rate_counted and not (await compiled.rate.take(exchange.entered_at)).admitted:
                 self._refuse_rate(exchange)
             if compiled.quota is None:
                 return
             verdict = await compiled.quota.take(self._pool.store, self._now())
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
-        if not verdict.admitted:
+        self._judge_quota(exchange, org, compiled.quota.maximum, verdict.admitted, verdict.remaining)
+
+    def _judge_quota(self, exchange: Exchange, org: Organisation, maximum: int, admitted: bool, remaining: int) -> None:
+        if not admitted:
             self._notify("OrgQuotaExceeded", exchange, {"message": "Organisation quota has been exceeded", "org": self._org})
             raise Refusal("org.quota")
         if self._monitor is not None and org.session is not None:
-            self._monitor.look(exchange, org.session, self._org, "", compiled.quota.maximum, verdict.remaining)
+            self._monitor.look(exchange, org.session, self._org, "", maximum, remaining)
 
     def _refuse_rate(self, exchange: Exchange) -> NoReturn:
         self._notify("OrgRateLimitExceeded", exchange, {"message": "Organisation rate limit has been exceeded", "org": self._org})
@@ -123,12 +138,14 @@ class OrgLimits:
     def _build(self, org: Organisation) -> _Compiled:
         session = org.session
         if session is None:
-            return _Compiled(False, None, None)
+            return _Compiled(False, None, None, None)
         rate = normalise_rate(session.rate, session.per)
+        quota = build_quota(find_effective(session, ""), self._counter)
         return _Compiled(
             session.is_inactive,
             None if rate is None else self._pool.limit(rate_name(self._counter, ""), rate, session.last_updated),
-            build_quota(find_effective(session, ""), self._counter),
+            quota,
+            None if quota is None else self._pool.store.hot_counter(quota.name),
         )
 
 

@@ -100,6 +100,7 @@ class Exchange:
         "matched",
         "method",
         "number",
+        "org_rate_counted",
         "path",
         "query",
         "rate_counted",
@@ -184,5 +185,7 @@ class Exchange:
         """The version that the client asked for, of a versioned API."""
         self.rate_counted = False
         """The key's rate has been counted, its quota has not (``limits.key_limits``)."""
+        self.org_rate_counted = False
+        """The same for its organisation (``limits.org_limits``), whose step may still be at work when the key's begins."""
         self.limit_headers: HeaderList | None = None
         """``X-RateLimit-*`` of an answer that is no error; they replace the upstream's own. None is the API's default."""

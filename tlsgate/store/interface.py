@@ -154,8 +154,8 @@ class ChangeFeed(Protocol):
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Be told (topic, payload) of every change, at the latest after one second.
 
-        Topics: ``key``, ``policy``, ``certificate``, ``api``, ``reload``, ``node``. After a gap (reconnect) the listener gets (``gap``, ``""``):
-        whatever is cached is to be forgotten. A listener that raises is logged.
+        Topics: ``key``, ``policy``, ``certificate``, ``api``, ``reload``, ``node``. After a gap (reconnect) the listener gets
+        (``gap``, ``""``): whatever is cached is to be forgotten. A listener that raises is logged.
         """
         ...
 

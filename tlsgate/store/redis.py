@@ -57,7 +57,7 @@ class RedisStore:
         self._listeners = Listeners()
         self._feed = RedisFeed(
             # With a prefix of its own an installation does not share its names with Tyk's.
-            *(reactor, connector, self._link, self._listeners, f"{prefix}tlsgate.changes", secret, timeout_s),
+            *(reactor, connector, self._link, self._listeners, f"{prefix}tlsgate-changes", secret, timeout_s),
             with_tyk=not prefix,
         )
         self._entries = load_script("entries")

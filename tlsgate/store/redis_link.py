@@ -197,11 +197,10 @@ class RedisLink:
             connection = await self._connector.open(CommandConnection)
         except StoreUnavailable as error:
             self._note(str(error))
+            self._end_start()
             raise
-        finally:
-            if not self._tried.called:
-                self._tried.callback(None)
         self._ready.append(connection)
+        self._end_start()
         if self._fault:
             self._fault = ""
             _log.info("store there", event="store.back")
@@ -211,6 +210,15 @@ class RedisLink:
         finally:
             if connection in self._ready:
                 self._remove(connection, "the server closed the connection")
+
+    def _end_start(self) -> None:
+        """Let ``start`` return, in a turn of its own: what follows it may stop this very attempt, which is under way."""
+        if not self._tried.called:
+            self._reactor.callLater(0, self._note_tried)
+
+    def _note_tried(self) -> None:
+        if not self._tried.called:
+            self._tried.callback(None)
 
     def _note(self, fault: str) -> None:
         """Keep why there is no connection, and log it once."""

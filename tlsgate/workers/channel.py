@@ -6,6 +6,7 @@ A pair of ``SOCK_SEQPACKET`` sockets: a message is whole or not there, and its e
 from __future__ import annotations
 
 import socket
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ __all__ = ["Channel", "Message", "make_pair", "pieces_of"]
 _MAX_BYTES = 1 << 16
 _MAX_ENTRIES = 400
 """Of one piece: with names of a hundred bytes it stays below the limit."""
-_MAX_FDS = 4
+_FDS_SPACE = socket.CMSG_SPACE(4 * array("i").itemsize)
 
 
 class Message(NamedTuple):
@@ -78,13 +79,18 @@ class Channel:
         :raises EOFError: the other process is gone.
         """
         try:
-            data, fds, _, _ = socket.recv_fds(self._socket, _MAX_BYTES, _MAX_FDS)
+            # Not socket.recv_fds: it drops the flag (Python 3.11), and programs that a worker starts would inherit the sockets.
+            data, ancillary, _, _ = self._socket.recvmsg(_MAX_BYTES, _FDS_SPACE, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as problem:
             raise EOFError(str(problem)) from problem
         if not data:
             raise EOFError("the other process is gone")
+        fds = array("i")
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
         return Message(msgspec.json.decode(data), tuple(fds))
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ GIVE_UP_AFTER = 5
 """Early deaths in a row, with nobody left who serves."""
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 10.0
-_WORDS_BYTES = 4096
+_WORDS_BYTES = 16384
+_WORDS_LINES = 30
 
 
 @dataclass
@@ -46,10 +47,10 @@ class Worker:
     """As last heard."""
 
     def read_words(self) -> str:
-        """Return what it left behind, the end of it."""
+        """Return what it left behind, the end of it: after a crash the main thread stands last."""
         self.words.seek(0, os.SEEK_END)
         self.words.seek(max(0, self.words.tell() - _WORDS_BYTES))
-        return self.words.read().decode("utf-8", "replace").strip()
+        return "\n".join(self.words.read().decode("utf-8", "replace").strip().splitlines()[-_WORDS_LINES:])
 
 
 class Restarts:

@@ -287,3 +287,30 @@ def test_a_published_secret_protects_no_private_key() -> None:
     (problem,) = build(security=published)[1]
     assert problem.startswith("error: security.private_certificate_encoding_secret: ")
     assert build(security=published, tlsgate={"development": True})[1] == []
+
+
+def test_settings_of_metrics() -> None:
+    """A listener of its own, on loopback unless said otherwise; it cannot have a port that is taken."""
+    assert good().own.metrics.port == 0
+    metrics = good(tlsgate={"metrics": {"port": 9464, "address": "::", "max_apis": 7}}).own.metrics
+    assert (metrics.port, metrics.address, metrics.max_apis) == (9464, "::", 7)
+    assert good(tlsgate={"metrics": {"port": 9464}}).own.metrics.address == "127.0.0.1"
+    for members, path in (
+        ({"listen_port": 9464, "tlsgate": {"metrics": {"port": 9464}}}, "tlsgate.metrics.port"),
+        ({"control_api_port": 9464, "tlsgate": {"metrics": {"port": 9464}}}, "tlsgate.metrics.port"),
+        ({"tlsgate": {"metrics": {"address": "localhost"}}}, "tlsgate.metrics.address"),
+        ({"tlsgate": {"metrics": {"max_apis": 0}}}, "tlsgate.metrics.max_apis"),
+    ):
+        _, problems = build(**members)
+        assert any(problem.startswith("error") and f" {path}:" in problem for problem in problems), (members, problems)
+
+
+def test_workers_need_a_store_that_they_share() -> None:
+    """One process by default; each of several would have a memory of its own."""
+    assert good().own.workers == 0
+    assert good(tlsgate={"workers": 4}).own.workers == 4
+    assert good(tlsgate={"workers": 1}, storage={"type": "memory"}).own.workers == 1
+    _, problems = build(tlsgate={"workers": 2}, storage={"type": "memory"})
+    assert problems == ["error: storage.type: each of several workers would have keys and counters of its own"]
+    for number in (-1, 257):
+        assert [text for text in build(tlsgate={"workers": number})[1] if text.startswith("error: tlsgate.workers")]

@@ -44,6 +44,7 @@ def test_fields_are_read() -> None:
         enable_rate_limit_smoothing=True,
         drl_threshold=2.5,
         rate_limit_response_headers="rate_limits",
+        tlsgate={"local_rate_limits": True},
     )
     assert problems == []
     assert keys == KeySettings(
@@ -59,7 +60,7 @@ def test_fields_are_read() -> None:
         cache_sessions=False,
     )
     assert limits == LimitSettings(
-        fixed_window=True, sentinel=True, rolling=True, smoothing=True, drl_threshold=2.5, response_headers="rate_limits"
+        fixed_window=True, sentinel=True, rolling=True, smoothing=True, drl_threshold=2.5, response_headers="rate_limits", local=True
     )
 
 

@@ -25,6 +25,7 @@ def test_health_answers_without_a_secret(gateway: MemoryGateway, path: bytes, de
     body = json.loads(answer.body)
     assert answer.status == 200
     assert answer.header(b"content-type") == b"application/json"
+    assert answer.body.endswith(b"}\n")
     assert (body["status"], body["version"], body["description"]) == ("pass", __version__, description)
     assert body["details"]["definitions"]["time"].endswith("Z")
 

@@ -294,7 +294,7 @@ def test_a_stop_ends_in_time() -> None:
     assert not done
     with logged_events() as events:
         bench.pass_time(0.2)
-    assert done == [None] and bench.counts["lost"] == 5
+    assert done == [None] and bench.counts == {"lost": 5} and len(bench.sent) == 1
     assert [event["count"] for event in events if event.get("event") == "events.lost"] == [5]
     bench.pass_time(100)
     assert bench.reactor.getDelayedCalls() == []

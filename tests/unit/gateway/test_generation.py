@@ -301,3 +301,11 @@ def test_only_generations_that_name_ids_keep_what_they_read(tmp_path: Path) -> N
     allow_list = second.apis["a"].allow_list
     assert allow_list is not None and allow_list.pins == {CLIENTS.fingerprint}
     assert second.files == first.files
+
+
+def test_a_port_of_metrics_is_nobody_else_s() -> None:
+    """The listener has no TLS; an API that wants its port is named."""
+    gateway = MemoryGateway(classic("wants", 9, listen_port=9464), disable_ports_whitelist=True, tlsgate={"metrics": {"port": 9464}})
+    (spec,) = [spec for spec in gateway.generation.listeners if spec.role == "metrics"]
+    assert (spec.address, spec.key, spec.tls) == ("127.0.0.1", 9464, False)
+    assert any(note.path == "listen_port" and "tlsgate.metrics" in note.message for note in gateway.generation.notes)

@@ -26,11 +26,16 @@ def site() -> Any:
 def test_a_process_alone_answers_for_itself() -> None:
     """Counters and connections of the site, and what further sources count."""
     shared = SharedCounters(site())
-    shared.add_source(lambda: ({"events": 7}, {"queue": 1.5}))
+    shared.set_source("more", lambda: ({"events": 7}, {"queue": 1.5}))
     assert run(shared.collect_all()) == [
         {"worker": 1, "counters": {"requests": 3, "events": 7}, "gauges": {"connections": 2, "queue": 1.5}},
     ]
     assert run(shared.total()) == ({"requests": 3, "events": 7}, {"connections": 2, "queue": 1.5})
+    shared.set_source("more", lambda: ({"events": 8}, {}))
+    assert run(shared.total()) == ({"requests": 3, "events": 8}, {"connections": 2})
+    shared.set_source("more", None)
+    shared.set_source("more", None)
+    assert run(shared.total()) == ({"requests": 3}, {"connections": 2})
 
 
 def test_among_workers_all_are_asked() -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.logger import LogEvent, globalLogPublisher

@@ -102,6 +102,31 @@ def test_a_refused_rate_costs_no_quota() -> None:
     assert count is not None and count.value == 1
 
 
+def test_a_quota_that_the_store_counts_at_once_waits_for_nothing() -> None:
+    """No round trip; the request that is one too many is refused just as well."""
+    bench = Bench(Session(rate=100, per=60, quota_max=3, quota_renewal_rate=60))
+    assert bench.ask() == ""
+    counted = bench.keys.store.counts
+    assert [bench.step.try_now(bench.keys.request(None)) for _ in range(2)] == [True, True]
+    with pytest.raises(Refusal, match=r"org\.quota"):
+        bench.step.try_now(bench.keys.request(None))
+    assert bench.keys.store.counts == counted
+
+
+def test_a_counter_that_is_busy_costs_no_second_rate() -> None:
+    """What could be counted at once is not counted again with the store."""
+
+    class Busy:
+        def count(self, *_: Any) -> None:
+            return None
+
+    bench = Bench(Session(rate=3, per=60, quota_max=10, quota_renewal_rate=60))
+    bench.keys.store.hot_counter = lambda name: Busy()  # type: ignore[assignment, method-assign, return-value]
+    assert [bench.ask() for _ in range(4)] == ["", "", "", "org.rate"]
+    count = run(bench.keys.store.read_count("quota-org"))
+    assert count is not None and count.value == 3
+
+
 def test_a_store_that_is_away_is_503() -> None:
     """Never taken for an organisation without limits."""
     bench = Bench(Session(quota_max=5))

@@ -131,3 +131,21 @@ def test_smoothing_of_the_rolling_limiter() -> None:
     assert run(other.take(clock.time)).admitted, "4 are allowed now"
     off = LimiterPool(store, clock, LimitSettings(rolling=True)).limit("n", Rate(20, 10.0), "", smoothing=smoothing)
     assert run(off.take(clock.time)).remaining > 10
+
+
+def test_the_number_of_gateways_may_change_at_run_time() -> None:
+    """What was used of a bucket stays used; a rate that is too small to be shared moves to the store, and back."""
+    pool, store, clock = make()
+    large, small = pool.limit("large", Rate(200, 10.0), ""), pool.limit("small", Rate(4, 10.0), "")
+    assert sum(large.take_now(clock.time) for _ in range(30)) == 30
+    assert small.is_local and small.take_now(clock.time)
+    pool.nodes = 2
+    assert large.is_local and sum(large.take_now(clock.time) for _ in range(200)) == 70
+    assert not small.is_local
+    assert [run(small.take(clock.time)).admitted for _ in range(5)] == [True] * 4 + [False]
+    assert store.counts == 5
+    clock.time += 10.0
+    assert sum(large.take_now(clock.time) for _ in range(200)) == 100
+    pool.nodes = 1
+    assert small.is_local and sum(large.take_now(clock.time) for _ in range(200)) == 100
+    assert not large.take_now(clock.time)

@@ -39,3 +39,14 @@ def test_shares_add_up(limit: int, per_s: float, nodes: int) -> None:
     part = share(Rate(limit, per_s), nodes)
     assert part.limit >= 1
     assert abs(nodes * part.limit / part.per_s - limit / per_s) < 1e-6 * limit / per_s
+
+
+def test_another_number_of_gateways_takes_nothing_back() -> None:
+    """More gateways leave less, fewer leave more, down to nothing."""
+    bucket = TokenBucket(Rate(10, 10.0))
+    assert sum(bucket.take(0.0) for _ in range(6)) == 6
+    bucket.share_among(2)
+    assert not bucket.take(1.0)
+    bucket.share_among(1)
+    assert sum(bucket.take(2.0) for _ in range(10)) == 5
+    assert sum(bucket.take(10.0) for _ in range(20)) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_place_is_bound_once() -> None:
     port = shelf.number(place)
     assert accepts(port)
     borrowed = socket.socket(fileno=fd)
-    assert not borrowed.getblocking()
+    assert not os.get_blocking(fd)
     assert borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     borrowed.detach()
     shelf.close()
