@@ -30,6 +30,7 @@ __all__ = ["KeyReader", "KeyView", "Sessions"]
 _log = Logger()
 _MAX_ALIASES = 16
 _MAX_MEMOS = 64
+_MEMOS_OF_AN_API = 4
 _MAX_VIEWS = 16
 _MAX_ROUNDS = 4
 
@@ -53,8 +54,8 @@ class KeyView:
         self.memo: dict[Any, Any] = {}
 
     def remember(self, step: object, value: Any) -> None:
-        """Keep what a step compiled; steps of generations long gone are dropped."""
-        if len(self.memo) >= _MAX_MEMOS:
+        """Keep what a step compiled; steps of generations long gone are dropped, those of all the APIs that the key opens have room."""
+        if len(self.memo) >= max(_MAX_MEMOS, _MEMOS_OF_AN_API * len(self.session.access_rights)):
             self.memo.clear()
         self.memo[step] = value
 

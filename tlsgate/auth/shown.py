@@ -29,6 +29,6 @@ def show_path(path: bytes, canonical: bytes, *, whole: bool = False) -> str:
     """
     if whole or not canonical.startswith(_KEYS):
         return path.decode("latin-1")
-    *before, key = canonical[len(_KEYS) :].decode("utf-8", "replace").rpartition("/")
+    place, _, key = canonical[len(_KEYS) :].decode("utf-8", "replace").strip("/").rpartition("/")
     shown = key if key in ("", "create", "preview") else show_key(key)
-    return f"{_KEYS.decode()}{'policy/' if before[0] else ''}{shown}"
+    return f"{_KEYS.decode()}{'policy/' if place == 'policy' else '****/' if place else ''}{shown}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from tlsgate.config.json_text import parse_json
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.definition_book import DefinitionBook, Written, object_answer, warning_headers
 from tlsgate.control.definition_files import is_file_id
@@ -19,7 +18,7 @@ from tlsgate.definitions.oas import is_oas_document
 if TYPE_CHECKING:
     from tlsgate.config.trees import Tree
 
-__all__ = ["Apis", "check_id", "read_tree"]
+__all__ = ["Apis", "check_id"]
 
 _CLASSIC_ONLY = "this API endpoint only supports Tyk Classic APIs; please use the appropriate Tyk OAS API endpoint"
 ID_MISMATCH = "Request APIID does not match that in Definition! For Update operations these must match."
@@ -59,7 +58,7 @@ class Apis:
     async def create(self, call: Call) -> Answer:
         """Write a new definition, or over an existing one."""
         self._book.require_writable()
-        tree = read_tree(call, "Request malformed")
+        tree = await self._book.read_tree(call, "Request malformed")
         self._refuse_documents(tree)
         api_id = check_id(find_member(tree, "api_id"), call.names.get("id", ""))
         put_member(tree, "api_id", api_id)
@@ -78,7 +77,7 @@ class Apis:
     async def update(self, call: Call) -> Answer:
         """Replace a definition."""
         self._book.require_writable()
-        tree = read_tree(call, "Request malformed")
+        tree = await self._book.read_tree(call, "Request malformed")
         return await self._book.alone(self._update(tree, call.names["id"]))
 
     async def _update(self, tree: Tree, api_id: str) -> Answer:
@@ -113,20 +112,6 @@ class Apis:
 async def newest_or_none(book: DefinitionBook, api_id: str) -> Written | None:
     """Return the newest state of a definition, None for a new one."""
     return await book.newest(api_id) if await book.is_there(api_id) else None
-
-
-def read_tree(call: Call, fault: str) -> Tree:
-    """Return the object that a body holds.
-
-    :param fault: the message of 400 for everything else.
-    """
-    try:
-        value = parse_json(call.body.decode("utf-8-sig"))
-    except ValueError as problem:
-        raise fail(400, fault) from problem
-    if not isinstance(value, dict):
-        raise fail(400, fault)
-    return value
 
 
 def check_id(written: object, in_path: str = "") -> str:

@@ -17,9 +17,11 @@ from twisted.logger import Logger
 
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.certs.uses import ids_in_tree, store_ids
+from tlsgate.config.json_text import parse_json
 from tlsgate.config.load import build_stores
 from tlsgate.config.trees import Tree
-from tlsgate.control.calls import Answer, fail
+from tlsgate.control.calls import Answer, Call, fail
+from tlsgate.control.carried import parse_aside
 from tlsgate.control.definition_check import Trial, Verdict, describe, judge_definition, map_document
 from tlsgate.control.definition_files import DefinitionFiles, is_file_id, render
 from tlsgate.definitions.classic import Context
@@ -150,6 +152,13 @@ class DefinitionBook:
 
     # Changing.
 
+    async def read_tree(self, call: Call, fault: str) -> Tree:
+        """Return the object that a call's body holds; documents of megabytes are parsed aside.
+
+        :param fault: the message of 400 for everything else.
+        """
+        return await parse_aside(self._in_thread, _parse_tree, call, fault)
+
     def require_writable(self) -> None:
         """Refuse changes where a dashboard is said to own the definitions.
 
@@ -194,13 +203,16 @@ class DefinitionBook:
         document = f"{base}-oas.json"
         if api.is_oas:
             # The document first: alone it is a whole definition, its Classic twin is not.
-            texts = {document: render(api.raw), f"{base}.json": render({**self.classic_of(api), "api_id": api.api_id})}
+            trees = {document: api.raw, f"{base}.json": {**self.classic_of(api), "api_id": api.api_id}}
             gone: tuple[str, ...] = ()
         else:
-            texts, gone = {f"{base}.json": render(api.raw)}, (document,)
+            trees, gone = {f"{base}.json": api.raw}, (document,)
         extra = before.extra if before is not None else ()
-        await self._change(self.files.write, texts, (*gone, *extra))
+        await self._change(self._write, trees, (*gone, *extra))
         self._since[api.api_id] = api
+
+    def _write(self, trees: Mapping[str, Tree], gone: Iterable[str]) -> None:
+        self.files.write({name: render(tree) for name, tree in trees.items()}, gone)
 
     async def delete(self, api_id: str) -> None:
         """Remove the files of a definition.
@@ -246,6 +258,16 @@ class DefinitionBook:
 
         Deferred.fromCoroutine(run()).addBoth(tell)
         return await done
+
+
+def _parse_tree(call: Call, fault: str) -> Tree:
+    try:
+        value = parse_json(call.body.decode("utf-8-sig"))
+    except ValueError as problem:
+        raise fail(400, fault) from problem
+    if not isinstance(value, dict):
+        raise fail(400, fault)
+    return value
 
 
 def encode(tree: Tree) -> bytes:

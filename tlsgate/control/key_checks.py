@@ -5,6 +5,7 @@ Source: keys reference, sections 6, 7 and 11; mTLS reference, section 7; token r
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "mask_secrets"]
 
 _log = Logger()
-_HASHES_AT_ONCE = 2
-"""Passwords that are hashed at the same time; each takes some 50 ms of a core."""
+_HASHING = DeferredSemaphore(2 if (os.cpu_count() or 1) > 2 else 1)
+"""Passwords that this process hashes at the same time, whatever reloads come in between: each takes some 50 ms of a core from requests."""
+_MOST_WAITING = 200
+"""Passwords that wait for it; a client that has gone leaves its behind."""
 MASK = "********"
 """In place of a secret; whoever sends it back keeps the secret."""
 
@@ -57,7 +60,6 @@ class KeyChecks:
         self._tools = tools
         self._keys = tools.config.keys
         self._find_certificate = find_certificate
-        self._hashing = DeferredSemaphore(_HASHES_AT_ONCE)
 
     async def check_bindings(self, session: Session, old: Session | None) -> None:
         """Look whether the certificates that a key is bound to are there; of an existing key only the new ones are asked for.
@@ -96,15 +98,17 @@ class KeyChecks:
     async def hash_password(self, session: Session, old: Session | None) -> Session:
         """Return a session whose password is hashed; without one it keeps the old one's.
 
-        :raises CallFailed: 400: the password is too long to be hashed whole.
+        :raises CallFailed: 400: the password is too long to be hashed whole; 503: too many wait.
         """
         before = old.basic_auth_data if old is not None else {}
         password = session.basic_auth_data.get("password", "")
         if not password or (before.get("hash_type") and password == before.get("password")):
             return msgspec.structs.replace(session, basic_auth_data=before) if before else session
+        if len(_HASHING.waiting) >= _MOST_WAITING:
+            raise fail(503, "too many passwords wait to be hashed; try again")
         kind = choose_password_hash(self._keys.basic_auth_hash_key_function)
         try:
-            hashed = await self._hashing.run(self._hash, password, kind)
+            hashed = await _HASHING.run(self._hash, password, kind)
         except UnusablePassword as fault:
             raise fail(400, str(fault)) from None
         return msgspec.structs.replace(session, basic_auth_data={**session.basic_auth_data, "password": hashed, "hash_type": kind})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
 from tlsgate.auth.session_codec import parse_session
 from tlsgate.auth.shown import show_key
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
-from tlsgate.control.carried import carried
+from tlsgate.control.carried import carried, in_thread, parse_aside
 from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
 from tlsgate.control.key_names import StoredKey, choose_id
 from tlsgate.limits.quota import reset_quotas
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tlsgate.control.key_names import KeyFinder
     from tlsgate.model.session import Session
 
-__all__ = ["KeyWrites", "name_key", "parse_body"]
+__all__ = ["KeyWrites", "name_key", "read_body"]
 
 _log = Logger()
 
@@ -37,6 +38,10 @@ _SHORT = (
     "least min_token_length characters, or lower min_token_length in the gateway configuration."
 )
 _COLON = "the name or the password contains a colon: such a user can log in only where basic.rfc7617 is on, and never with one in the name"
+
+
+_MOST_BYTES = 1 << 20
+"""Of a session: thousands of rights and rules."""
 
 
 class KeyWrites:
@@ -59,7 +64,7 @@ class KeyWrites:
 
     async def create(self, call: Call) -> Answer:
         """Make a key with an id of our own, or that of its certificate."""
-        session = parse_body(call, 500, "Unmarshalling failed")
+        session = await read_body(self._tools, call, 500, "Unmarshalling failed")
         await self._checks.check_bindings(session, None)
         await self._checks.check_own_certificate(session)
         custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
@@ -74,18 +79,19 @@ class KeyWrites:
     async def add(self, call: Call) -> Answer:
         """Make a key under the id of the path, over an existing one, or under a random one."""
         custom = call.names.get("id", "")
-        session = parse_body(call, 400, "Request malformed")
+        session = await read_body(self._tools, call, 400, "Request malformed")
         self._check_custom(call, custom)
         await self._checks.check_bindings(session, None)
         id = choose_id(self._tools, session.org_id, custom)
+        colon = _has_colon(session, custom)
         session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
         await self._write_new(id, session, call)
-        return self._created(id, session, _COLON if _has_colon(call, custom) else "")
+        return self._created(id, session, _COLON if colon else "")
 
     async def update(self, call: Call) -> Answer:
         """Replace a key."""
-        session = parse_body(call, 400, "Request malformed")
+        session = await read_body(self._tools, call, 400, "Request malformed")
         found = await self._finder.find(call, session.org_id)
         if found is None or found.session is None:
             raise fail(404, "Key is not found")
@@ -211,11 +217,16 @@ def name_key(tools: ControlTools, id: str, name: str) -> str:
     return show_key(id or name, whole=whole)
 
 
-def parse_body(call: Call, status: int, message: str) -> Session:
+async def read_body(tools: ControlTools, call: Call, status: int, message: str) -> Session:
     """Return the session of a body.
 
     :raises CallFailed: with Tyk's words, which do not say what is wrong; the log does.
+    :raises Refusal: ``size.too_large``: every request would have to carry such a session about.
     """
+    return await parse_aside(partial(in_thread, tools.site.reactor), _parse_body, call, status, message, most=_MOST_BYTES)
+
+
+def _parse_body(call: Call, status: int, message: str) -> Session:
     try:
         return parse_session(call.body)
     except UnusableRecord as fault:
@@ -239,6 +250,6 @@ def _keep_masked(session: Session, old: Session) -> Session:
     return msgspec.structs.replace(session, **kept) if kept else session
 
 
-def _has_colon(call: Call, custom: str) -> bool:
-    password = parse_session(call.body).basic_auth_data.get("password", "")
+def _has_colon(session: Session, custom: str) -> bool:
+    password = session.basic_auth_data.get("password", "")
     return bool(password) and (":" in password or ":" in custom)

@@ -19,7 +19,7 @@ from tlsgate.control.carried import carried
 from tlsgate.control.key_checks import KeyChecks, mask_secrets
 from tlsgate.control.key_lists import KeyLists
 from tlsgate.control.key_names import KeyFinder, StoredKey
-from tlsgate.control.key_writes import KeyWrites, name_key, parse_body
+from tlsgate.control.key_writes import KeyWrites, name_key, read_body
 from tlsgate.limits.quota import fill_quotas, reset_quotas
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Keys:
 
     async def preview(self, call: Call) -> Answer:
         """Return what a key of this body would be."""
-        session = self._checks.preview(parse_body(call, 500, "Unmarshalling failed"))
+        session = self._checks.preview(await read_body(self._tools, call, 500, "Unmarshalling failed"))
         return Answer(200, dump_session(mask_secrets(session, all=False)))
 
     async def set_policies(self, call: Call) -> Answer:

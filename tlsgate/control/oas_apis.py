@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from tlsgate.control.apis import ID_MISMATCH, check_id, newest_or_none, read_tree
+from tlsgate.control.apis import ID_MISMATCH, check_id, newest_or_none
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.definition_book import encode, object_answer, warning_headers
 from tlsgate.control.versions import list_versions, register_version, want_version
@@ -106,14 +106,14 @@ class OasApis:
     async def create(self, call: Call) -> Answer:
         """Write a new document, or over an existing definition."""
         self._book.require_writable()
-        document = read_tree(call, _MALFORMED)
+        document = await self._book.read_tree(call, _MALFORMED)
         _demand_extension(document)
         return await self._add(document, check_id(find_member(document, _ID), call.names.get("id", "")), call)
 
     async def import_plain(self, call: Call) -> Answer:
         """Write a plain OpenAPI document with an extension of its own."""
         self._book.require_writable()
-        plain = read_tree(call, _MALFORMED)
+        plain = await self._book.read_tree(call, _MALFORMED)
         if EXTENSION_NAME in plain:
             raise fail(400, f"the import payload should not contain {EXTENSION_NAME}")
         try:
@@ -138,7 +138,7 @@ class OasApis:
     async def update(self, call: Call) -> Answer:
         """Replace a document."""
         self._book.require_writable()
-        document = read_tree(call, _MALFORMED)
+        document = await self._book.read_tree(call, _MALFORMED)
         return await self._book.alone(self._update(document, call.names["id"]))
 
     async def _update(self, document: Tree, api_id: str) -> Answer:
@@ -151,7 +151,7 @@ class OasApis:
     async def patch(self, call: Call) -> Answer:
         """Replace the OpenAPI part of a document, and its extension where one is sent; the query changes the extension as for import."""
         self._book.require_writable()
-        document = read_tree(call, _MALFORMED)
+        document = await self._book.read_tree(call, _MALFORMED)
         return await self._book.alone(self._patch(document, call))
 
     async def _patch(self, document: Tree, call: Call) -> Answer:

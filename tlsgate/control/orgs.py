@@ -16,7 +16,7 @@ from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried
 from tlsgate.control.key_checks import mask_secrets
 from tlsgate.control.key_lists import stream_names
-from tlsgate.control.key_writes import parse_body
+from tlsgate.control.key_writes import read_body
 from tlsgate.limits.organisations import ORG_PREFIX
 from tlsgate.limits.quota import fill_quotas, reset_quotas
 
@@ -63,7 +63,7 @@ class Organisations:
     async def write(self, call: Call) -> Answer:
         """Write the session of an organisation; ``reset_quota=1`` starts its quota anew."""
         org = call.names["id"]
-        session = parse_body(call, 400, "Request malformed")
+        session = await read_body(self._tools, call, 400, "Request malformed")
         if self._only_known and not self._is_known(org):
             raise fail(404, "No such organisation found in Active API list")
         now = int(self._tools.clock.now())

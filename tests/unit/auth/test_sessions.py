@@ -374,6 +374,16 @@ def test_a_view_remembers_what_steps_compiled_within_bounds() -> None:
     assert len(view.memo) <= 64
 
 
+def test_a_key_of_many_apis_keeps_what_was_compiled_for_each() -> None:
+    """Used on all of them in turn, nothing is compiled twice."""
+    keys = Keys()
+    keys.add("custom", access_rights={f"api-{number}": AccessRight() for number in range(100)})
+    view = find(keys, b"custom")
+    for number in range(200):
+        view.remember(number, number)
+    assert len(view.memo) == 200
+
+
 def test_a_follower_that_is_cancelled_later_is_no_trouble() -> None:
     """Its Deferred is called back all the same."""
     keys = Keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from tests.support.keys import begin, run
 from tests.support.logged import logged_events
 from tests.support.loop import running_loop
 from tlsgate.control.calls import Answer, CallFailed, fail
-from tlsgate.control.carried import carried, in_thread
-from tlsgate.errors import StoreUnavailable
+from tlsgate.control.carried import carried, in_thread, parse_aside
+from tlsgate.errors import Refusal, StoreUnavailable
 
 
 def test_a_change_is_carried_through() -> None:
@@ -99,3 +100,36 @@ def test_blocking_work_leaves_the_reactor_free() -> None:
         assert loop.run(in_thread(loop.reactor, threading.get_ident)) != threading.get_ident()
         with pytest.raises(ZeroDivisionError):
             loop.run(in_thread(loop.reactor, divmod, 1, 0))
+
+
+def test_a_long_body_is_parsed_aside_and_one_that_is_too_long_not_at_all() -> None:
+    """A short one needs no thread."""
+    aside: list[int] = []
+
+    async def thread(parse: Any, call: Any, *arguments: Any) -> Any:
+        aside.append(len(call.body))
+        return parse(call, *arguments)
+
+    def parse(call: Any, more: int) -> int:
+        return len(call.body) + more
+
+    def ask(size: int, most: int = 0) -> int:
+        made: int = run(parse_aside(thread, parse, SimpleNamespace(body=b"x" * size), 1, most=most))  # type: ignore[arg-type]
+        return made
+
+    assert ask(100) == 101 and aside == []
+    assert ask(1 << 20) == (1 << 20) + 1 and aside == [1 << 20]
+    assert ask(2000, most=2000) == 2001
+    with pytest.raises(Refusal) as caught:
+        ask(2001, most=2000)
+    assert caught.value.id == "size.too_large"
+
+
+@pytest.mark.parametrize("path", ["/tyk/keys", "/tyk/keys/create", "/tyk/keys/preview", "/tyk/org/keys/org", "/tyk/policies"])
+def test_sessions_and_policies_of_megabytes_are_refused(path: str) -> None:
+    """Each request of such a key would carry it about; 300 KB of rights are fine."""
+    control = MemoryControl(policies_={"policy_path": "/nowhere"})
+    body = {"id": "p", "org_id": "org", "access_rights": rights(), "meta_data": {"x": ["y" * 100] * 12_000}}
+    assert control.call("POST", path, body).status == 413
+    body["meta_data"] = {"x": ["y" * 100] * 3_000}
+    assert control.call("POST", path, body).status in (200, 500 if path == "/tyk/policies" else 200)

@@ -7,11 +7,14 @@ from typing import Any
 import bcrypt
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from tests.support.control import MemoryControl, rights, token_api
-from tests.support.keys import run
+from tests.support.keys import begin, run
 from tests.support.logged import logged_events
-from tlsgate.control.key_checks import mask_secrets
+from tlsgate.control import key_checks
+from tlsgate.control.calls import CallFailed
+from tlsgate.control.key_checks import KeyChecks, mask_secrets
 from tlsgate.control.keys import Keys
 from tlsgate.model.policy import Policy
 from tlsgate.model.session import AccessRight, Session
@@ -247,3 +250,26 @@ def test_masks() -> None:
     assert (masked.hmac_string, masked.jwt_data) == ("********", {"secret": "********", "kid": 1})
     assert session.basic_auth_data["password"] == "x"
     assert mask_secrets(Session(), all=True) == Session()
+
+
+def test_passwords_are_hashed_a_few_at_a_time_over_all_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload builds the endpoints anew: what waits behind the old ones must not hash beside the new; nor does the queue grow for ever."""
+    monkeypatch.setattr(key_checks, "_HASHING", DeferredSemaphore(1))
+    monkeypatch.setattr(key_checks, "_MOST_WAITING", 3)
+    control = MemoryControl()
+    gates: list[Deferred[str]] = []
+
+    async def slow(self: Any, password: str, kind: str) -> str:
+        gates.append(Deferred())
+        return await gates[-1]
+
+    monkeypatch.setattr(KeyChecks, "_hash", slow)
+    session = Session(org_id="org", basic_auth_data={"password": "p"})
+    asked = [begin(KeyChecks(control.tools, None).hash_password(session, None)) for _ in range(4)]
+    assert len(gates) == 1
+    with pytest.raises(CallFailed) as caught:
+        run(KeyChecks(control.tools, None).hash_password(session, None))
+    assert caught.value.answer.status == 503
+    for number in range(4):
+        gates[number].callback("$2b$")
+    assert [results[0].basic_auth_data["password"] for _, results in asked] == ["$2b$"] * 4

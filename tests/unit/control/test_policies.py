@@ -160,3 +160,11 @@ def test_what_this_version_does_not_know_survives_in_the_file(folder: Path) -> N
     control.call("POST", "/tyk/policies", {**BODY, "id": "gold", "graphql_access_rights": {"x": 1}, "tags": ["a"]})
     written = json.loads((folder / "gold.json").read_text())
     assert (written["graphql_access_rights"], written["tags"], written["rate"]) == ({"x": 1}, ["a"], 5)
+
+
+@pytest.mark.parametrize("count", [1, 50, 51, 120])
+def test_a_long_list_is_sent_in_pieces(count: int) -> None:
+    """Every policy once, in the order of the table; no turn of the reactor shows more than some."""
+    control = MemoryControl(policies=tuple(Policy(id=f"p{number}", org_id="org") for number in range(count)))
+    listed = control.call("GET", "/tyk/policies").body
+    assert [policy["id"] for policy in listed] == [f"p{number}" for number in range(count)]

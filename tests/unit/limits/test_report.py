@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.apis import FixedClock, make_api
@@ -11,7 +13,7 @@ from tlsgate.errors import Refusal
 from tlsgate.gates.base import Reply
 from tlsgate.limits.quota import Quota
 from tlsgate.limits.report import build, build_report
-from tlsgate.model.session import Session
+from tlsgate.model.session import AccessRight, Limit, Session
 from tlsgate.store.memory import MemoryStore
 
 
@@ -65,3 +67,20 @@ def test_the_store_away_is_503() -> None:
     with pytest.raises(Refusal) as refused:
         run(step.finish(exchange))
     assert refused.value.id == "store.unavailable"
+
+
+def test_a_key_of_many_apis_costs_one_look_at_the_store() -> None:
+    """Whoever asks again and again does not ask the store a thousand times each."""
+    clock = FixedClock(1000.0)
+    store = MemoryStore(clock)
+    names: list[str] = []
+    read = store.read_count
+
+    async def counting(name: str) -> Any:
+        names.append(name)
+        return await read(name)
+
+    store.read_count = counting  # type: ignore[method-assign]
+    rights = {f"api-{number}": AccessRight(limit=Limit(quota_max=5), allowance_scope=f"api-{number}") for number in range(100)}
+    run(build_report(store, KeyView("k", "k", Session(quota_max=10, access_rights=rights), ""), 1000.0))
+    assert names == ["quota-k"]

@@ -263,3 +263,10 @@ def test_patterns_take_any_byte() -> None:
     assert compile_expression("/ä").search("/ä".encode()) is not None
     with pytest.raises(ValueError, match="missing"):
         compile_expression("(")
+
+
+def test_equal_rules_share_one_pattern() -> None:
+    """The keys of one policy have the same rules: they are compiled once, not with the first request of each key."""
+    options = {"prefix": True, "suffix": True, "ignore_case": False, "listen_path": "/api/"}
+    assert build_path_matcher("/users/{id}", **options) is build_path_matcher("/users/{id}", **options)
+    assert build_path_matcher("/users/{id}", **{**options, "ignore_case": True}) is not build_path_matcher("/users/{id}", **options)
