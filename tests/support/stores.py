@@ -124,10 +124,15 @@ class Sqlite(_Moved):
         self.place.mkdir()
 
     def lose(self, store: Store) -> None:
-        self.place.rename(self.folder / "away")
+        self.place.rename(self._away)
 
     def mend(self, store: Store) -> None:
-        (self.folder / "away").rename(self.place)
+        self._away.rename(self.place)
+
+    @property
+    def _away(self) -> Path:
+        """One for each test: what fails between loss and return harms no other."""
+        return self.folder / f"away-{self._number}"
 
 
 class Redis(Backend):
