@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tests.support.loop import Loop, running_loop
 from tests.support.scale import scaled
-from tests.support.stores import BACKENDS, TIMEOUT_S, Backend, ManualClock
+from tests.support.stores import BACKENDS, PATIENT_S, TIMEOUT_S, Backend, ManualClock
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store.interface import Count, Entry, Store
 from tlsgate.store.memory import MemoryStore
@@ -101,8 +101,9 @@ class World:
 
 
 @pytest.fixture
-def world(backend: Backend) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, backend: Backend) -> Iterator[World]:
     """Everything of a test."""
+    backend.timeout_s = TIMEOUT_S if {"TIMEOUT_S", "lose"} & set(request.function.__code__.co_names) else PATIENT_S
     backend.empty()
     with running_loop() as loop:
         world = World(backend, loop)

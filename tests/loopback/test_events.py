@@ -240,7 +240,8 @@ def test_a_cooldown_leaves_out_equal_deliveries(tmp_path: Path, upstream: Strict
         wait_for(receiver, 2)
         assert ask(gateway, "/token/c") == 403
         told = wait_for(receiver, 3)
-    assert [body["path"] for body in told] == ["/token/a", "/token/b", "/token/c"]
+    # Several deliveries are under way at once: their order is nobody's promise.
+    assert sorted(body["path"] for body in told) == ["/token/a", "/token/b", "/token/c"]
 
 
 def failing(times: int) -> Callable[[Received], bytes]:

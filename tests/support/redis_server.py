@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,22 @@ from tests.support.gateway import free_port
 
 __all__ = ["RedisServer", "needs_redis", "redis_server"]
 
+
+def _in_memory(folder: Path) -> Path:
+    """Return a folder whose writes wait for no disk, as the disk of tests is busy; it outlives the server, not the tests."""
+    memory = Path("/dev/shm")
+    try:
+        room = shutil.disk_usage(memory).free
+        made = tempfile.mkdtemp(prefix="tlsgate-redis-", dir=memory) if room > _ROOM_BYTES else ""
+    except OSError:
+        return folder
+    if not made:
+        return folder
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
+_ROOM_BYTES = 64 << 20
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed; `make test` installs it")
 
 
@@ -40,7 +58,8 @@ class RedisServer:
         port = f"port 0\ntls-port {self.port}" if tls else f"port {self.port}"
         folder.mkdir(exist_ok=True)
         self._file = folder / f"redis-{self.port}.conf"
-        common = f"{port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/redis-{self.port}.log\n"
+        self._data = _in_memory(folder)
+        common = f"{port}\nbind 127.0.0.1\ndir {self._data}\nlogfile {folder}/redis-{self.port}.log\n"
         kept = "" if sentinel else f'save ""\nappendonly yes\nappenddirname aof-{self.port}\nappendfsync no\n'
         self._file.write_text(common + kept + "\n".join(lines) + "\n")
 

@@ -267,6 +267,10 @@ class SqliteStore:
             return counted, False
         if found is not None:
             await self._write(ops.drop_counter, name, number, expires_at, durable=False)
+        if await self._read(ops.find_counter, name) is not None:
+            # Somebody wrote the name after we had read it: what was written counts, not what we made of the old value.
+            await self._take(name)
+            return None, False
         return None, True
 
     async def _take(self, name: str) -> Stored | None:
