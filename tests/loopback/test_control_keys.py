@@ -107,6 +107,7 @@ def test_a_changed_key_counts_everywhere(tmp_path: Path, kind: str) -> None:
         ({}, 50, 2, 2),
         ({"force_global_session_lifetime": True, "global_session_lifetime": 0}, 1, 1, None),
         ({"session_lifetime_respects_key_expiration": True}, 0, 1, None),
+        ({"session_lifetime_respects_key_expiration": True}, 1, 0, None),
         ({}, 50, 0, None),
     ],
 )

@@ -136,8 +136,8 @@ class Place:
 def kill(gateway: Gateway, workers: int) -> None:
     """``kill -9`` all its processes, workers first: a parent would replace them, and a worker without its parent would drain."""
     assert gateway.process is not None
-    pids = list(Crew(gateway, workers).pids().values()) if workers else []
     gateway.process.send_signal(signal.SIGSTOP)
+    pids = list(Crew(gateway, workers).pids().values()) if workers else []
     for pid in (*pids, gateway.pid):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -184,6 +184,9 @@ def one_round(place: Place, long: str, dice: random.Random, told: list[Told], se
             thread.start()
         assert wait_until(lambda: any(one.kept for one in mine), 20), gateway.tail()
         time.sleep(dice.uniform(0.0, 0.4))
+        if place.workers and dice.random() < 0.5:
+            os.kill(dice.choice(sorted(Crew(gateway, place.workers).pids().values())), signal.SIGKILL)
+            time.sleep(dice.uniform(0.0, 0.3))  # The others go on, and the parent replaces it.
         kill(gateway, place.workers)
         for thread in threads:
             thread.join(35)
@@ -195,7 +198,7 @@ def one_round(place: Place, long: str, dice: random.Random, told: list[Told], se
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_was_acknowledged_survives_any_moment(tmp_path: Path, workers: int) -> None:
-    """Keys that were made are there, deleted ones are not, changes hold, and no quota admits one request too many."""
+    """Keys that were made are there, deleted ones are not, changes hold, no quota admits one too many; at times one worker dies alone."""
     kills = scaled(6 if workers == 0 else 4, 200)
     dice = random.Random(11 + workers)
     told: list[Told] = []

@@ -165,7 +165,7 @@ def _is_open(number: int) -> bool:
 def test_several_names_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """``LISTEN_FDNAMES`` has one name per descriptor."""
     with listening_socket() as listening:
-        number = next(low for low in range(200, 900, 2) if not (_is_open(low) or _is_open(low + 1)))  # two in a row
+        number = next(low for low in range(200, 60_000, 2) if not (_is_open(low) or _is_open(low + 1)))  # two in a row
         os.dup2(listening.fileno(), number)
         os.dup2(listening.fileno(), number + 1)
         try:

@@ -29,7 +29,7 @@ SECRETS = {"secret": "a-long-random-text-of-the-tests", "node_secret": "another"
 def write_config(folder: Path, name: str, **storage: Any) -> str:
     """A configuration file."""
     path = folder / f"{name}.json"
-    path.write_text(json.dumps({**SECRETS, "storage": storage}))
+    path.write_text(json.dumps({**SECRETS, "storage": {"timeout": 20, **storage}}))
     return str(path)
 
 
