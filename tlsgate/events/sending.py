@@ -114,6 +114,7 @@ class _Body:
 class _Bounded(HTTP11ClientProtocol):
     """A connection that is cut when an answer is larger than any web hook's."""
 
+    transport: Any
     _room = 0
 
     def request(self, request: Any) -> Deferred[Any]:
