@@ -87,6 +87,7 @@ class GatewayService(service.Service):
         self._reloading = False
         self._reload_again = False
         self._again_full = False
+        self._shelf_ahead = False
         self._settling: list[Deferred[None]] = []
         self._settled: list[Deferred[None]] = []
         self._retry: Any = None
@@ -268,7 +269,7 @@ class GatewayService(service.Service):
             policies = await deferToThread(load_policies, config, self._policies.by_file)
             loaded = await deferToThread(self._load, config, site.generation)
             self.state.use_certificate_secret(config)
-            await self.state.shelf.fill(_named_ids(config, loaded))
+            self._shelf_ahead = await self.state.shelf.fill(_named_ids(config, loaded)) or self._shelf_ahead
             found = _all_problems(problems, policies, loaded)
             generation = await deferToThread(self._build, config, found, loaded, site.generation)
         except ConfigError as problem:
@@ -290,6 +291,7 @@ class GatewayService(service.Service):
         self._policies = policies
         self.state.policies.table = policies.table
         site.generation = generation
+        self._shelf_ahead = False
         self.state.events.table = generation.events
         site.configure(config)
         _raise_descriptor_limit(config)
@@ -324,8 +326,9 @@ class GatewayService(service.Service):
         """Take over what changed in the certificate store: the same definitions, the same files, another generation."""
         site, config = self.site, self.config
         assert site is not None and config is not None
-        changed = await self.state.shelf.fill(_named_ids(config, self._loaded))
-        if changed and not site.draining:
+        # Also what an attempt that came to nothing has fetched: it is on the shelf, but not in what is served.
+        self._shelf_ahead = await self.state.shelf.fill(_named_ids(config, self._loaded)) or self._shelf_ahead
+        if self._shelf_ahead and not site.draining:
             try:
                 generation = await deferToThread(self._build, config, self._problems, self._loaded, site.generation, True)
             except ConfigError as problem:
@@ -339,6 +342,7 @@ class GatewayService(service.Service):
                 return
             attach_resources(generation, site)
             site.generation = generation
+            self._shelf_ahead = False
             self.state.events.table = generation.events
             site.recheck()
             _settle_memory()
@@ -422,9 +426,16 @@ class GatewayService(service.Service):
             self._notifier.ready(self._status)
         self._tell_waiting(told, fault)
         settled, self._settled = self._settled, []
-        self._tell_settled(settled)
-        if not self.site.draining:
-            self._reload_if_asked()
+        if self._reload_fault:
+            # A certificate that was removed grants nothing at once, whatever keeps the definitions from being read (decisions 1.8).
+            assert self.config is not None
+            self.state.use_certificate_secret(self.config)
+            self._settling = settled + self._settling
+            self._reload_again = True
+        else:
+            self._tell_settled(settled)
+        # Also in a drain: who waits for another one hears that there will be none.
+        self._reload_if_asked()
 
     def _read_config(self) -> tuple[GatewayConfig, list[Problem]]:
         loaded = load_config(self._path, os.environ)

@@ -341,6 +341,20 @@ def test_no_reload_ends_a_drain(life: Life) -> None:
     assert life.open_ports == []
 
 
+def test_who_waits_for_a_reload_behind_another_one_is_answered_in_a_drain(life: Life) -> None:
+    """Or the call would hang until the drain cuts it off; those who wait for a certificate likewise."""
+    gateway = life.start(classic("one", 9, "/one/"))
+    life.later = []
+    _, first = begin(gateway.reload_here())
+    _, second = begin(gateway.reload_here())
+    _, third = begin(gateway._settle())
+    connect(gateway, b"GET / HT")
+    gateway.stopService()
+    while life.later:
+        life.later.pop(0).callback(None)
+    assert first and second == ["the gateway shuts down"] and third
+
+
 def test_an_idle_service_stops_at_once(life: Life) -> None:
     """Ports first, then idle connections, then the rest; twice is once."""
     gateway = life.start(classic("one", 9, "/one/"))
@@ -634,3 +648,38 @@ def test_a_reload_takes_another_secret_of_stored_keys(life: Life) -> None:
     life.write(strict_api(), security={"private_certificate_encoding_secret": "x" * 32})
     gateway.reload()
     assert gateway.state.certificates is not before
+
+
+@pytest.mark.parametrize("how", ["the port is taken", "the file is broken"])
+def test_a_refused_reload_swallows_no_removal(life: Life, how: str) -> None:
+    """It may have fetched what changed, or taken the place of the refresh; who was removed gets in no more (decisions 1.8)."""
+    gateway = life.start(strict_api())
+    life.later = []
+    run(gateway.state.certificates.add("org", STORED.pem.encode()))
+    assert life.later, "a refresh is under way"
+    if how == "the port is taken":
+        life.taken.add(9000)
+        life.write(strict_api(), classic("more", 9, "/m/", listen_port=9000), disable_ports_whitelist=True)
+    else:
+        (life.folder / "tyk.conf.json").write_text("{")
+    gateway.reload()
+    run(gateway.state.certificates.remove(STORED_ID))
+    settle = gateway.state.settle_certificates
+    assert settle is not None
+    _, done = begin(settle(STORED_ID))
+    with logged_events() as events:
+        while life.later:
+            life.later.pop(0).callback(None)
+    assert "reload.refused" in names(events)
+    assert done and pins(gateway) == {OTHER.fingerprint}
+
+
+def test_a_refused_reload_leaves_the_secret_of_stored_keys(life: Life) -> None:
+    """The next look at the store would find no private key that it can open."""
+    gateway = life.start(strict_api())
+    before = gateway.state._secret
+    life.taken.add(9000)
+    more = classic("more", 9, "/m/", listen_port=9000)
+    life.write(strict_api(), more, disable_ports_whitelist=True, security={"private_certificate_encoding_secret": "x" * 32})
+    gateway.reload()
+    assert gateway.state._secret == before

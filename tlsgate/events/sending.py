@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import TLSVersion, optionsForClientTLS
 from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["NoTrust", "Sender"]
 
 _MAX_ANSWER_BYTES = 65536
+_MAX_EXCHANGE_BYTES = 4 * _MAX_ANSWER_BYTES
+"""Head, interim answers and all: Twisted itself bounds a line, but not how many there are."""
 _IDLE_S = 10
 _MAX_TARGETS = 64
 
@@ -108,8 +111,30 @@ class _Body:
         """There is nothing to stop."""
 
 
+class _Bounded(HTTP11ClientProtocol):
+    """A connection that is cut when an answer is larger than any web hook's."""
+
+    transport: Any
+    _room = 0
+
+    def request(self, request: Any) -> Deferred[Any]:
+        self._room = _MAX_EXCHANGE_BYTES
+        made: Deferred[Any] = super().request(request)
+        return made
+
+    def dataReceived(self, bytes: bytes) -> None:
+        self._room -= len(bytes)
+        if self._room < 0:
+            self.transport.abortConnection()
+        else:
+            super().dataReceived(bytes)
+
+
 class _QuietFactory(_HTTP11ClientFactory):
     noisy = False
+
+    def buildProtocol(self, addr: Any) -> HTTP11ClientProtocol:
+        return _Bounded(self._quiescentCallback)
 
 
 class _Pool(HTTPConnectionPool):

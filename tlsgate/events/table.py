@@ -73,12 +73,16 @@ def build_event_table(
     :param load_trust: gives the CAs, asked only when an ``https`` address is there; raises ``PkiError``.
     :param problems: takes what is wrong.
     """
-    workshop = _Workshop(problems)
+    workshop = _Workshop(problems, config.template_path)
     gateway = workshop.build(config.event_handlers, config.source)
     monitor = None
     if config.rate_limits.monitor.webhook is not None:
         monitor = workshop.hook(config.rate_limits.monitor.webhook, config.source)
-    found = {api.api_id: _ApiListeners(api, workshop.build(api.event_handlers, api.source)) for api in apis if api.event_handlers}
+    found = {
+        api.api_id: _ApiListeners(api, workshop.build(api.event_handlers, api.source, guest=api.from_rest))
+        for api in apis
+        if api.event_handlers
+    }
     trust = None
     if workshop.needs_trust:
         try:
@@ -91,22 +95,23 @@ def build_event_table(
 
 
 class _Workshop:
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], folder: str) -> None:
         self._problems = problems
-        self._hooks: dict[WebhookHandler, Hook] = {}
+        self._folder = folder
+        self._hooks: dict[tuple[WebhookHandler, bool], Hook] = {}
         self.needs_trust = False
 
-    def build(self, handlers: EventHandlers, source: str) -> dict[str, tuple[Listener, ...]]:
+    def build(self, handlers: EventHandlers, source: str, *, guest: bool = False) -> dict[str, tuple[Listener, ...]]:
         return {
-            event: tuple(entry if isinstance(entry, LogHandler) else self.hook(entry, source) for entry in entries)
+            event: tuple(entry if isinstance(entry, LogHandler) else self.hook(entry, source, guest=guest) for entry in entries)
             for event, entries in handlers.items()
         }
 
-    def hook(self, handler: WebhookHandler, source: str) -> Hook:
-        found = self._hooks.get(handler)
+    def hook(self, handler: WebhookHandler, source: str, *, guest: bool = False) -> Hook:
+        found = self._hooks.get((handler, guest))
         if found is None:
-            found, problem = build_hook(handler, source)
-            self._hooks[handler] = found
+            found, problem = build_hook(handler, source, self._folder if guest else None)
+            self._hooks[handler, guest] = found
             if problem is not None:
                 self._problems.append(problem)
             self.needs_trust = self.needs_trust or found.target.startswith("https:")

@@ -6,6 +6,8 @@ Reads template files, on load only. Source: keys reference, section 12.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ __all__ = ["Hook", "build_hook"]
 
 _HEADERS = (("User-Agent", "Tyk-Hookshot"), ("Content-Type", "application/json"))
 _MAX_TEMPLATE_BYTES = 65536
+_NOT_USABLE = "a definition of the REST API names templates below template_path only"
 
 
 class Hook(NamedTuple):
@@ -46,10 +49,12 @@ class Hook(NamedTuple):
         return "webhook.cache." + hashlib.md5(text, usedforsecurity=False).hexdigest()
 
 
-def build_hook(handler: WebhookHandler, source: str) -> tuple[Hook, Problem | None]:
+def build_hook(handler: WebhookHandler, source: str, folder: str | None = None) -> tuple[Hook, Problem | None]:
     """Return a hook; one whose template cannot be used gets the built-in body.
 
     :param source: the file that names the handler, for the problem.
+    :param folder: for a handler that came by the REST API: the only one that its template may lie in, empty for none. A body carries the
+        text of its file away, so that any path would send any file to any address; hence also one text for every fault.
     """
     given = {name.lower(): value for name, value in handler.headers}
     headers = list(handler.headers)
@@ -57,9 +62,11 @@ def build_hook(handler: WebhookHandler, source: str) -> tuple[Hook, Problem | No
     template = problem = None
     if handler.template_path:
         try:
-            template = Template(_read(handler.template_path), find_escape(given.get("content-type", "application/json")))
+            template = Template(_read(handler.template_path, folder), find_escape(given.get("content-type", "application/json")))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = (error.strerror or "cannot be read") if isinstance(error, OSError) else str(error)
+            if folder is not None:
+                reason = _NOT_USABLE
             problem = Problem(
                 source,
                 "event_handlers",
@@ -73,8 +80,16 @@ def build_hook(handler: WebhookHandler, source: str) -> tuple[Hook, Problem | No
     return Hook(handler, template, tuple(headers), f"{scheme}://{parts.hostname}:{port}"), problem
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
+def _read(path: str, folder: str | None) -> str:
+    if folder is not None:
+        real, allowed = os.path.realpath(path), os.path.realpath(folder)
+        if not folder or os.path.commonpath((real, allowed)) != allowed:
+            raise ValueError(_NOT_USABLE)
+        path = real
+    # A FIFO would hold up the load for ever.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
         text = file.read(_MAX_TEMPLATE_BYTES + 1)
     if len(text) > _MAX_TEMPLATE_BYTES:
         raise ValueError("it is larger than 64 KiB")

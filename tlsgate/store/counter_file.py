@@ -40,6 +40,7 @@ _BUCKET_BYTES = _NAMES_AT + _SLOTS * _NAME_BYTES
 _GROWTH = 8
 _MAX_LEVELS = 5
 _EMPTY = bytes(_DIGEST_BYTES)
+_CUT_SHORT = "the file of counters was cut short; move it away while no gateway runs: then all that was counted starts anew"
 MAX_NAME_BYTES = _NAME_BYTES - 2
 """Longer names have no place here."""
 
@@ -85,7 +86,7 @@ class CounterFile:
 
         Opened by each process itself: what a fork inherits shares its locks.
 
-        :raises StoreUnavailable: it is something else.
+        :raises StoreUnavailable: it is something else, or not all of it is there.
         :raises OSError: it cannot be opened, or there is no room for it.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -97,6 +98,8 @@ class CounterFile:
                 if os.pread(fd, _HEADER_BYTES, 0).count(0) == os.fstat(fd).st_size <= _HEADER_BYTES:
                     os.posix_fallocate(fd, 0, _HEADER_BYTES)
                     os.pwrite(fd, _HEADER.pack(_MAGIC, _VERSION, 0), 0)
+                if os.fstat(fd).st_size < _HEADER_BYTES:
+                    raise StoreUnavailable(_CUT_SHORT)
                 self._header = mmap.mmap(fd, _HEADER_BYTES)
                 magic, version, count = _HEADER.unpack_from(self._header)
                 if magic != _MAGIC or version != _VERSION:
@@ -123,13 +126,16 @@ class CounterFile:
             self._fd = -1
 
     def is_current(self) -> bool:
-        """Tell whether the path still names the file that is mapped: others open what it names."""
+        """Tell whether the path still names the file that is mapped, and all of it is there.
+
+        Others open what the name names; a page behind the end of a file kills whoever touches it (SIGBUS).
+        """
         try:
             named = os.stat(self._path)
         except OSError:
             return False
         own = os.fstat(self._fd)
-        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
+        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino) and own.st_size >= _level_place(len(self._levels))[0]
 
     def counter(self, name: str) -> HotCounter | None:
         """Return a counter by name, whether it exists yet or not; None for a name that is too long."""
@@ -196,9 +202,14 @@ class CounterFile:
                 yield [name.decode() for name, _, _ in _read_bucket(pages, start, now) if name.startswith(wanted)]
 
     def _map_new_levels(self) -> None:
-        """Map levels that another process has added."""
+        """Map levels that another process has added.
+
+        :raises StoreUnavailable: the file does not hold what its header says.
+        """
         assert self._header is not None
         count = _HEADER.unpack_from(self._header)[2]
+        if count > len(self._levels) and (count > _MAX_LEVELS or os.fstat(self._fd).st_size < _level_place(count)[0]):
+            raise StoreUnavailable(_CUT_SHORT)
         while len(self._levels) < count:
             number = len(self._levels)
             offset, buckets = _level_place(number)

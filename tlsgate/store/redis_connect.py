@@ -25,6 +25,8 @@ from tlsgate.wire.names import is_ip_literal
 
 __all__ = ["CommandConnection", "Connector", "RedisAccess", "RedisTls", "SubscriberConnection"]
 
+MAX_REPLY_BYTES = 1 << 28
+"""Of one answer; a set of a million names is some 100 MiB. Whoever can write to Redis must not be able to fill our memory."""
 _FAULTS = (ConnectError, ConnectionClosed, DNSLookupError, SSL.Error, TimeoutError, txredisapi.RedisError)
 
 
@@ -82,6 +84,7 @@ class _Opening:
         self.callLater = reactor.callLater
         self.opened: Deferred[None] = Deferred()
         self.lost = False
+        self._unfinished = 0
         self.heard_at: float = reactor.seconds()
         self._seconds: Callable[[], float] = reactor.seconds
         self._losing: list[Deferred[None]] = []
@@ -108,6 +111,10 @@ class _Opening:
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         """Parse; a server that speaks something else is cut off."""
         self.heard_at = self._seconds()
+        self._unfinished += len(data)
+        if self._unfinished > MAX_REPLY_BYTES:
+            self.transport.abortConnection()
+            return
         try:
             super().dataReceived(data, unpause)  # type: ignore[misc]
         except txredisapi.RedisError:
@@ -143,9 +150,33 @@ class _Opening:
 class CommandConnection(_Opening, txredisapi.RedisProtocol):  # type: ignore[misc]
     """Commands and replies, pipelined."""
 
+    _due = 0
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Parse answers to what was asked before: none of these bytes answers what their own answers lead to."""
+        self._due = len(self.replyQueue.waiting)
+        super().dataReceived(data, unpause)
+
+    def replyReceived(self, reply: Any) -> None:
+        """Give an answer to its call; one that nobody waits for cuts the connection, or each after it would go to the wrong call.
+
+        A session for another key, for instance.
+        """
+        self._unfinished = 0
+        self._due -= 1
+        if self._due >= 0 or self.lost:  # the loss itself is told as an answer to all who wait
+            super().replyReceived(reply)
+        else:
+            self.transport.abortConnection()
+
 
 class SubscriberConnection(_Opening, txredisapi.SubscriberProtocol):  # type: ignore[misc]
     """Messages of channels."""
+
+    def replyReceived(self, reply: Any) -> None:
+        """Tell of a message, or that a channel is heard."""
+        self._unfinished = 0
+        super().replyReceived(reply)
 
     def messageReceived(self, pattern: bytes | None, channel: bytes, message: bytes) -> None:
         """Set by whoever subscribes."""

@@ -334,14 +334,23 @@ class SqliteStore:
         return waiter
 
     async def _forever(self, each_s: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        told = ""
         try:
             while True:
                 await deferLater(self._reactor, each_s)
                 try:
                     await step()
+                    told = ""
+                except CancelledError:
+                    raise
                 except StoreUnavailable:
                     # The threads log it; the next round finds out whether it is over.
                     pass
+                except Exception as error:
+                    # Changes of others must go on arriving, whatever this was: a revoked key would stay in use.
+                    if str(error) != told:
+                        told = str(error)
+                        _log.failure("a round of the store failed", event="store.round_failed")
         except CancelledError:
             pass
 

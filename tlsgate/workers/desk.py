@@ -67,20 +67,21 @@ class Desk:
     @property
     def next_time(self) -> float:
         """When :meth:`look` is wanted."""
-        times = [collection.until for collection in self._collections]
-        if self._rounds.until is not None:
-            times.append(self._rounds.until)
-        return min(times, default=float("inf"))
+        return min([self._rounds.find_next(self._heard()), *(collection.until for collection in self._collections)])
 
     def look(self) -> None:
         """Wait no longer for those whose time is over."""
         now = self._now()
-        self._rounds.look(now)
+        self._rounds.look(now, self._heard())
         for collection in self._collections:
             if now >= collection.until:
                 for number in collection.missing:
                     collection.give_up(number, self.crew[number].counters if number in self.crew else {})
         self._drop_done()
+
+    def _heard(self) -> dict[int, float]:
+        """Return when those were heard of who serve: who has only begun sends no beats yet."""
+        return {worker.number: worker.heard_at for worker in self.crew.values() if worker.ready}
 
     def reload(self) -> None:
         """Reload everybody."""

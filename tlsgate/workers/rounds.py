@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["Collection", "ReloadRounds", "combine"]
 
 ROUND_LIMIT_S = 120.0
 """Somebody who has not reloaded by then is named, and nobody waits for it any longer."""
+SILENT_S = 15.0
+"""Nor for somebody who was not heard of for so long: workers send beats each second, also while they reload."""
 COLLECT_LIMIT_S = 1.0
 
 Teller = Callable[[str], None]
@@ -62,9 +64,29 @@ class ReloadRounds:
             self._faults[worker] = "it died during the reload; its replacement reads everything anew"
             self._settle(now)
 
-    def look(self, now: float) -> None:
-        """End a round whose time is over."""
-        if self._until is not None and now >= self._until:
+    def find_next(self, heard: Mapping[int, float]) -> float:
+        """Return when :meth:`look` is wanted.
+
+        :param heard: when each worker was heard of.
+        """
+        if self._until is None:
+            return float("inf")
+        return min(self._until, *(heard.get(worker, float("inf")) + SILENT_S for worker in self._missing))
+
+    def look(self, now: float, heard: Mapping[int, float]) -> None:
+        """End a round whose time is over, and wait no more for those who are silent: a stopped worker must not hold up the others.
+
+        :param heard: as for :meth:`find_next`.
+        """
+        if self._until is None:
+            return
+        silent = [worker for worker in self._missing if now >= heard.get(worker, now) + SILENT_S]
+        for worker in silent:
+            self._missing.discard(worker)
+            self._faults[worker] = f"it has not been heard of for {SILENT_S:.0f} s; it reloads when it goes on"
+        if silent:
+            self._settle(now)
+        elif now >= self._until:
             for worker in self._missing:
                 self._faults[worker] = f"no answer within {ROUND_LIMIT_S:.0f} s"
             self._missing.clear()

@@ -129,6 +129,28 @@ def test_an_endless_answer_is_cut(loop: Loop) -> None:
         assert wait_until(lambda: bool(cut))
 
 
+@pytest.mark.parametrize("part", [b"X-A: " + b"a" * 1000 + b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_endless_head_is_cut(loop: Loop, part: bytes) -> None:
+    """Each line is small and none is the last: it would fill memory until the time is up."""
+    cut: list[bool] = []
+
+    def flood(connection: socket.socket, number: int) -> None:
+        read_head(connection)
+        try:
+            if part.startswith(b"X"):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            for _ in range(10_000):
+                connection.sendall(part * 64)
+        except OSError:
+            cut.append(True)
+
+    with ScriptedUpstream(flood) as receiver:
+        with pytest.raises(Exception) as caught:
+            send(loop, make_hook(f"http://127.0.0.1:{receiver.port}/"), timeout_s=60.0)
+        assert not isinstance(caught.value, DeadlinePassed)
+        assert wait_until(lambda: bool(cut))
+
+
 def test_a_connection_is_used_again(loop: Loop) -> None:
     with StrictUpstream(answer("200 OK")) as receiver:
         sender = Sender(loop.reactor, None)

@@ -63,6 +63,19 @@ def test_equal_hooks_are_built_once(tmp_path: Path) -> None:
     assert len(problems) == 1
 
 
+def test_a_definition_of_the_rest_api_is_no_way_to_files(tmp_path: Path) -> None:
+    """The same handler in a definition of the operator's keeps its template."""
+    (tmp_path / "t").write_text("plain")
+    hook = WebhookHandler(url="http://hook.test/", template_path=str(tmp_path / "t"))
+    own, guest = (make_api(name, event_handlers={"AuthFailure": (hook,)}, from_rest=name == "guest") for name in ("own", "guest"))
+    for table in (build(own, guest), build(guest, own)):
+        by_own, by_guest = (table.find("AuthFailure", api.api_id)[0][0] for api in (own, guest))
+        assert isinstance(by_own, Hook) and isinstance(by_guest, Hook)
+        assert by_own.template is not None and by_guest.template is None
+    allowed = build(guest, template_path=str(tmp_path)).find("AuthFailure", "guest")[0][0]
+    assert isinstance(allowed, Hook) and allowed.template is not None
+
+
 @pytest.mark.parametrize(("url", "asked"), [("http://hook.test/", False), ("https://hook.test/", True)])
 def test_cas_are_loaded_only_where_they_are_needed(url: str, asked: bool) -> None:
     """None is an error in the report; nothing is then delivered over TLS."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,35 @@ def test_a_template_that_cannot_be_used_is_named(tmp_path: Path, content: bytes 
     hook, problem = build_hook(WebhookHandler(url="http://a/", template_path=str(file)), "app.json")
     assert problem is not None and problem.severity == "error" and problem.file == "app.json" and problem.value == str(file)
     assert hook.template is None and hook.build_body(TOLD).startswith(b'{"event"')
+
+
+@pytest.mark.parametrize("place", ["server.key", "allowed/link", "allowed/../server.key", "allowed2/t", "absent", "\0"])
+def test_the_rest_api_sends_no_file_of_the_machine_away(tmp_path: Path, place: str) -> None:
+    """Whoever may write definitions would read every file by a web hook of his own; nor does he learn which there are."""
+    folder = tmp_path / "allowed"
+    folder.mkdir()
+    (tmp_path / "allowed2").mkdir()
+    (tmp_path / "allowed2" / "t").write_text("secret")
+    (tmp_path / "server.key").write_text("secret")
+    (folder / "link").symlink_to(tmp_path / "server.key")
+    for allowed in (str(folder), ""):
+        hook, problem = build_hook(WebhookHandler(url="http://a/", template_path=str(tmp_path / place)), "app.json", allowed)
+        assert hook.template is None and b"secret" not in hook.build_body(TOLD)
+        assert problem is not None and "below template_path only" in problem.message
+
+
+def test_the_rest_api_may_name_templates_of_the_operator(tmp_path: Path) -> None:
+    """Those in ``template_path``, as Tyk's ``templates/default_webhook.json``."""
+    (tmp_path / "t.json").write_text("<{{.Meta.Message}}>")
+    hook, problem = build_hook(WebhookHandler(url="http://a/", template_path=str(tmp_path / "t.json")), "app.json", str(tmp_path))
+    assert problem is None and hook.build_body(TOLD) == b'<a\\"b>'
+
+
+def test_a_template_that_is_no_file_holds_up_nothing(tmp_path: Path) -> None:
+    """Opening a FIFO waits for its writer: the reload would never end."""
+    os.mkfifo(tmp_path / "fifo")
+    hook, problem = build_hook(WebhookHandler(url="http://a/", template_path=str(tmp_path / "fifo")), "app.json")
+    assert hook.template is None and problem is not None and "no regular file" in problem.message
 
 
 def test_equal_deliveries_have_one_name() -> None:

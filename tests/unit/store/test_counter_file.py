@@ -242,3 +242,23 @@ def test_killed_processes_leave_a_whole_counter(tmp_path: Path, file: CounterFil
     assert told <= found.value <= told + killed
     counter = file.counter("c")
     assert counter is not None and counter.count(0, 2_000_000_000, time.time()) is not None, "no lock is left"
+
+
+@pytest.mark.parametrize("left", [100, 4096, 5000, 100_000])
+def test_a_file_that_was_cut_short_is_not_counted_with(file: CounterFile, tmp_path: Path, left: int) -> None:
+    """An interrupted copy, a full disk while restoring: said in words, and before a page that is not there kills the process."""
+    assert file.is_current()
+    os.truncate(tmp_path / "counters", left)
+    assert not file.is_current()
+    with pytest.raises(StoreUnavailable, match="cut short"):
+        CounterFile(str(tmp_path / "counters")).open()
+
+
+def test_a_header_that_promises_too_much_is_not_believed(file: CounterFile, tmp_path: Path) -> None:
+    with open(tmp_path / "counters", "r+b") as damaged:
+        damaged.seek(20)
+        damaged.write(b"\xff\xff\xff\xff")
+    with pytest.raises(StoreUnavailable, match="cut short"):
+        CounterFile(str(tmp_path / "counters")).open()
+    with pytest.raises(StoreUnavailable, match="cut short"):
+        file.find("a", NOW)

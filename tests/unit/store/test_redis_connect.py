@@ -198,3 +198,59 @@ def test_whoever_waits_for_the_loss_is_told(tmp_path: Path, loop: Loop) -> None:
         loop.run(connection.abort())
         assert before.called and connection.when_lost().called and waiting.result == "failed"
         server.resume()
+
+
+class Chatty(Protocol):
+    """Greets like Redis, then says what it likes."""
+
+    says = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer."""
+        assert self.transport is not None
+        self.transport.write(b"+PONG\r\n" if b"PING" in data else self.says)
+
+
+def open_chatty(loop: Loop, says: bytes) -> tuple[Any, CommandConnection]:
+    factory = Factory.forProtocol(type("Says", (Chatty,), {"says": says}))
+    factory.noisy = False
+    port = loop.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    return port, open_one(loop, RedisAccess((("127.0.0.1", port.getHost().port),)))
+
+
+def test_an_answer_that_nobody_asked_for_goes_to_nobody(loop: Loop) -> None:
+    """Or the next call, for another key, would get it, and each one after it; also where the next call follows at once."""
+    port, connection = open_chatty(loop, b"$1\r\na\r\n$6\r\nothers\r\n")
+    seen: list[Any] = []
+
+    async def ask_twice() -> None:
+        seen.append(await connection.execute_command("GET", "a"))
+        try:
+            seen.append(await connection.execute_command("GET", "b"))
+        except Exception as error:
+            seen.append(type(error).__name__)
+
+    loop.run(ask_twice())
+    loop.until(lambda: connection.lost)
+    assert seen[0] == b"a" and b"others" not in seen
+    port.stopListening()
+    loop.turn(0.05)
+
+
+def test_an_answer_without_bounds_is_cut_off(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not gathered until there is no memory left; several that are large are fine."""
+    monkeypatch.setattr("tlsgate.store.redis_connect.MAX_REPLY_BYTES", 100_000)
+    large = b"$90000\r\n" + b"a" * 90_000 + b"\r\n"
+    port, connection = open_chatty(loop, large)
+    for _ in range(3):
+        assert len(ask(loop, connection, "GET", "a")) == 90_000
+    assert not connection.lost
+    loop.run(connection.abort())
+    port.stopListening()
+    loop.turn(0.05)
+    port, connection = open_chatty(loop, b"$2000000000\r\n" + b"a" * 200_000)
+    with pytest.raises(Exception, match=r"(?i)lost|connection"):
+        ask(loop, connection, "GET", "a")
+    assert connection.lost
+    port.stopListening()
+    loop.turn(0.05)

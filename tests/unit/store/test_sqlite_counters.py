@@ -109,3 +109,52 @@ def test_a_listing_that_loses_the_file_says_so(loop: Loop, tmp_path: Path, open_
 
     with pytest.raises(StoreUnavailable):
         loop.run(list_all())
+
+
+def test_counters_that_were_cut_short_stop_neither_start_nor_feed(
+    loop: Loop, tmp_path: Path, open_store: Callable[[], SqliteStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what is counted is away; keys are read, and changes of others are heard of, or a revoked key would stay in use."""
+    first = open_store()
+    used(loop, first)
+    loop.run(first.stop())
+    os.truncate(tmp_path / "store.db-counters", 5000)
+    store, other = open_store(), open_store()
+    heard: list[tuple[str, str]] = []
+    store.subscribe(lambda topic, payload: heard.append((topic, payload)))
+    with pytest.raises(StoreUnavailable, match="cut short"):
+        used(loop, store)
+    loop.run(other.publish("key", "k"))
+    loop.until(lambda: ("key", "k") in heard)
+    os.unlink(tmp_path / "store.db-counters")
+    until_counted(loop, store, 1)
+
+
+def test_counters_that_are_cut_short_later_do_not_end_the_feed(loop: Loop, tmp_path: Path, open_store: Callable[[], SqliteStore]) -> None:
+    """Found by the next look, before anybody counts."""
+    store, other = open_store(), open_store()
+    heard: list[tuple[str, str]] = []
+    store.subscribe(lambda topic, payload: heard.append((topic, payload)))
+    os.truncate(tmp_path / "store.db-counters", 5000)
+
+    def is_away() -> bool:
+        return store.hot_counter("quota-k") is None
+
+    loop.until(is_away)
+    loop.run(other.publish("key", "k"))
+    loop.until(lambda: ("key", "k") in heard)
+
+
+def test_a_round_that_fails_oddly_is_not_the_last(
+    loop: Loop, open_store: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens in one look for changes, there is another one."""
+    store = open_store()
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(store, "_look_after_counters", look)
+    loop.until(lambda: len(looks) > 2)

@@ -145,7 +145,7 @@ def test_sockets_wait_for_the_next_worker_while_nobody_serves(world: World) -> N
 
 
 def test_time_ends_what_is_not_answered(world: World) -> None:
-    """A round after two minutes, a collection after a second; what somebody counted last is taken."""
+    """A round after two minutes, or after 15 s of silence, a collection after a second; what somebody counted last is taken."""
     workers = [world.ready(number) for number in (1, 2)]
     world.say(workers[1], do="beat", counters={"requests": 4})
     world.desk.reload()
@@ -153,6 +153,15 @@ def test_time_ends_what_is_not_answered(world: World) -> None:
     assert world.desk.next_time == 1.0
     world.time = 1.0
     world.desk.look()
+    assert world.desk.next_time == 15.0
+    world.time = 14.0
+    for worker in workers:
+        world.say(worker, do="beat", counters={})
+    assert world.desk.next_time == 29.0
+    for world.time in range(24, 121, 10):
+        for worker in workers:
+            world.say(worker, do="beat", counters={})
+        world.desk.look()
     assert world.desk.next_time == 120.0
     world.time = 120.0
     world.desk.look()

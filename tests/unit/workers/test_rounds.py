@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsgate.workers.rounds import ROUND_LIMIT_S, Collection, ReloadRounds, combine
+from tlsgate.workers.rounds import ROUND_LIMIT_S, SILENT_S, Collection, ReloadRounds, combine
 
 
 class Rounds:
@@ -73,12 +73,12 @@ def test_the_dead_and_the_silent_hold_nobody_up() -> None:
     world.rounds.want(0.0, world.told.append)
     world.rounds.lost(3, 1.0)
     world.rounds.lost(1, 1.0)
-    world.rounds.look(ROUND_LIMIT_S - 1)
+    world.rounds.look(ROUND_LIMIT_S - 1, {})
     assert world.told == []
-    world.rounds.look(ROUND_LIMIT_S)
+    world.rounds.look(ROUND_LIMIT_S, {})
     assert "worker 1: it died" in world.told[0]
     assert "worker 2: no answer within 120 s" in world.told[0]
-    world.rounds.look(ROUND_LIMIT_S * 2)
+    world.rounds.look(ROUND_LIMIT_S * 2, {})
     assert len(world.ended) == 1
 
 
@@ -107,3 +107,22 @@ def test_counters_come_together() -> None:
             {"worker": 2, "counters": {"requests": 5}, "gauges": {"connections": 1}},
         ]
     ]
+
+
+def test_a_silent_worker_holds_up_nobody() -> None:
+    """One that was stopped: the others' next round begins, and ends without it; one that only takes long is waited for."""
+    world = Rounds(1, 2)
+    second: list[str] = []
+    world.rounds.want(0.0, world.told.append)
+    world.rounds.want(0.0, second.append)
+    assert world.rounds.find_next({1: 1.0, 2: 0.0}) == SILENT_S
+    world.rounds.look(SILENT_S - 1, {1: SILENT_S - 1, 2: 0.0})
+    assert world.ended == []
+    world.rounds.look(SILENT_S, {1: SILENT_S, 2: 0.0})
+    assert world.ended == [] and world.rounds.find_next({1: SILENT_S, 2: 0.0}) == 2 * SILENT_S
+    world.rounds.answered(1, 1, "", SILENT_S)
+    assert "has not been heard of" in world.told[0] and world.begun == [1, 2]
+    world.rounds.look(SILENT_S, {1: SILENT_S, 2: 0.0})
+    world.rounds.answered(1, 2, "", SILENT_S + 1)
+    assert second == world.told
+    assert world.rounds.find_next({1: 0.0}) == float("inf")
