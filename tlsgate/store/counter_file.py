@@ -167,10 +167,10 @@ class CounterFile:
             counter.clear()
         return Stored(name, value, expires_at) if not expires_at or expires_at > now else None
 
-    def put(self, stored: Stored, now: float) -> bool:
-        """Make a counter, unless it is there already.
+    def put(self, stored: Stored, now: float) -> bool | None:
+        """Make a counter.
 
-        :returns: False when the file is full.
+        :returns: None when it was there already, and stays as it is; False when the file is full.
         :raises BlockingIOError: another process is at it.
         """
         counter = self.counter(stored.name)
@@ -178,7 +178,7 @@ class CounterFile:
             return False
         with _Held(self._fd, counter.stripe):
             if counter.find_place() is not None:
-                return True
+                return None
             while True:
                 self._map_new_levels()
                 for level in reversed(self._levels):

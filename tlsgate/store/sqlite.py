@@ -160,7 +160,10 @@ class SqliteStore:
         await self._settle(name)
         written = bool(await self._write(ops.put, name, value, ttl_s, keep_ttl, only_if))
         if written:
-            await self._take(name)  # another process may have moved what was there before into the file again
+            # Another process may have moved what was there before into the file again, or what we wrote: that one has left no row.
+            moved = await self._take(name)
+            if moved is not None and (await self._read(ops.find_entries, (name,)))[0] is None:
+                await self._write(ops.keep_counter, name, moved.value, moved.expires_at)
         return written
 
     async def delete(self, *names: str) -> int:
@@ -261,16 +264,14 @@ class SqliteStore:
             made = self._counters.put(Stored(name, number, expires_at), now)
         except BlockingIOError:
             return None, False
+        if made is None:
+            return None, False  # another process made it, perhaps of another value: ours is not to be dropped
         if not made:
             # The file is full: the database counts.
             counted: tuple[bool, Count] = await self._write(ops.count_window, name, window_s, limit, cost, durable=False)
             return counted, False
         if found is not None:
             await self._write(ops.drop_counter, name, number, expires_at, durable=False)
-        if await self._read(ops.find_counter, name) is not None:
-            # Somebody wrote the name after we had read it: what was written counts, not what we made of the old value.
-            await self._take(name)
-            return None, False
         return None, True
 
     async def _take(self, name: str) -> Stored | None:

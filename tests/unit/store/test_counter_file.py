@@ -68,7 +68,7 @@ def test_what_is_not_there_is_not_counted(file: CounterFile) -> None:
 
 def test_a_counter_that_is_made_twice_is_one(file: CounterFile) -> None:
     assert file.put(Stored("a", 5, 0), NOW)
-    assert file.put(Stored("a", 0, 0), NOW)
+    assert file.put(Stored("a", 0, 0), NOW) is None
     found = file.find("a", NOW)
     assert found is not None and found.value == 5
 
