@@ -176,9 +176,10 @@ def test_tokens_are_told_to_the_handlers_of_the_gateway(tmp_path: Path, upstream
             assert call(client, "PUT", f"/tyk/keys/{KEY}", session)[0] == 200
             assert call(client, "DELETE", f"/tyk/keys/{KEY}")[0] == 200
         told = wait_for(receiver, 3)
-    assert [(body["event"], body["org"], body["key"]) for body in told] == [
+    # Several deliveries are under way at once: their order is nobody's promise.
+    assert {(body["event"], body["org"], body["key"]) for body in told} == {
         (event, "org", "****cdef") for event in ("TokenCreated", "TokenUpdated", "TokenDeleted")
-    ]
+    }
 
 
 def test_certificates_near_their_end_are_told(tmp_path: Path, upstream: StrictUpstream, receiver: StrictUpstream) -> None:

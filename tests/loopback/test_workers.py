@@ -45,7 +45,7 @@ def accepts(port: int) -> bool:
     """Tell whether a port is open."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # closed, or being closed
         return False
     return True
 

@@ -34,10 +34,12 @@ class Crew:
         """Wait until every place is filled by somebody who serves."""
 
         def serving() -> bool:
-            pids = self.pids()
-            started = [e for e in list(self.gateway.events) if e.get("event") == "service.started"]
-            births = [e for e in list(self.gateway.events) if e.get("event") == "workers.worker_started"]
-            return len(pids) == self.count and len(started) >= len(births)
+            serving: dict[int, bool] = {}
+            for event in list(self.gateway.events):
+                # The last process of each place counts: one that was killed may have said nothing.
+                if event.get("event") in ("workers.worker_started", "service.started"):
+                    serving[event.get("worker", 0)] = event["event"] == "service.started"
+            return len(self.pids()) == self.count and len(serving) >= self.count and all(serving.values())
 
         assert wait_until(serving, timeout_s), self.gateway.tail()
         return self.pids()
