@@ -271,14 +271,7 @@ class _Merger:
         if root.quota is None:
             made = msgspec.structs.replace(made, quota_max=session.quota_max, quota_remaining=session.quota_remaining)
         if root.rate is None:
-            made = msgspec.structs.replace(
-                made,
-                rate=session.rate,
-                per=session.per,
-                smoothing=session.smoothing,
-                throttle_interval=session.throttle_interval,
-                throttle_retry_limit=session.throttle_retry_limit,
-            )
+            made = _with_rate_of(made, session)
         if root.depth is None:
             made = msgspec.structs.replace(made, max_query_depth=session.max_query_depth)
         return msgspec.structs.replace(made, quota_renews=session.quota_renews)
@@ -291,14 +284,7 @@ class _Merger:
             numbers.renews = own.limit.quota_renews
         limit = numbers.limit()
         if numbers.rate is None:
-            limit = msgspec.structs.replace(
-                limit,
-                rate=root.rate,
-                per=root.per,
-                smoothing=root.smoothing,
-                throttle_interval=root.throttle_interval,
-                throttle_retry_limit=root.throttle_retry_limit,
-            )
+            limit = _with_rate_of(limit, root)
         if numbers.depth is None:
             limit = msgspec.structs.replace(limit, max_query_depth=root.max_query_depth)
         if numbers.quota is None:
@@ -334,6 +320,18 @@ class _Merger:
                 made["last_updated"] = policy.last_updated
         made["tags"] = tuple(tags)
         return made
+
+
+def _with_rate_of(limit: Limit, source: Session | Limit) -> Limit:
+    """Return a limit with rate, smoothing and throttling of another."""
+    return msgspec.structs.replace(
+        limit,
+        rate=source.rate,
+        per=source.per,
+        smoothing=source.smoothing,
+        throttle_interval=source.throttle_interval,
+        throttle_retry_limit=source.throttle_retry_limit,
+    )
 
 
 def _numbers_of(policy: Policy) -> Limit:
