@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 
 from tlsgate.errors import StoreUnavailable
 
@@ -31,6 +32,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 VERSION = len(MIGRATIONS)
 
 _BUSY_TIMEOUT_MS = 1000
+_BUSY_PAUSE_S = 0.005
 _CACHE_KIB = 8192
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -51,7 +53,7 @@ def open_database(path: str, *, write: bool) -> sqlite3.Connection:
     try:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if write:
-            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            if _use_write_ahead_log(connection) != "wal":
                 raise StoreUnavailable("the store's file must lie on a local disk (no write-ahead log is possible there)")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
@@ -63,6 +65,19 @@ def open_database(path: str, *, write: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> str:
+    """Return the journal mode after asking for ``wal``, again and again: SQLite's busy timeout does not cover this change."""
+    end = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            return mode
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_BUSY_PAUSE_S)  # noqa: TID251 - in the thread of the database, never the reactor's
 
 
 def migrate(connection: sqlite3.Connection) -> int:
