@@ -62,6 +62,8 @@ class AccessCheck:
         view = exchange.key
         if view is None:
             raise Refusal("access.no_session")
+        if exchange.others:
+            self._check_others(exchange)
         grant = view.memo.get(self)
         if grant is None:
             grant = self._compile(view)
@@ -77,6 +79,16 @@ class AccessCheck:
             raise Refusal("access.version")
         if grant.paths is not None:
             _check_path(exchange, grant.paths)
+
+    def _check_others(self, exchange: Exchange) -> None:
+        """Refuse a request with an inactive or expired session of any method; Tyk looks at the one that counts only."""
+        for view in exchange.others:
+            if view.session.is_inactive:
+                self._notify("KeyExpired", exchange, {"message": "Attempted access from inactive key."})
+                raise Refusal("auth.key_inactive", "a session beside the one that counts")
+            if 1 <= view.session.expires < self._now():
+                self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
+                raise Refusal("auth.key_expired", "a session beside the one that counts")
 
     def _compile(self, view: KeyView) -> _Grant:
         session = view.session

@@ -9,7 +9,8 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from tlsgate.errors import Refusal
-from tlsgate.model.api import ApiDefinition, CredentialSource
+from tlsgate.model.api import ApiDefinition
+from tlsgate.model.credentials import CredentialSource
 from tlsgate.model.exchange import Exchange
 
 __all__ = ["DEFAULT_HEADER", "SourceReader", "find_cookie", "find_parameter", "find_source", "find_sources_to_strip"]

@@ -6,7 +6,7 @@ Source: token reference, section 3; decisions 3.1, 3.3, 3.5.
 from __future__ import annotations
 
 from tlsgate.auth.base import AuthTools, Step, store_away
-from tlsgate.auth.sessions import KeyView
+from tlsgate.auth.identity import Identity
 from tlsgate.auth.sources import SourceReader, find_source
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
@@ -33,12 +33,12 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
 class TokenAuth:
     """The step. With a cached key it costs two look-ups and no wait."""
 
-    __slots__ = ("_notify", "_reader", "_source")
+    __slots__ = ("_identity", "_reader", "_source")
 
     def __init__(self, api: ApiDefinition, tools: AuthTools) -> None:
         self._source = SourceReader(find_source(api, _KIND))
         self._reader = tools.sessions.reader(api.org_id, "token")
-        self._notify = tools.notify
+        self._identity = Identity(api, NAME, tools.notify)
 
     def try_now(self, exchange: Exchange) -> bool:
         """Authenticate by a cached key.
@@ -54,7 +54,7 @@ class TokenAuth:
         view = self._reader.peek(presented, exchange.entered_at)
         if view is None:
             return False
-        self._accept(exchange, view)
+        self._identity.accept(exchange, view)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -67,22 +67,8 @@ class TokenAuth:
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
         if view is None:
-            self._fail(exchange, "unknown key")
-        else:
-            self._accept(exchange, view)
-
-    def _accept(self, exchange: Exchange, view: KeyView) -> None:
-        if view.fault:
-            self._fail(exchange, view.fault)
-        exchange.key = view
-        exchange.session = view.session
-        exchange.session_id = view.id
-        if exchange.context is not None:
-            exchange.context["token"] = view.id
-
-    def _fail(self, exchange: Exchange, reason: str) -> None:
-        self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
-        raise Refusal("auth.key_not_found", reason)
+            raise self._identity.fail(exchange, "unknown key")
+        self._identity.accept(exchange, view)
 
 
 def strip_bearer(value: bytes) -> bytes:

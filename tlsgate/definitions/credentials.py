@@ -9,9 +9,33 @@ from typing import Any
 
 from tlsgate.config.section import Section
 from tlsgate.definitions.not_yet import find_auth_methods
-from tlsgate.model.api import CredentialSource, EndpointRate
+from tlsgate.model.api import EndpointRate
+from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
 
 __all__ = ["build_credentials", "build_rate_rule"]
+
+_BASIC_CACHE_S = 60
+_MAX_SKEW_S = 3600
+_MAX_SKEW_MS = 86_400_000.0
+_STATUSES = (400, 599)
+_IDENTITIES = {
+    "auth_token": "token",
+    "hmac_key": "hmac",
+    "basic_auth_user": "basic",
+    "jwt_claim": "jwt",
+    "oidc_user": "oidc",
+    "oauth_key": "oauth",
+    "custom_auth": "custom",
+    "authtoken": "token",
+    "hmackey": "hmac",
+    "basicauthuser": "basic",
+    "jwtclaim": "jwt",
+    "oidcuser": "oidc",
+    "oauthkey": "oauth",
+    "unsetauth": "",
+    "": "",
+}
+"""Method by ``base_identity_provided_by``: Tyk's values, and the seed's names in lower case."""
 
 
 def build_credentials(section: Section) -> dict[str, Any]:
@@ -21,12 +45,22 @@ def build_credentials(section: Section) -> dict[str, Any]:
     """
     limit = section.section("global_rate_limit")
     off = limit.flag("disabled")
-    methods = tuple(dict.fromkeys(method.name for method in find_auth_methods(section)))
+    found = tuple(dict.fromkeys(method.name for method in find_auth_methods(section)))
+    # Without any method the token is enforced: never a definition that is open because it says nothing.
+    methods = () if section.flag("use_keyless") else found or ("token",)
     return {
-        # Without any method the token is enforced: never a definition that is open because it says nothing.
-        "auth_methods": () if section.flag("use_keyless") else methods or ("token",),
+        "auth_methods": methods,
+        "base_identity": _base_identity(section, methods),
         "auth_sources": {name: _build_source(entry) for name, entry in section.named("auth_configs")},
         "auth_default": _build_source(section.section("auth")) if section.has("auth") else None,
+        "use_certificate": _key_entry(section).flag("use_certificate"),
+        "key_signature": _build_key_signature(_key_entry(section)),
+        "basic": _build_basic(section.section("basic_auth")),
+        "hmac": HmacSettings(
+            algorithms=section.texts("hmac_allowed_algorithms"),
+            skew_ms=section.number("hmac_allowed_clock_skew", low=-1e12, high=_MAX_SKEW_MS),
+        ),
+        "request_signing": _build_signing(section.section("request_signing")),
         "session_lifetime": section.integer("session_lifetime", low=-1),
         "session_lifetime_respects_key_expiration": section.flag("session_lifetime_respects_key_expiration"),
         "disable_rate_limit": section.flag("disable_rate_limit"),
@@ -56,4 +90,67 @@ def _build_source(section: Section) -> CredentialSource:
         param_name=section.text("param_name"),
         use_cookie=section.flag("use_cookie"),
         cookie_name=section.text("cookie_name"),
+    )
+
+
+def _key_entry(section: Section) -> Section:
+    """Return what speaks of auth tokens: an entry of ``auth_configs``, even an empty one, hides ``auth``."""
+    return dict(section.named("auth_configs")).get("authToken", section.section("auth"))
+
+
+def _base_identity(section: Section, methods: tuple[str, ...]) -> str:
+    """Return the method whose session counts.
+
+    Differs from Tyk, where a value that names no method of the API refuses every request: such a definition is refused.
+    """
+    text = section.text("base_identity_provided_by")
+    method = _IDENTITIES.get(text.lower())
+    if method is None:
+        section.error("base_identity_provided_by", "is not a method", f"write one of {', '.join(list(_IDENTITIES)[:7])}")
+    elif method and methods and method not in methods:
+        section.error(
+            "base_identity_provided_by", "names a method that the API does not use: every request would be refused", "switch the method on"
+        )
+    return method or ""
+
+
+def _build_key_signature(entry: Section) -> KeySignature | None:
+    if not entry.flag("validate_signature"):
+        return None
+    signature = entry.section("signature")
+    low, high = _STATUSES
+    status = signature.integer("error_code", high=high)
+    if status and status < low:
+        signature.error("error_code", "a failed signature must not be answered by a success", f"write a status from {low} to {high}")
+    return KeySignature(
+        algorithm=signature.text("algorithm"),
+        header=signature.text("header"),
+        use_param=signature.flag("use_param"),
+        param_name=signature.text("param_name"),
+        secret=signature.text("secret"),
+        skew_s=signature.integer("allowed_clock_skew", low=-_MAX_SKEW_S, high=_MAX_SKEW_S),
+        status=status,
+        message=signature.text("error_message"),
+    )
+
+
+def _build_basic(basic: Section) -> BasicSettings:
+    return BasicSettings(
+        cache_s=0 if basic.flag("disable_caching") else basic.integer("cache_ttl") or _BASIC_CACHE_S,
+        extract_from_body=basic.flag("extract_from_body"),
+        user_pattern=basic.text("body_user_regexp"),
+        password_pattern=basic.text("body_password_regexp"),
+    )
+
+
+def _build_signing(signing: Section) -> RequestSigning | None:
+    if not signing.flag("is_enabled"):
+        return None
+    return RequestSigning(
+        key_id=signing.text("key_id"),
+        algorithm=signing.text("algorithm"),
+        secret=signing.text("secret"),
+        certificate=signing.text("certificate_id"),
+        headers=signing.texts("header_list"),
+        signature_header=signing.text("signature_header"),
     )

@@ -209,7 +209,7 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     made.put("global_rate_limit.per", _seconds(limit, "per"), limit.where("per"))
     login = upstream.section("authentication")
     made.take(login, "enabled", "upstream_auth.enabled")
-    made.take(login.section("requestSigning"), "enabled", "request_signing.is_enabled")
+    _map_signing(login.section("requestSigning"), made)
     _map_targets(upstream.section("loadBalancing"), made)
     made.take(upstream.section("preserveHostHeader"), "enabled", "proxy.preserve_host_header")
     made.take(upstream.section("preserveTrailingSlash"), "enabled", "proxy.disable_strip_slash")
@@ -224,6 +224,19 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     timeout = upstream.section("enforceTimeout")
     made.put(f"{_VERSION}.global_enforce_timeout_disabled", not timeout.flag("enabled"), timeout.where("enabled"))
     made.take(timeout, "duration", f"{_VERSION}.global_enforce_timeout")
+
+
+def _map_signing(signing: Section, made: Mapping) -> None:
+    for member, field in (
+        ("enabled", "is_enabled"),
+        ("signatureHeader", "signature_header"),
+        ("algorithm", "algorithm"),
+        ("keyId", "key_id"),
+        ("headers", "header_list"),
+        ("secret", "secret"),
+        ("certificateId", "certificate_id"),
+    ):
+        made.take(signing, member, f"request_signing.{field}")
 
 
 def _map_targets(balancing: Section, made: Mapping) -> None:

@@ -9,22 +9,24 @@ from tlsgate.config.durations import parse_duration
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
-from tlsgate.definitions.oas_fields import OTHER_SCHEME, TOKEN_SCHEME
+from tlsgate.definitions.oas_fields import BASIC_SCHEME, OTHER_SCHEME, TOKEN_SCHEME
 from tlsgate.definitions.oas_mapping import Mapping
 
 __all__ = ["map_authentication"]
 
 _JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseField", "subjectClaims"})
 _TOKEN = "use_standard_auth"  # noqa: S105 (the name of a switch)
+_BASIC = "use_basic_auth"
 _KINDS = {
     _TOKEN: "authToken",
     "enable_jwt": "jwt",
-    "use_basic_auth": "basic",
+    _BASIC: "basic",
     "use_oauth2": "oauth",
     "external_oauth.enabled": "externalOAuth",
     "use_openid": "oidc",
 }
 """Entry of ``auth_configs`` by switch."""
+_SCHEMES = {_TOKEN: TOKEN_SCHEME, _BASIC: BASIC_SCHEME}
 _METHODS = (
     ("hmac", "enable_signature_checking", "hmac"),
     ("oidc", "use_openid", "oidc"),
@@ -62,6 +64,9 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         made.take(method, "enabled", switch)
         if method.flag("enabled"):
             _map_sources(method, {}, f"auth_configs.{entry}", made)
+    signatures = section.section("hmac")
+    made.take(signatures, "allowedAlgorithms", "hmac_allowed_algorithms")
+    made.take(signatures, "allowedClockSkew", "hmac_allowed_clock_skew")
     _map_schemes(section, document, made)
     made.take(section.section("certificateAuth"), "enabled", "auth_configs.authToken.use_certificate")
     external = section.free("externalOAuthServer")
@@ -105,10 +110,12 @@ def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
             continue
         taken[switch] = name
         made.put(switch, True, f"{where}.enabled")
-        scheme = check(tree, TOKEN_SCHEME if switch == _TOKEN else OTHER_SCHEME, section.problems, where)
+        scheme = check(tree, _SCHEMES.get(switch, OTHER_SCHEME), section.problems, where)
         _map_sources(scheme, component, f"auth_configs.{_KINDS[switch]}", made)
         if switch == _TOKEN:
             _map_token(scheme, made)
+        elif switch == _BASIC:
+            _map_basic(scheme, made)
 
 
 def _map_sources(reader: Section, component: Tree, entry: str, made: Mapping) -> None:
@@ -153,6 +160,15 @@ def _map_token(scheme: Section, made: Mapping) -> None:
     made.take(query, "name", "auth_configs.authToken.signature.param_name")
 
 
+def _map_basic(scheme: Section, made: Mapping) -> None:
+    made.take(scheme, "disableCaching", "basic_auth.disable_caching")
+    made.take(scheme, "cacheTTL", "basic_auth.cache_ttl")
+    body = scheme.section("extractCredentialsFromBody")
+    made.take(body, "enabled", "basic_auth.extract_from_body")
+    made.take(body, "userRegexp", "basic_auth.body_user_regexp")
+    made.take(body, "passwordRegexp", "basic_auth.body_password_regexp")
+
+
 def _find_required(document: Tree) -> frozenset[str] | None:
     """Return the schemes of the first requirement of a document, None where it has none."""
     security = document.get("security")
@@ -175,7 +191,7 @@ def _switch_of(scheme: Tree, component: Tree) -> str:
     if kind == "openIdConnect":
         return "use_openid"
     if kind == "http":
-        return "use_basic_auth" if component.get("scheme") == "basic" else "enable_jwt"
+        return _BASIC if component.get("scheme") == "basic" else "enable_jwt"
     if kind is None and not _JWT_MEMBERS.isdisjoint(scheme):
         return "enable_jwt"
     return _TOKEN

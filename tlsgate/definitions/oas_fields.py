@@ -23,7 +23,7 @@ from tlsgate.config.schema import (
     object_of,
 )
 
-__all__ = ["EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "TOKEN_SCHEME"]
+__all__ = ["BASIC_SCHEME", "EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "TOKEN_SCHEME"]
 
 EXTENSION_NAME = "x-tyk-api-gateway"
 
@@ -55,6 +55,15 @@ TOKEN_SCHEME = _switched(
     }
 )
 """A member of ``securitySchemes`` that takes keys."""
+BASIC_SCHEME = _switched(
+    {
+        **_SOURCES,
+        "disableCaching": FLAG,
+        "cacheTTL": INTEGER,
+        "extractCredentialsFromBody": _switched({"userRegexp": TEXT, "passwordRegexp": TEXT}),
+    }
+)
+"""A member of ``securitySchemes`` that takes names and passwords."""
 OTHER_SCHEME = object_of({"enabled": FLAG, **_SOURCES}, open=True)
 """Any other member of ``securitySchemes``, as far as all of them are alike."""
 

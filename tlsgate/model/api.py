@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
 from tlsgate.model.events import EventHandlers
 
 __all__ = [
     "ApiDefinition",
     "CorsSettings",
-    "CredentialSource",
     "EndpointRate",
     "ErrorOverride",
     "HeaderOperations",
@@ -153,18 +153,6 @@ class VersionSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_rules: tuple[EndpointRate, ...] = ()
 
 
-class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the credential of one method is read: an entry of ``auth_configs``, or ``auth``."""
-
-    header_name: str = ""
-    """``auth_header_name``; empty is ``Authorization``."""
-    disable_header: bool = False
-    use_param: bool = False
-    param_name: str = ""
-    use_cookie: bool = False
-    cookie_name: str = ""
-
-
 class EndpointRate(msgspec.Struct, frozen=True, kw_only=True):
     """``rate_limit``: one enabled entry of a version's paths."""
 
@@ -267,6 +255,15 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """``auth_configs`` by Tyk's names (``authToken``, ``jwt``, ``basic`` ...)."""
     auth_default: CredentialSource | None = None
     """``auth``."""
+    base_identity: str = ""
+    """``base_identity_provided_by``, by our names of methods; empty: every method sets the session, the last one's counts."""
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    """Groups of methods of which one has to pass, each in the fixed order; empty: all of ``auth_methods`` have to."""
+    key_signature: KeySignature | None = None
+    """None where keys come without a signature."""
+    basic: BasicSettings = BasicSettings()
+    hmac: HmacSettings = HmacSettings()
+    request_signing: RequestSigning | None = None
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""
     session_lifetime_respects_key_expiration: bool = False

@@ -101,6 +101,7 @@ class Exchange:
         "method",
         "number",
         "org_rate_counted",
+        "others",
         "path",
         "query",
         "rate_counted",
@@ -181,6 +182,8 @@ class Exchange:
         """What the client presented; never logged."""
         self.key: Any = None
         """``auth.sessions.KeyView``: the session with what was compiled from it."""
+        self.others: tuple[Any, ...] = ()
+        """The same of the other methods that have passed, in their order: they limit nothing, and must be alive."""
         self.version_name = ""
         """The version that the client asked for, of a versioned API."""
         self.rate_counted = False

@@ -186,3 +186,14 @@ def test_rules_are_compiled_once_per_key_and_api() -> None:
         exchange.key = view
         step.try_now(exchange)
     assert len(view.memo) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "id"),
+    [({"is_inactive": True}, "auth.key_inactive"), ({"expires": 999_999}, "auth.key_expired"), ({"expires": 1_000_001}, "")],
+)
+def test_sessions_beside_the_one_that_counts_must_be_alive(fields: dict[str, Any], id: str) -> None:
+    """Chained methods: Tyk lets expired and inactive ones pass. They need no rights."""
+    exchange = request()
+    exchange.others = (KeyView("b", "b", Session(**fields), ""),)
+    assert look(exchange, Session(access_rights=RIGHTS)) == id

@@ -9,7 +9,7 @@ import pytest
 from tests.support.apis import make_api, make_exchange
 from tlsgate.auth.sources import SourceReader, find_cookie, find_parameter, find_source, find_sources_to_strip
 from tlsgate.errors import Refusal
-from tlsgate.model.api import CredentialSource
+from tlsgate.model.credentials import CredentialSource
 
 
 def read(source: dict[str, Any], headers: Any = None, query: str | None = None) -> bytes:

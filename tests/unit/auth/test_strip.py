@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.apis import make_api, make_exchange
 from tlsgate.auth import strip
-from tlsgate.model.api import CredentialSource
+from tlsgate.model.credentials import CredentialSource
 
 
 def stripped(headers: list[tuple[str, str]], query: str | None = None, source: dict[str, Any] | None = None) -> tuple[dict[str, str], Any]:

@@ -10,7 +10,7 @@ from tests.support.apis import make_api
 from tests.support.keys import Keys, run
 from tlsgate.auth import token
 from tlsgate.errors import CATALOGUE, Refusal
-from tlsgate.model.api import CredentialSource
+from tlsgate.model.credentials import CredentialSource
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.policy import Policy
 from tlsgate.model.session import AccessRight

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.definitions.classic_fields import CLASSIC
 from tlsgate.definitions.credentials import build_credentials, build_rate_rule
-from tlsgate.model.api import ApiDefinition, CredentialSource, EndpointRate, ProxySettings
+from tlsgate.model.api import ApiDefinition, EndpointRate, ProxySettings
+from tlsgate.model.credentials import CredentialSource, HmacSettings, KeySignature, RequestSigning
 
 
 def read(**members: Any) -> Section:
@@ -83,3 +86,53 @@ def test_rates() -> None:
     ((_, version),) = section.section("version_data").named("versions")
     made = [build_rate_rule(entry) for entry in version.section("extended_paths").sections("rate_limit")]
     assert made == [EndpointRate(path="/a", method="GET", rate=5.0, per=1.0), None, None]
+
+
+def refused(**members: Any) -> list[str]:
+    """The paths that make a definition unusable."""
+    problems = Problems("api.json")
+    build_credentials(check(members, CLASSIC, problems))
+    return [problem.path for problem in problems.all() if problem.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("value", "method"),
+    [("auth_token", "token"), ("AuthToken", "token"), ("hmac_key", "hmac"), ("HMACKey", "hmac"), ("BasicAuthUser", "basic"), ("", "")],
+)
+def test_the_base_identity_in_both_spellings(value: str, method: str) -> None:
+    """Tyk's values and the seed's names."""
+    switches = {"use_standard_auth": True, "enable_signature_checking": True, "use_basic_auth": True}
+    assert build(base_identity_provided_by=value, **switches)["base_identity"] == method
+
+
+def test_a_base_identity_that_nobody_provides_is_refused() -> None:
+    """In Tyk every request would be."""
+    assert refused(use_basic_auth=True, base_identity_provided_by="auth_token") == ["base_identity_provided_by"]
+    assert refused(base_identity_provided_by="somebody") == ["base_identity_provided_by"]
+    assert refused(base_identity_provided_by="auth_token") == []
+    assert refused(use_keyless=True, base_identity_provided_by="auth_token") == []
+
+
+def test_the_entry_of_tokens_hides_auth() -> None:
+    """Also for certificates and signatures beside a key; an empty entry too."""
+    auth = {"use_certificate": True, "validate_signature": True, "signature": {"algorithm": "MasheryMD5", "error_code": 403}}
+    made = build(auth=auth)
+    assert made["use_certificate"] and made["key_signature"] == KeySignature(algorithm="MasheryMD5", status=403)
+    made = build(auth=auth, auth_configs={"authToken": {}})
+    assert not made["use_certificate"] and made["key_signature"] is None
+    assert build(auth={"signature": {"secret": "x"}})["key_signature"] is None
+    assert refused(auth={"validate_signature": True, "signature": {"error_code": 200}}) == ["auth.signature.error_code"]
+
+
+def test_basic_and_signatures_of_requests() -> None:
+    """Defaults, and what switches them off."""
+    assert build(basic_auth={"cache_ttl": 5})["basic"].cache_s == 5
+    assert build(basic_auth={"cache_ttl": 0})["basic"].cache_s == 60
+    assert build(basic_auth={"cache_ttl": 5, "disable_caching": True})["basic"].cache_s == 0
+    made = build(hmac_allowed_algorithms=["hmac-sha256"], hmac_allowed_clock_skew=0.5)
+    assert made["hmac"] == HmacSettings(algorithms=("hmac-sha256",), skew_ms=0.5)
+    signing = {"key_id": "k", "algorithm": "hmac-sha256", "secret": "s", "header_list": ["date"]}
+    assert build(request_signing=signing)["request_signing"] is None
+    assert build(request_signing={**signing, "is_enabled": True})["request_signing"] == RequestSigning(
+        key_id="k", algorithm="hmac-sha256", secret="s", headers=("date",)
+    )

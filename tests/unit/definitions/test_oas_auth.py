@@ -268,3 +268,31 @@ def test_a_lifetime_that_cannot_be_read_refuses_the_api(text: str) -> None:
     """Keys would live for ever."""
     section = {"enabled": True, "customKeyLifetime": {"enabled": True, "value": text}}
     assert list(refused(oas(server={"authentication": section}))) == [f"{PLACE}.customKeyLifetime.value"]
+
+
+def test_settings_of_basic_and_of_signatures() -> None:
+    """Each member of the document has its Classic field."""
+    scheme = {
+        "enabled": True,
+        "disableCaching": True,
+        "cacheTTL": 5,
+        "extractCredentialsFromBody": {"enabled": True, "userRegexp": "u", "passwordRegexp": "p"},
+    }
+    made, _ = map_to_classic(
+        oas(
+            server={
+                "listenPath": {"value": "/app/"},
+                "authentication": {
+                    "enabled": True,
+                    "securitySchemes": {"basic": scheme},
+                    "hmac": {"enabled": True, "allowedAlgorithms": ["hmac-sha256"], "allowedClockSkew": 1000},
+                },
+            },
+            components=COMPONENTS,
+        ),
+        Problems("f"),
+        make_context(),
+    )
+    body = {"extract_from_body": True, "body_user_regexp": "u", "body_password_regexp": "p"}
+    assert made["basic_auth"] == {"disable_caching": True, "cache_ttl": 5, **body}
+    assert (made["hmac_allowed_algorithms"], made["hmac_allowed_clock_skew"]) == (["hmac-sha256"], 1000)

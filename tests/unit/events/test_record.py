@@ -9,7 +9,7 @@ from tests.support.apis import make_api, make_exchange
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import KeySettings
 from tlsgate.events.record import Event, build_event, describe_request
-from tlsgate.model.api import CredentialSource
+from tlsgate.model.credentials import CredentialSource
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.session import Session
 

@@ -1,0 +1,55 @@
+"""Whose session counts when several methods are on; knows nothing of how any of them identifies anybody.
+
+Source: token reference, section 9. Differs from Tyk: the other sessions' expiry and inactivity are checked as well (``auth.access``).
+"""
+
+from __future__ import annotations
+
+from tlsgate.auth.base import Notify
+from tlsgate.auth.sessions import KeyView
+from tlsgate.errors import Refusal
+from tlsgate.model.api import ApiDefinition
+from tlsgate.model.exchange import Exchange
+
+__all__ = ["Identity"]
+
+
+class Identity:
+    """Puts the session that a method has found into its place.
+
+    :param api: says which method's session counts.
+    :param method: our name of the method.
+    """
+
+    __slots__ = ("_counts", "_notify")
+
+    def __init__(self, api: ApiDefinition, method: str, notify: Notify) -> None:
+        self._counts = api.base_identity in ("", method)
+        self._notify = notify
+
+    def accept(self, exchange: Exchange, view: KeyView, token: str = "") -> None:
+        """Take a session that its method has verified.
+
+        :param token: what ``$tyk_context.token`` becomes, where this session counts; empty is the stored id.
+        :raises Refusal: ``auth.key_not_found``: the policies of the key cannot be applied.
+        """
+        if view.fault:
+            raise self.fail(exchange, view.fault)
+        if not self._counts:
+            exchange.others = (*exchange.others, view)
+            return
+        if exchange.key is not None:
+            exchange.others = (*exchange.others, exchange.key)
+        exchange.key = view
+        exchange.session = view.session
+        exchange.session_id = view.id
+        if exchange.context is not None:
+            exchange.context["token"] = token or view.id
+
+    def fail(self, exchange: Exchange, reason: str, refusal: str = "auth.key_not_found") -> Refusal:
+        """Return the refusal of a request whose credential is not one, after the event ``AuthFailure``.
+
+        :param reason: for the log; never a secret.
+        """
+        self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
+        return Refusal(refusal, reason)
