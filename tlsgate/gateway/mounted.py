@@ -6,8 +6,6 @@ operations of the API apply as for an upstream. Source: decisions 2.6.
 
 from __future__ import annotations
 
-import tempfile
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.internet.defer import CancelledError
@@ -16,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import getChildForRequest
 
 from tlsgate.errors import Refusal
-from tlsgate.proxy.waiter import Waiter
+from tlsgate.proxy.held_body import Spool
 from tlsgate.wire.forwarding import build_request_headers
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ __all__ = ["MountedLeaf"]
 _log = Logger()
 
 _DEFAULT_BODY_BYTES = 10 * 1024 * 1024
-_MEMORY_BYTES = 100_000
-"""A body of this size or more goes to a temporary file."""
 
 
 class MountedLeaf:
@@ -140,90 +136,6 @@ class MountedLeaf:
 
     async def _read_body(self, request: GateRequest) -> tuple[BinaryIO, int]:
         """Return the whole body, at its start, and its size in bytes."""
-        body = request.body
-        if body.length is not None and body.length > self._limit:
-            # Known at once: a client that waits for ``100 Continue`` is never invited.
-            raise _too_large(self._limit)
-        if body.length == 0:
-            return BytesIO(), 0
-        spool = _Spool(self._limit, self.reactor)
-        try:
-            body.attach(spool)
-            if not spool.over:
-                await spool.wait()
-            if spool.refusal is not None:
-                raise spool.refusal
-        except BaseException:
-            body.detach()
-            spool.file.close()
-            raise
-        spool.file.seek(0)
+        spool = Spool(self._limit, self.reactor, "a mounted resource")
+        await spool.collect(request.held or request.body)
         return spool.file, spool.size
-
-
-class _Spool:
-    """Collects a body.
-
-    Whoever waits is woken in a turn of its own: the last bytes come in the middle of the parser's work, and an answer given there would
-    change the channel's state under it.
-    """
-
-    __slots__ = ("_limit", "_reactor", "_waiting", "file", "over", "refusal", "size")
-
-    def __init__(self, limit: int, reactor: Any) -> None:
-        self.file: BinaryIO = BytesIO()
-        self.size = 0
-        self.over = False
-        """Complete or failed."""
-        self.refusal: Refusal | None = None
-        self._limit = limit
-        self._reactor = reactor
-        self._waiting: Waiter[None] | None = None
-
-    async def wait(self) -> None:
-        """Return when the body is complete or has failed."""
-        self._waiting = Waiter(_nothing)
-        await self._waiting
-
-    def body_chunk(self, data: bytes) -> None:
-        if self.over:
-            return
-        self.size += len(data)
-        if self.size > self._limit:
-            self._end(_too_large(self._limit))
-            return
-        try:
-            if self.size >= _MEMORY_BYTES and isinstance(self.file, BytesIO):
-                gathered = self.file.getvalue()
-                self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever serves the request
-                self.file.write(gathered)
-            self.file.write(data)
-        except OSError:
-            _log.failure("cannot spool a request body", event="mounted.spool")
-            self._end(Refusal("internal", "cannot spool the request body", close=True))
-
-    def body_end(self, trailers: HeaderList) -> None:
-        self._end(None)
-
-    def body_failed(self, refusal: Refusal) -> None:
-        self._end(refusal)
-
-    def _end(self, refusal: Refusal | None) -> None:
-        if not self.over:
-            self.over = True
-            self.refusal = refusal
-            if self._waiting is not None:
-                self._reactor.callLater(0, self._wake)
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-
-def _too_large(limit: int) -> Refusal:
-    return Refusal("size.too_large", f"more than {limit} bytes for a mounted resource", close=True)
-
-
-def _nothing() -> None:
-    """Nothing to undo when the client goes: whoever waits closes the file."""

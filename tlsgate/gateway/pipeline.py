@@ -66,6 +66,8 @@ async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
         _give_up(request, compiled)
     finally:
         request.work = None
+        if request.held is not None:
+            request.held.close()
         if request.status != 101:
             site.finished(request)
         else:

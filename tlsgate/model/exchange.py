@@ -91,6 +91,7 @@ class Exchange:
         "entered_at",
         "flag",
         "headers",
+        "held",
         "host",
         "ignored",
         "index",
@@ -144,6 +145,8 @@ class Exchange:
         self.upgrade = b""
         """Lower-case protocol of a valid Upgrade request, else empty."""
         self.body: RequestBody | None = None
+        self.held: Any = None
+        """``proxy.held_body.HeldBody``: the whole body, where a step has read it; the leaf sends this one."""
         self.api: ApiDefinition | None = None
         self.route: Any = None
         """The compiled API (``gateway.compile.CompiledApi``)."""

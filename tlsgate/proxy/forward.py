@@ -224,7 +224,7 @@ class Forwarder:
         if self._request_headers is not None:
             headers = self._request_headers(request, headers)
             validate_headers(headers)
-        body = request.body
+        body = request.held or request.body
         length = body.length
         chunked = False
         if upgrade:

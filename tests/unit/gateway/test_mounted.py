@@ -190,7 +190,7 @@ def test_a_full_disk_is_a_500(monkeypatch: pytest.MonkeyPatch) -> None:
     with capturedLogs() as logs:
         answer = connection.ask(post(b"x" * 100_000))
     assert answer.status == 500
-    assert [event for event in logs if event.get("event") == "mounted.spool"]
+    assert [event for event in logs if event.get("event") == "body.spool"]
 
 
 def test_requests_follow_each_other() -> None:
