@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.model.exchange import Exchange
@@ -68,6 +69,10 @@ class AuthTools(NamedTuple):
     notify: Notify
     sleep: Callable[[float], Awaitable[None]]
     """Waits for some seconds (throttling)."""
+    reactor: Any = None
+    """Provides ``callLater`` and the thread pool."""
+    shelf: CertificateShelf | None = None
+    """The certificate store as far as it is loaded; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

@@ -48,11 +48,13 @@ class State:
         self.limiters = LimiterPool(store, clock, config.rate_limits, nodes=nodes)
         self.presence = Presence(store, reactor, self._count_nodes)
         self.organisations = Organisations(store, clock, config.keys)
-        self.auth = AuthTools(self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None))
         self._reactor = reactor
         self._secret = config.security.encoding_secret or config.control.secret
         self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
         self.shelf = CertificateShelf(self.certificates)
+        self.auth = AuthTools(
+            self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None), reactor, self.shelf
+        )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
         self.events = EventHub(reactor, clock, store, config.keys)
