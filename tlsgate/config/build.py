@@ -244,6 +244,7 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
         check_cooldown_s=monitor.integer("check_cooldown_seconds") or 3600,
         event_cooldown_s=monitor.integer("event_cooldown_seconds") or 86400,
         encoding_secret=encoding_secret,
+        allow_unsafe_dynamic_mtls_token=section.flag("allow_unsafe_dynamic_mtls_token"),
     )
 
 

@@ -86,6 +86,8 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
     encoding_secret: str = ""
     """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
+    allow_unsafe_dynamic_mtls_token: bool = False
+    """A token alone opens an API that takes certificates, one made from a certificate as well: Tyk's rule before 5.12."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
