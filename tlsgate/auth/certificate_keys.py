@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from tlsgate.model.session import Session
     from tlsgate.store.interface import KeyStore
 
-__all__ = ["ORIGIN", "bears_certificate", "certificates_of", "find_candidates", "find_fingerprint", "find_indexed", "index_name", "plain_id"]
+__all__ = [
+    "ORIGIN",
+    "bears_certificate",
+    "certificates_of",
+    "find_candidates",
+    "find_fingerprint",
+    "find_indexed",
+    "index_name",
+    "plain_id",
+]
 
 ORIGIN = "certificate"
 """``tlsgate_origin`` of a key made with a certificate whose own id was taken."""

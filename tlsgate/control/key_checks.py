@@ -31,6 +31,8 @@ __all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "mask_secrets"]
 _log = Logger()
 _HASHING = DeferredSemaphore(2 if (os.cpu_count() or 1) > 2 else 1)
 """Passwords that this process hashes at the same time, whatever reloads come in between: each takes some 50 ms of a core from requests."""
+_MOST_CERTIFICATES = 10
+"""That stand for a key beside the one that counts: enough for rotations that overlap."""
 _MOST_WAITING = 200
 """Passwords that wait for it; a client that has gone leaves its behind."""
 MASK = "********"
@@ -53,7 +55,7 @@ BY_ID = Wording(
 class KeyChecks:
     """The checks.
 
-    :param find_certificate: tells whether the certificate store has an id; None checks the form of ids only.
+    :param find_certificate: tells whether the certificate store has a certificate under an id; None checks the form of ids only.
     """
 
     def __init__(self, tools: ControlTools, find_certificate: Callable[[str], Awaitable[bool]] | None) -> None:
@@ -68,32 +70,45 @@ class KeyChecks:
         """
         known = old.mtls_static_certificate_bindings if old is not None else ()
         for id in session.mtls_static_certificate_bindings:
-            if id in known:
-                continue
-            if session.org_id and not id.startswith(session.org_id):
-                raise fail(400, f"invalid certificate ID: {id}")
-            if not await self._has_certificate(id):
-                raise fail(400, f"certificate not found: {id}")
+            if id not in known:
+                await self._check_one(session, id)
 
     async def check_certificate(self, session: Session, old: Session) -> None:
         """Look at the certificate of a key that is written again.
 
         :raises CallFailed: 400: it was taken away, or is not there.
         """
-        if session.certificate == old.certificate:
-            return
-        if not session.certificate:
-            raise fail(400, "Key cannot be used without a certificate")
-        if not await self._has_certificate(session.certificate):
-            raise fail(400, "Key must be used with an existent certificate")
+        if session.certificate != old.certificate:
+            if not session.certificate:
+                raise fail(400, "Key cannot be used without a certificate")
+            if not await self._has_certificate(session.certificate):
+                raise fail(400, "Key must be used with an existent certificate")
+        self._check_number(session)
+        for id in session.certificates:
+            if id not in old.certificates and id != old.certificate:
+                await self._check_one(session, id)
 
-    async def check_own_certificate(self, session: Session) -> None:
-        """Look whether the certificate of a new key is there (Tyk does not).
+    async def check_own_certificates(self, session: Session) -> None:
+        """Look whether the certificates of a new key are there (Tyk does not).
 
         :raises CallFailed: 400.
         """
-        if session.certificate and not await self._has_certificate(session.certificate):
-            raise fail(400, f"certificate not found: {session.certificate}")
+        self._check_number(session)
+        for id in (session.certificate, *session.certificates):
+            if id:
+                await self._check_one(session, id)
+
+    def _check_number(self, session: Session) -> None:
+        if session.certificates and not session.certificate:
+            raise fail(400, "tlsgate_certificates are beside certificate, which is missing")
+        if len(session.certificates) > _MOST_CERTIFICATES:
+            raise fail(400, f"tlsgate_certificates has more than {_MOST_CERTIFICATES} entries")
+
+    async def _check_one(self, session: Session, id: str) -> None:
+        if session.org_id and not id.startswith(session.org_id):
+            raise fail(400, f"invalid certificate ID: {id}")
+        if not await self._has_certificate(id):
+            raise fail(400, f"certificate not found: {id}")
 
     async def hash_password(self, session: Session, old: Session | None) -> Session:
         """Return a session whose password is hashed; without one it keeps the old one's.

@@ -236,7 +236,7 @@ def _report_certificate_auth(section: Section, methods: list[AuthMethod], *, is_
     elif methods and all(method.name != "token" for method in methods):
         reader.error(
             "use_certificate",
-            "a certificate in place of a key is part of the auth token, which is off: no certificate would be looked at; the API is refused",
+            "a certificate in place of a key belongs to the auth token, which is off: none would be looked at; the API is refused",
             "set use_standard_auth to true, or use_certificate to false",
         )
 
