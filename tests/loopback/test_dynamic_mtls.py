@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.certs import SERVER, Issued, make_authority, make_self_signed, pem_of
 from tests.support.certs_api import CertsApi
+from tests.support.clientside import ClientSide, announced
 from tests.support.control import rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD, protected, running_world, told
 from tests.support.gateway import Client, Gateway, Response, ScriptedUpstream, StrictUpstream, read_head, running_gateway, wait_until
@@ -68,7 +69,7 @@ class World:
             return client.request("GET", f"/{api}/", headers=[*headers, ("Authorization", token)] if token else headers)
 
     def make_key(self, certificate: str, **fields: Any) -> str:
-        body = {"org_id": "org", "access_rights": rights("cert", "token", "both"), "certificate": certificate, **fields}
+        body = {"org_id": "org", "access_rights": rights("cert", "token", "both", "listed"), "certificate": certificate, **fields}
         status, answer = self.call("POST", "/tyk/keys/create", body)
         assert status == 200, answer
         return str(answer["key"])
@@ -84,6 +85,7 @@ def define(form: str, upstream: StrictUpstream) -> list[dict[str, Any]]:
         protected(form, "cert", upstream.port, **TAKES_CERTIFICATES),
         protected(form, "token", upstream.port),
         protected(form, "both", upstream.port, **TAKES_CERTIFICATES, **strict),
+        protected(form, "listed", upstream.port, **strict),
     ]
 
 
@@ -130,20 +132,24 @@ def test_a_certificate_is_a_key(world: World, version: int, kind: str) -> None:
         assert [connection.request("GET", "/cert/").status for _ in range(3)] == [200, 200, 200]
 
 
-def test_a_resumed_session_brings_its_certificate_back(world: World) -> None:
-    """As OpenSSL verified it; a resumed connection proves the key of the first handshake."""
+@pytest.mark.parametrize("version", [771, 772])
+def test_a_resumed_session_brings_its_certificate_back(world: World, version: int) -> None:
+    """As OpenSSL verified it in the first handshake; deleted in between, it opens nothing."""
     client = fresh()
-    world.enrol(client)
-    from OpenSSL import SSL
-
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_alpn_protos([b"http/1.1"])
-    with Client(world.gateway.port, sni="localhost", identity=client, context=context) as first:
+    id = world.certs.add(client.pem)
+    world.make_key(id)
+    side = ClientSide(client, version=version)
+    with side.connect(world.gateway.port, "localhost") as first:
         assert first.request("GET", "/cert/").status == 200
-        session = first.session()
-    with Client(world.gateway.port, sni="localhost", identity=client, context=context, session=session) as second:
-        assert second.ssl is not None
+        session = first.session
+    with side.connect(world.gateway.port, "localhost", session=session) as second:
+        assert side.last_resumed
         assert second.request("GET", "/cert/").status == 200
+        session = second.session
+    world.certs.remove(id)
+    with side.connect(world.gateway.port, "localhost", session=session) as third:
+        assert side.last_resumed
+        assert told(third.request("GET", "/cert/")) == DISALLOWED
 
 
 def test_a_certificate_under_an_intermediate(world: World) -> None:
@@ -298,6 +304,14 @@ def test_the_unsafe_setting_brings_the_old_rule_back(form: str, backend: str, tm
         assert told(world.ask("cert", ALICE)) == DISALLOWED
 
 
+def test_certificates_are_asked_for_and_none_is_announced(world: World) -> None:
+    """Any certificate may be shown: which of them has a key is no handshake's business. Without one the handshake ends as well."""
+    side = ClientSide(fresh(), version=771)
+    with side.connect(world.gateway.port, "localhost") as client:
+        assert announced(client) == 0
+        assert told(client.request("GET", "/cert/")) == MISMATCH
+
+
 # Keys.
 
 
@@ -345,7 +359,7 @@ def test_a_certificate_is_replaced_and_the_counters_stay(world: World) -> None:
         assert [connection.request("GET", "/cert/").status for _ in range(3)] == [200, 200, 403]
     for name in (key, "org" + new.fingerprint):
         shown = world.call("GET", f"/tyk/keys/{name}")[1]
-        assert (shown["certificate"], shown["quota_remaining"]) == ("org" + new.fingerprint, 0)
+        assert (shown["certificate"], shown.get("quota_remaining", 0)) == ("org" + new.fingerprint, 0)
     assert told(world.ask("token", token=key)) == DISALLOWED, "the old id is made from a certificate still"
 
 
@@ -412,11 +426,12 @@ def test_a_bound_token_needs_one_of_its_certificates(world: World) -> None:
 
 def test_a_bound_token_and_the_allow_list_both_hold(world: World) -> None:
     """The list first, the token after it, the binding last; a binding adds nobody to the list."""
-    id = world.certs.add(fresh("bound").pem)
-    body = {"org_id": "org", "access_rights": rights("both"), "mtls_static_certificate_bindings": [id]}
+    bound = fresh("bound")
+    body = {"org_id": "org", "access_rights": rights("listed"), "mtls_static_certificate_bindings": [world.certs.add(bound.pem)]}
     key = world.call("POST", "/tyk/keys/create", body)[1]["key"]
-    assert world.ask("both", fresh("unlisted"), token=key).status == 403
-    assert told(world.ask("both", LISTED, token=key))[0] == 401
+    assert told(world.ask("listed", bound, token=key)) == (403, f"Certificate with SHA256 {bound.fingerprint} not allowed")
+    assert told(world.ask("listed", LISTED, token="unknown")) == DISALLOWED
+    assert told(world.ask("listed", LISTED, token=key)) == MISMATCH
 
 
 # Elsewhere.
