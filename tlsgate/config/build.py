@@ -318,6 +318,7 @@ def _build_own(section: Section) -> OwnSettings:
         ),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
+        ask_for_bound_keys=section.section("client_certificates").flag("ask_for_bound_keys"),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
         workers=section.integer("workers", high=_MAX_WORKERS),

@@ -271,6 +271,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``client_certificates.require_client_usage``: default of the setting of the same name under ``x-tlsgate``."""
     resources: tuple[str, ...] = ()
     """Modules (or packages above them) that definitions may mount by ``x-tlsgate.resource``; empty is none."""
+    ask_for_bound_keys: bool = False
+    """``client_certificates.ask_for_bound_keys``: default of the setting of the same name under ``x-tlsgate``."""
     trust_unmarked_ca: bool = True
     """``client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA (RFC 5280 4.2.1.3 allows it, and
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
