@@ -434,7 +434,39 @@ def test_a_bound_token_and_the_allow_list_both_hold(world: World) -> None:
     assert told(world.ask("listed", LISTED, token=key)) == MISMATCH
 
 
+@EACH_FORM
+@pytest.mark.parametrize("asks", [False, True])
+def test_certificates_are_asked_for_where_keys_are_bound(form: str, asks: bool, tmp_path: Path) -> None:
+    """`client_certificates.ask_for_bound_keys`: on a host without any other use for certificates; without it such a key opens nothing."""
+    own = {"client_certificates": {"ask_for_bound_keys": asks}}
+    with StrictUpstream() as upstream:
+        api = protected(form, "token", upstream.port, **{"x-tlsgate": own})
+        with running_world(tmp_path, "sqlite", api, server=SHOWN) as gateway:
+            world = World(gateway, upstream)
+            id = world.certs.add(ALICE.pem)
+            body = {"org_id": "org", "access_rights": rights("token"), "mtls_static_certificate_bindings": [id]}
+            key = world.call("POST", "/tyk/keys/create", body)[1]["key"]
+            answer = world.ask("token", ALICE, token=key)
+            assert answer.status == 200 if asks else told(answer) == REQUIRED
+            assert told(world.ask("token", token=key)) == REQUIRED
+
+
 # Elsewhere.
+
+
+@EACH_FORM
+def test_words_of_refusals_can_be_changed(form: str, tmp_path: Path) -> None:
+    """`override_messages`, by the ids of the reference."""
+    ids = {"auth.cert_required": 451, "auth.cert_mismatch": 452, "auth.cert_expired": 453, "auth.cert_not_found": 454}
+    overrides = {id: {"code": code, "message": f"words for {id}"} for id, code in ids.items()}
+    with opened(tmp_path, form, "sqlite", override_messages=overrides) as world:
+        expired = fresh(not_after=time.time() - 5)
+        assert told(world.ask("cert")) == (451, "words for auth.cert_required")
+        assert told(world.ask("cert", ALICE)) == (452, "words for auth.cert_mismatch")
+        assert told(world.ask("cert", expired)) == (453, "words for auth.cert_expired")
+        world.enrol(ALICE)
+        world.certs.remove("org" + ALICE.fingerprint)
+        assert told(world.ask("cert", ALICE)) == (454, "words for auth.cert_not_found")
 
 
 def test_curl_gets_in_with_its_certificate(world: World, tmp_path: Path) -> None:

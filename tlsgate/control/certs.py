@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from tlsgate.certs.uses import Use, list_uses
 from tlsgate.control.calls import Answer, Call, Endpoint, error
-from tlsgate.pki.describe import describe_basic, describe_full, describe_unreadable
 from tlsgate.control.key_certificates import KeyCertificates
+from tlsgate.pki.describe import describe_basic, describe_full, describe_unreadable
 from tlsgate.pki.stored import UploadRefused, is_store_id
 
 if TYPE_CHECKING:
