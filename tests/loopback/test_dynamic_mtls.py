@@ -454,6 +454,23 @@ def test_certificates_are_asked_for_where_keys_are_bound(form: str, asks: bool, 
 # Elsewhere.
 
 
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Auckland"])
+def test_validity_is_judged_in_utc(tmp_path: Path, zone: str) -> None:
+    """Certificates that begin or end minutes away from now, half a day from UTC, for keys of certificates and for bound tokens."""
+    now = time.time()
+    valid, coming, ended = fresh(not_before=now - 600, not_after=now + 600), fresh(not_before=now + 300), fresh(not_after=now - 300)
+    with StrictUpstream() as upstream:
+        with running_gateway(tmp_path, *define("classic", upstream), server=SHOWN, environ={"TZ": zone}) as gateway:
+            world = World(gateway, upstream)
+            assert told(world.ask("cert", ended)) == EXPIRED
+            for client, status in ((valid, 200), (coming, 403)):
+                id = world.enrol(client)
+                assert world.ask("cert", client).status == status
+                bound = {"org_id": "org", "access_rights": rights("token"), "mtls_static_certificate_bindings": [id]}
+                token = world.call("POST", "/tyk/keys/create", bound)[1]["key"]
+                assert world.ask("token", client, token=token).status == status
+
+
 @EACH_FORM
 def test_words_of_refusals_can_be_changed(form: str, tmp_path: Path) -> None:
     """`override_messages`, by the ids of the reference."""

@@ -12,6 +12,7 @@ import msgspec
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import plain_id
 from tlsgate.auth.lifetime import ApiLifetime, find_api_lifetimes
 from tlsgate.auth.passwords import UnusablePassword, choose_password_hash, hash_password
 from tlsgate.auth.policies import PolicyFault, apply_policies, find_expiry_at_creation
@@ -97,6 +98,16 @@ class KeyChecks:
         for id in (session.certificate, *session.certificates):
             if id:
                 await self._check_one(session, id)
+
+    async def complete_certificate(self, session: Session, id: str) -> Session:
+        """Return a session that names the certificate of which its id is made, if the certificate store has it.
+
+        Tyk adds it when the certificate comes for the first time; until then the id, which is public, would be a token.
+        """
+        named = "" if session.certificate or self._find_certificate is None else plain_id(id)
+        if named and await self._has_certificate(named):
+            return msgspec.structs.replace(session, certificate=named)
+        return session
 
     def _check_number(self, session: Session) -> None:
         if session.certificates and not session.certificate:

@@ -100,6 +100,7 @@ class KeyWrites:
         if session.certificates:
             raise fail(400, "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate")
         id = choose_id(self._tools, session.org_id, custom)
+        session = await self._checks.complete_certificate(session, id)
         colon = _has_colon(session, custom)
         session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
@@ -114,6 +115,7 @@ class KeyWrites:
             raise fail(404, "Key is not found")
         old = found.session
         await self._checks.check_certificate(session, old)
+        session = await self._checks.complete_certificate(session, found.id)
         await self._checks.check_bindings(session, old)
         made_with = await self._certificates.find_id(found)
         if session.certificates and not made_with:

@@ -314,3 +314,11 @@ def test_workers_need_a_store_that_they_share() -> None:
     assert problems == ["error: storage.type: each of several workers would have keys and counters of its own"]
     for number in (-1, 257):
         assert [text for text in build(tlsgate={"workers": number})[1] if text.startswith("error: tlsgate.workers")]
+
+
+def test_the_unsafe_rule_of_dynamic_mtls_is_told_of() -> None:
+    """Off unless asked for, and never without a word."""
+    assert not good().security.allow_unsafe_dynamic_mtls_token
+    config, (problem,) = build(security={"allow_unsafe_dynamic_mtls_token": True})
+    assert config.security.allow_unsafe_dynamic_mtls_token
+    assert problem.startswith("warning: security.allow_unsafe_dynamic_mtls_token: ")

@@ -124,6 +124,19 @@ def test_further_certificates_are_for_keys_made_with_one(method: str, target: st
     assert reply.message == "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_key_under_a_certificates_id_gets_the_certificate(method: str) -> None:
+    """Tyk adds it on the first request; without it the public id would be a token. An id that no stored certificate has is left alone."""
+    control = with_certificates(CERT)
+    for id in (CERT, OTHER):
+        if method == "PUT":
+            run(control.state.sessions.save(id, Session(org_id="org", access_rights={})))
+        assert control.call(method, f"/tyk/keys/{id}", BODY).key == id
+    assert control.call("GET", f"/tyk/keys/{CERT}").body["certificate"] == CERT
+    assert "certificate" not in control.call("GET", f"/tyk/keys/{OTHER}").body
+    assert (control.ask(CERT), control.ask(OTHER), owner(control, CERT)) == (403, 200, CERT)
+
+
 def test_what_leads_to_a_key_lives_as_long_as_the_key() -> None:
     control = with_certificates(CERT, OTHER)
     body = {**BODY, "session_lifetime": 100}
