@@ -459,16 +459,18 @@ def test_validity_is_judged_in_utc(tmp_path: Path, zone: str) -> None:
     """Certificates that begin or end minutes away from now, half a day from UTC, for keys of certificates and for bound tokens."""
     now = time.time()
     valid, coming, ended = fresh(not_before=now - 600, not_after=now + 600), fresh(not_before=now + 300), fresh(not_after=now - 300)
-    with StrictUpstream() as upstream:
-        with running_gateway(tmp_path, *define("classic", upstream), server=SHOWN, environ={"TZ": zone}) as gateway:
-            world = World(gateway, upstream)
-            assert told(world.ask("cert", ended)) == EXPIRED
-            for client, status in ((valid, 200), (coming, 403)):
-                id = world.enrol(client)
-                assert world.ask("cert", client).status == status
-                bound = {"org_id": "org", "access_rights": rights("token"), "mtls_static_certificate_bindings": [id]}
-                token = world.call("POST", "/tyk/keys/create", bound)[1]["key"]
-                assert world.ask("token", client, token=token).status == status
+    with (
+        StrictUpstream() as upstream,
+        running_gateway(tmp_path, *define("classic", upstream), server=SHOWN, environ={"TZ": zone}) as gateway,
+    ):
+        world = World(gateway, upstream)
+        assert told(world.ask("cert", ended)) == EXPIRED
+        for client, status in ((valid, 200), (coming, 403)):
+            id = world.enrol(client)
+            assert world.ask("cert", client).status == status
+            bound = {"org_id": "org", "access_rights": rights("token"), "mtls_static_certificate_bindings": [id]}
+            token = world.call("POST", "/tyk/keys/create", bound)[1]["key"]
+            assert world.ask("token", client, token=token).status == status
 
 
 @EACH_FORM
