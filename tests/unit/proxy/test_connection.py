@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -404,7 +405,8 @@ def test_a_connection_below_tls_is_found_for_a_look_at_its_socket() -> None:
     """TLS, and TLS to a proxy below it."""
     world = MemoryUpstream()
     inner: Any = MemoryTransport()
-    inner.socket = object()
+    inner.socket, theirs = socket.socketpair()
+    looks = []
     for depth in range(3):
         outer = inner
         for _ in range(depth):
@@ -413,7 +415,11 @@ def test_a_connection_below_tls_is_found_for_a_look_at_its_socket() -> None:
             outer = layer
         connection = UpstreamConnection(world.pool, world.deadlines)
         connection.makeConnection(outer)
-        assert connection.socket is inner.socket
+        looks.append(connection.look)
+    assert [look and look(0) for look in looks] == [[], [], []]
+    theirs.close()
+    assert all(look is not None and look(0) for look in looks)
+    inner.socket.close()
 
 
 def test_what_comes_too_late_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,9 @@ def test_a_dead_socket_is_noticed_before_a_request_that_cannot_be_repeated() -> 
     """The FIN may lie in the socket while the reactor has not read it yet."""
     ours, theirs = socket.socketpair()
     world = MemoryUpstream()
-    world.connection.socket = ours
+    transport: Any = world.transport
+    transport.socket = ours
+    world.connection.makeConnection(transport)
     world.pool.released(world.connection)
     assert world.pool.take(world.destination.key) is world.connection
     world.pool.released(world.connection)
