@@ -112,7 +112,11 @@ class TlsStream:
         self._corked = True
         try:
             _feed(ssl, data)
-            count = self._count_records(data)
+            size = len(data)
+            if not self._outstanding and size > 5 and size == 5 + (data[3] << 8) + data[4]:
+                count = 1
+            else:
+                count = self._count_records(data)
             if self._open:
                 self._pump(one_record=count == 1)
             else:
@@ -223,11 +227,13 @@ class TlsStream:
 
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
-        return int(self.transport.queued())
+        count: int = self.transport.queued()
+        return count
 
     def undelivered(self) -> int:
         """Return how many bytes the peer has not acknowledged."""
-        return int(self.transport.undelivered())
+        count: int = self.transport.undelivered()
+        return count
 
     def getPeer(self) -> IAddress:
         """Return the peer's address."""
@@ -273,8 +279,6 @@ class TlsStream:
         """
         position = self._outstanding
         size = len(data)
-        if not position and size > 5 and size == 5 + (data[3] << 8) + data[4]:
-            return 1
         count = 0
         whole = not position
         if position < 0:
