@@ -50,7 +50,9 @@ class TokenAuth:
         presented = self._source.read(exchange)
         if not presented:
             raise Refusal("auth.auth_field_missing")
-        exchange.credential = presented = strip_bearer(presented)
+        if presented[:7].lower() == _BEARER:
+            presented = presented[7:]
+        exchange.credential = presented
         view = self._reader.peek(presented, exchange.entered_at)
         if view is None:
             return False
