@@ -50,9 +50,7 @@ class TokenAuth:
         presented = self._source.read(exchange)
         if not presented:
             raise Refusal("auth.auth_field_missing")
-        if presented[:7].lower() == _BEARER:
-            presented = presented[7:]
-        exchange.credential = presented
+        exchange.credential = presented = strip_bearer(presented)
         view = self._reader.peek(presented, exchange.entered_at)
         if view is None:
             return False
