@@ -48,6 +48,7 @@ _WIRE_IDS = {
     501: "wire.not_implemented",
     505: "wire.version",
 }
+_VERSIONS = {b"1\r\n": "1.1", b"0\r\n": "1.0"}
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 ResponseLength = int | None
@@ -287,9 +288,7 @@ class HttpChannel:
     def on_headers_complete(self) -> None:
         parsing = self._parsing
         assert parsing is not None
-        parser = self._parser
-        parsing.method = parser.get_method()
-        parsing.version = parser.get_http_version()
+        parsing.method = self._parser.get_method()
         parsing.body = BodyStream(self)
         self._head = parsing
 
@@ -420,8 +419,14 @@ class HttpChannel:
             piece = b"".join(self._early)
             self._early.clear()
         # llhttp takes RTSP and ICE for HTTP, and any number of blanks between the parts.
-        if not piece.startswith(b"%b %b HTTP/" % (head.method, head.target)):
+        line = b"%b %b HTTP/1." % (head.method, head.target)
+        version = ""
+        if piece.startswith(line):
+            version = _VERSIONS.get(piece[len(line) : len(line) + 3], "")
+        else:
             _check_request_line(piece, head)
+        # The parser puts this text together anew each time.
+        head.version = version or self._parser.get_http_version()
         self._head = None
         self._head_bytes = 0
         self._tail = b""
