@@ -488,13 +488,13 @@ def test_an_answer_is_read_alike_whatever_the_one_before_it_was(before: str, way
         assert read[0] == read[1], (before, name)
 
 
-def test_an_answer_that_asks_for_an_upgrade_nobody_wanted_leaves_no_parser_behind() -> None:
-    """It may have stopped there for good."""
+def test_an_answer_that_offers_another_protocol_leaves_a_parser_that_goes_on() -> None:
+    """An offer that nobody asked for (RFC 9110 section 7.8) changes nothing."""
     world = MemoryUpstream()
     asked = world.request()
     world.connection.dataReceived(HEAD + b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok")
     assert asked.answer is not None and asked.answer.chunks == [b"ok"]
-    if world.pool.take(world.destination.key) is not None:
-        asked = world.request()
-        world.connection.dataReceived(_ANSWERS["length"][0])
-        assert asked.answer is not None and asked.answer.chunks == [b"hello"]
+    assert world.pool.take(world.destination.key) is world.connection
+    asked = world.request()
+    world.connection.dataReceived(_ANSWERS["length"][0])
+    assert asked.answer is not None and asked.answer.chunks == [b"hello"]
