@@ -83,6 +83,10 @@ class AccessCheck:
         """Never needed."""
         self.try_now(exchange)
 
+    def look(self, exchange: Exchange) -> None:
+        """The same for requests that go on (``auth.recheck``)."""
+        self.try_now(exchange)
+
     def _compile(self, view: KeyView) -> _Grant:
         session = view.session
         expires = float(session.expires) if session.expires >= 1 else 0.0

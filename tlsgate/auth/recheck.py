@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["judge_key"]
 
 
-async def judge_key(sessions: Sessions, exchange: Exchange, access: Callable[[Exchange], object]) -> str | None:
+async def judge_key(sessions: Sessions, exchange: Exchange, access: Callable[[Exchange], None]) -> str | None:
     """Return why a request may not go on with its key, None when it may.
 
     A store that is away decides nothing: the stream was let in, and the change that made us look is told again after the gap.

@@ -20,7 +20,7 @@ def let_in(keys: Keys, **fields: Any) -> tuple[str, Exchange, Any]:
     exchange.api = make_api(keyless=False, org_id="org")
     exchange.key = run(keys.sessions.reader("org").find(id.encode()))
     exchange.session_id = exchange.key.id
-    return id, exchange, AccessCheck(exchange.api, keys.config, keys.tools).try_now
+    return id, exchange, AccessCheck(exchange.api, keys.config, keys.tools).look
 
 
 def test_a_key_that_is_still_good_goes_on() -> None:
