@@ -125,8 +125,13 @@ class CounterFile:
 
     def look_around(self) -> None:
         """See whether other processes have the file open too, which decides about speed only: to be called now and then."""
-        if self._at_turn_end is not None:
+        if self._at_turn_end is None:
+            return
+        try:
             answer: bytes = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, _LOCK[_PRESENT_BYTE])
+        except OSError:
+            self._keeps = False
+        else:
             self._keeps = struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK
 
     def keep(self, stripe: int) -> bool:

@@ -371,3 +371,18 @@ def test_a_process_that_is_killed_within_its_turn_gives_its_locks_back(lone: Cou
     other.open()
     assert _hot(other).count(60, 9, NOW) == (True, 3, NOW + 60)
     other.close()
+
+
+def test_where_nobody_can_tell_who_has_the_file_no_lock_is_kept(lone: CounterFile, turn: _Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, and as exact."""
+    whole = fcntl.fcntl
+
+    def refuse(fd: int, what: int, argument: bytes) -> bytes:
+        if what == fcntl.F_OFD_GETLK:
+            raise OSError(22, "Invalid argument")
+        return whole(fd, what, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    lone.look_around()
+    assert _hot(lone).count(60, 9, NOW) == (True, 1, NOW + 60)
+    assert turn.calls == []
