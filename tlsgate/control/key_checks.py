@@ -72,22 +72,25 @@ class KeyChecks:
         known = old.mtls_static_certificate_bindings if old is not None else ()
         for id in session.mtls_static_certificate_bindings:
             if id not in known:
-                await self._check_one(session, id)
+                await self._check_one(session.org_id, id)
 
     async def check_certificate(self, session: Session, old: Session) -> None:
         """Look at the certificate of a key that is written again.
 
         :raises CallFailed: 400: it was taken away, or is not there.
         """
+        owner = session.org_id or old.org_id
         if session.certificate != old.certificate:
             if not session.certificate:
                 raise fail(400, "Key cannot be used without a certificate")
             if not await self._has_certificate(session.certificate):
                 raise fail(400, "Key must be used with an existent certificate")
+            if not session.certificate.startswith(owner):
+                raise fail(400, f"invalid certificate ID: {session.certificate}")
         self._check_number(session)
         for id in session.certificates:
             if id not in old.certificates and id != old.certificate:
-                await self._check_one(session, id)
+                await self._check_one(owner, id)
 
     async def check_own_certificates(self, session: Session) -> None:
         """Look whether the certificates of a new key are there (Tyk does not).
@@ -97,7 +100,7 @@ class KeyChecks:
         self._check_number(session)
         for id in (session.certificate, *session.certificates):
             if id:
-                await self._check_one(session, id)
+                await self._check_one(session.org_id, id)
 
     async def complete_certificate(self, session: Session, id: str) -> Session:
         """Return a session that names the certificate of which its id is made, if the certificate store has it.
@@ -115,8 +118,8 @@ class KeyChecks:
         if len(session.certificates) > _MOST_CERTIFICATES:
             raise fail(400, f"tlsgate_certificates has more than {_MOST_CERTIFICATES} entries")
 
-    async def _check_one(self, session: Session, id: str) -> None:
-        if session.org_id and not id.startswith(session.org_id):
+    async def _check_one(self, owner: str, id: str) -> None:
+        if not id.startswith(owner):
             raise fail(400, f"invalid certificate ID: {id}")
         if not await self._has_certificate(id):
             raise fail(400, f"certificate not found: {id}")

@@ -95,6 +95,18 @@ def test_a_key_keeps_a_certificate() -> None:
     assert (unknown.status, unknown.message) == (400, "Key must be used with an existent certificate")
 
 
+def test_a_key_takes_no_certificate_of_another_organisation() -> None:
+    """It would stand for a key among the APIs of that organisation."""
+    foreign = "elsewhere" + "ee" * 32
+    control = with_certificates(CERT, foreign)
+    body = {**BODY, "certificate": foreign}
+    assert control.call("POST", "/tyk/keys/create", body).message == f"invalid certificate ID: {foreign}"
+    control.call("POST", "/tyk/keys/create", {**BODY, "certificate": CERT})
+    further = {**BODY, "certificate": CERT, "tlsgate_certificates": [foreign]}
+    for changed in (body, {**body, "org_id": ""}, further, {**further, "org_id": ""}):
+        assert control.call("PUT", f"/tyk/keys/{CERT}", changed).message == f"invalid certificate ID: {foreign}"
+
+
 @pytest.mark.parametrize(
     ("certificates", "message"),
     [
