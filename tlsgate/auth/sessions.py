@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import find_candidates
 from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.key_ids import CHECK_PREFIX, KEY_PREFIX, Candidate, KeyNaming
 from tlsgate.auth.lifetime import ApiLifetime, compute_lifetime
@@ -132,7 +133,8 @@ class Sessions:
     def reader(self, org: str, purpose: str = "token") -> KeyReader:
         """Return the look-up of one organisation.
 
-        :param purpose: ``token`` finds only what was issued as a key (decisions 3.3), ``any`` every session.
+        :param purpose: ``token`` finds only what was issued as a key (decisions 3.3), ``certificate`` the key of a certificate by the
+            certificate's id, ``any`` every session; others are in ``auth.purposes``.
         """
         key = (org, purpose)
         reader = self._readers.get(key)
@@ -246,7 +248,10 @@ class Sessions:
     async def _find(self, reader: KeyReader, raw: bytes) -> KeyView | None:
         """Look a presented text up; several at once for the same text cost one round trip."""
         try:
-            candidates = self.naming.candidates(reader.org, raw.decode())
+            if reader.purpose == "certificate":
+                candidates = await find_candidates(self._store, self.naming, reader.org, raw.decode())
+            else:
+                candidates = self.naming.candidates(reader.org, raw.decode())
         except UnicodeDecodeError:
             return None
         if not candidates:

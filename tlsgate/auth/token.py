@@ -26,7 +26,11 @@ def enabled_for(api: ApiDefinition) -> bool:
 
 
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
-    """Return the step of an API."""
+    """Return the step of an API: with ``use_certificate`` that of ``auth.certificate``."""
+    if api.use_certificate:
+        from tlsgate.auth import certificate  # it builds upon this module
+
+        return certificate.build(api, config, tools)
     return TokenAuth(api, tools)
 
 
