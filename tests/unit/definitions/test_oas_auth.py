@@ -125,7 +125,8 @@ def test_methods_lead_to_their_switches(section: dict[str, Any], fields: dict[st
     if fields.get("auth_configs", {}).get("authToken", {}).get("use_certificate") or not allowed.issuperset(fields):
         assert api is None and all("not active yet" in problem.message for problem in problems if problem.severity == "error")
     else:
-        assert api is not None and api.auth_methods == ("token",)
+        basic = {"basic"} if "use_basic_auth" in fields else set()
+        assert api is not None and set(api.auth_methods) == basic | (set() if basic and "use_standard_auth" not in fields else {"token"})
 
 
 @pytest.mark.parametrize("components", [None, [], {"securitySchemes": []}, {"securitySchemes": {"token": 5}}])
