@@ -20,7 +20,7 @@ from tests.support.certs import SERVER, Authority, make_authority
 from tests.support.control import SECRET, Reply, rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD, protected, told
 from tests.support.crew import running_crew
-from tests.support.gateway import Client, Gateway, Response, StrictUpstream, running_gateway
+from tests.support.gateway import Client, Gateway, Response, StrictUpstream, running_gateway, wait_until
 from tests.support.loop import running_loop
 from tests.support.redis_server import needs_redis, redis_server
 from tlsgate.auth.key_ids import hash_key
@@ -279,7 +279,7 @@ def test_colons_in_passwords(worlds: Any, form: str, backend: str) -> None:
             for part in ("john", "key", "john:", ":key", "john:key:"):
                 expected = VALUES if ":" in part and api == "plain" else REFUSED
                 assert world.ask(f"/{api}/", login("colon", part)) == expected, part
-            assert world.ask(f"/{api}/", login("colon:john", "key"))[0] in (400, 401)
+            assert world.ask(f"/{api}/", login("co:lon", "john:key")) == (VALUES if api == "plain" else REFUSED)
 
 
 @EACH_WORLD
@@ -383,7 +383,7 @@ def test_with_a_token_beside_it(worlds: Any, form: str, backend: str) -> None:
     good, token = login("john", "s3cret"), ("X-Key", key)
     assert world.ask("/both/", good, token) == (200, "")
     assert world.ask("/both/", login("john", "wrong"), token) == REFUSED
-    assert world.ask("/both/", good, ("X-Key", "nothing")) == (403, "Access to this API has been disallowed")
+    assert world.ask("/both/", good, ("X-Key", "no-such-key")) == (403, "Access to this API has been disallowed")
     for name in ("john", "orgjohn"):
         assert world.ask("/both/", good, ("X-Key", name)) == (403, "Access to this API has been disallowed")
     body = {"org_id": "org", "access_rights": RIGHTS, "basic_auth_data": {"password": "asleep"}, "is_inactive": True}
@@ -512,7 +512,7 @@ def test_a_flood_of_logins_is_bounded(tmp_path: Path, upstream: StrictUpstream, 
             name, value = login("nobody", f"wrong {number}")
             client.send(f"GET /plain/ HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n".encode())
         assert world.ask("/plain/", login("john", "s3cret")) == (200, "")
-        assert world.send("/hello").status == 200
+        assert world.ask("/plain/") == MISSING
         answers = [client.read_response("GET") for client in clients]
         for client in clients:
             client.close()
@@ -524,41 +524,42 @@ def test_a_flood_of_logins_is_bounded(tmp_path: Path, upstream: StrictUpstream, 
 @EACH_FORM
 def test_nothing_secret_is_logged_or_told(tmp_path: Path, form: str) -> None:
     """The access log, the log of refusals and the event AuthFailure hold neither password nor header."""
-    hook: list[bytes] = []
     with StrictUpstream() as upstream, StrictUpstream() as listener:
-        handlers = {"events": {"AuthFailure": [{"handler_name": "eh_web_hook_handler", "handler_meta": _hook(listener.port)}]}}
-        own = {"log": {"access": True, "level": "debug"}}
+        address = f"http://127.0.0.1:{listener.port}/"
         apis = define(form, upstream.port, "plain", "body")
-        with running(tmp_path, form, {"type": "memory"}, *apis, event_handlers=handlers, tlsgate=own) as world:
+        for api in apis:
+            if form == "classic":
+                hook = {"handler_name": "eh_web_hook_handler", "handler_meta": {"method": "POST", "target_path": address}}
+                api["event_handlers"] = {"events": {"AuthFailure": [hook]}}
+            else:
+                told_to = {"enabled": True, "trigger": "AuthFailure", "type": "webhook", "url": address, "method": "POST"}
+                api["x-tyk-api-gateway"]["server"]["eventHandlers"] = [told_to]
+        own = {"log": {"access": True, "level": "debug"}}
+        secrets = []
+        with running(tmp_path, form, {"type": "memory"}, *apis, tlsgate=own) as world:
             world.add("johnny-appleseed", "right-password")
-            secrets = ["right-password", "wrong-password"]
-            for password in secrets:
-                name = login("johnny-appleseed", password)
-                world.send("/plain/", name)
-                world.send("/body/", body=document("johnny-appleseed", password))
-                secrets.append(name[1].split()[1]) if len(secrets) < 4 else None
-            deadline = time.monotonic() + 10
-            while len(listener.requests) < 2 and time.monotonic() < deadline:
-                time.sleep(0.05)
-            hook += [request.body for request in listener.requests]
-        assert hook and all(b"AuthFailure" in body for body in hook)
-        written = "\n".join(world.gateway.lines) + b"\n".join(hook).decode()
-        decoded = written + "".join(_decoded(body) for body in hook)
-        for secret in secrets:
-            assert secret not in decoded
+            for password in ("right-password", "wrong-password"):
+                header = login("johnny-appleseed", password)
+                secrets += [password, header[1].split()[1]]
+                status = 200 if password.startswith("right") else 401
+                assert world.send("/plain/", header).status == status
+                assert world.send("/body/", body=document("johnny-appleseed", password)).status == status
+            assert wait_until(lambda: len(listener.requests) == 2, 10)
+        told = [json.loads(request.body) for request in listener.requests]
+        assert all("AuthFailure" in json.dumps(event) for event in told)
+        written = "\n".join([*world.gateway.lines, *map(json.dumps, told), *_requests_in(told)])
+        assert "/plain/" in written
+        assert not [secret for secret in secrets if secret in written]
 
 
-def _hook(port: int) -> dict[str, Any]:
-    return {"method": "POST", "target_path": f"http://127.0.0.1:{port}/", "event_timeout": 0}
-
-
-def _decoded(body: bytes) -> str:
-    """The request inside an event, which is base64."""
-    tree = json.loads(body)
-    return "".join(
-        base64.b64decode(value).decode("utf-8", "replace") if name == "OriginatingRequest" else str(value)
-        for name, value in tree.get("Meta", tree).items()
-    )
+def _requests_in(value: Any) -> list[str]:
+    """Every text that is base64, read: events carry the request that way."""
+    if isinstance(value, dict | list):
+        return [text for item in (value.values() if isinstance(value, dict) else value) for text in _requests_in(item)]
+    try:
+        return [base64.b64decode(value, validate=True).decode("utf-8", "replace")]
+    except (ValueError, TypeError):
+        return []
 
 
 def test_a_client_that_goes_away_holds_no_place(tmp_path: Path, upstream: StrictUpstream) -> None:
