@@ -545,9 +545,9 @@ def test_nothing_secret_is_logged_or_told(tmp_path: Path, form: str) -> None:
                 assert world.send("/plain/", header).status == status
                 assert world.send("/body/", body=document("johnny-appleseed", password)).status == status
             assert wait_until(lambda: len(listener.requests) == 2, 10)
-        told = [json.loads(request.body) for request in listener.requests]
-        assert all("AuthFailure" in json.dumps(event) for event in told)
-        written = "\n".join([*world.gateway.lines, *map(json.dumps, told), *_requests_in(told)])
+        heard = [json.loads(request.body) for request in listener.requests]
+        assert all("AuthFailure" in json.dumps(event) for event in heard)
+        written = "\n".join([*world.gateway.lines, *map(json.dumps, heard), *_requests_in(heard)])
         assert "/plain/" in written
         assert not [secret for secret in secrets if secret in written]
 
