@@ -481,7 +481,8 @@ def test_the_function_was_changed_after_users_were_made(
 
 @needs_redis
 @EACH_FORM
-def test_a_store_that_is_away(tmp_path: Path, upstream: StrictUpstream, form: str) -> None:
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_store_that_is_away(tmp_path: Path, upstream: StrictUpstream, form: str, silent: bool) -> None:
     """B64: 503 and never 401, for known and unknown users alike; a cached login goes on, and everybody gets in when it is back."""
     with redis_server(tmp_path / "redis") as server:
         storage = {"type": "redis", "host": "127.0.0.1", "port": server.port}
@@ -489,16 +490,36 @@ def test_a_store_that_is_away(tmp_path: Path, upstream: StrictUpstream, form: st
             world.add("john", "s3cret")
             world.add("jane", "s3cret")
             assert world.ask("/plain/", login("john", "s3cret")) == (200, "")
-            server.stop()
+            server.pause() if silent else server.stop()
             assert world.ask("/plain/", login("john", "s3cret")) == (200, "")
             for value in (login("jane", "s3cret"), login("nobody", "s3cret"), login("john", "wrong")):
                 assert world.ask("/plain/", value) == AWAY
             assert world.ask("/plain/", login("john", "")) == REFUSED
-            server.start()
+            with ExitStack() as stack:
+                clients = [stack.enter_context(Client(world.gateway.port)) for _ in range(50)]
+                for number, client in enumerate(clients):
+                    name, value = login(f"user-{number}", "s3cret")
+                    client.send(f"GET /plain/ HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n".encode())
+                assert {told(client.read_response("GET")) for client in clients} == {AWAY}
+            server.resume() if silent else server.start()
             deadline = time.monotonic() + 10
             while world.ask("/plain/", login("jane", "s3cret")) != (200, ""):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+
+
+@EACH_FORM
+def test_an_api_whose_expressions_find_nothing_is_refused(tmp_path: Path, upstream: StrictUpstream, form: str) -> None:
+    """BETTER: in Tyk another method, or none, protects it then; its place answers 503."""
+    broken = protected(form, "broken", upstream.port, use_basic_auth=True, basic_auth={**BODY, "body_user_regexp": "("})
+    before = len(upstream.requests)
+    with running(tmp_path, form, {"type": "memory"}, broken, *define(form, upstream.port, "plain")) as world:
+        key = world.call("POST", "/tyk/keys/create", {"org_id": "org", "access_rights": rights("broken", "plain")}).key
+        world.add("john", "s3cret")
+        for headers in ([], [login("john", "s3cret")], [("Authorization", key)]):
+            assert world.send("/broken/", *headers, body=document("john", "s3cret")).status == 503
+        assert len(upstream.requests) == before
+        assert world.ask("/plain/", login("john", "s3cret")) == (200, "")
 
 
 @EACH_FORM

@@ -89,7 +89,7 @@ class Keys:
         """Slow jobs that a thread would have done."""
         self.held: list[Deferred[None]] | None = None
         """Where slow jobs wait to be called back; None does them at once."""
-        self.proofs = PasswordProofs(self._aside, self.clock, self.settings.basic_auth_hash_key_function, 1)
+        self.proofs = PasswordProofs(self._aside, self.clock, at_once=1)
         self.tools = AuthTools(self.sessions, self.clock, self._notify, self._sleep, proofs=self.proofs)
 
     def _notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:

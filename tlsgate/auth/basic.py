@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.auth.identity import Identity
+from tlsgate.auth.passwords import choose_password_hash
 from tlsgate.auth.proofs import Login, PasswordProofs
 from tlsgate.auth.purposes import USERS
 from tlsgate.auth.sources import SourceReader, find_source
@@ -36,6 +37,8 @@ NAME = "basic"
 _KIND = "basic"
 _AT_ONCE_BYTES = 4096
 """A body up to this size is searched within a turn of the reactor."""
+_MOST_BYTES = 4096
+"""Of a name or password: hashing longer ones in search of a user costs more than anybody's is worth."""
 
 
 class Credentials(NamedTuple):
@@ -71,6 +74,7 @@ class BasicAuth:
         "_reactor",
         "_reader",
         "_source",
+        "_usual",
     )
 
     def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> None:
@@ -89,6 +93,7 @@ class BasicAuth:
         assert tools.proofs is not None
         self._proofs: PasswordProofs = tools.proofs
         self._logins = tools.proofs.logins
+        self._usual = choose_password_hash(config.keys.basic_auth_hash_key_function)
         # Of this step alone: another API, or another load of this one, may read the same header in another way.
         self._key = os.urandom(32)
 
@@ -143,13 +148,13 @@ class BasicAuth:
     async def _log_in(self, exchange: Exchange, user: bytes, password: bytes, digest: bytes) -> KeyView:
         """Return the session of a user, always by asking the store: an answer must not come sooner for users who exist."""
         exchange.credential = user
-        if not user or not password:
-            raise self._refuse(exchange, "no user or no password")
+        if not (0 < len(user) <= _MOST_BYTES and 0 < len(password) <= _MOST_BYTES):
+            raise self._refuse(exchange, "name or password is empty or very long")
         try:
             view = await self._reader.find(user)
             data = {} if view is None else view.session.basic_auth_data
             stored, kind = data.get("password", ""), data.get("hash_type", "")
-            proved = await self._proofs.prove(user, password, stored, kind, self._keep_s)
+            proved = await self._proofs.prove(user, password, stored, kind, self._keep_s, self._usual)
             if view is None:
                 raise self._refuse(exchange, "unknown user")
             if proved is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from tlsgate.auth.passwords import choose_password_hash, judge_password
+from tlsgate.auth.passwords import BCRYPT, judge_password
 from tlsgate.errors import Refusal
 
 if TYPE_CHECKING:
@@ -60,14 +60,12 @@ class PasswordProofs:
 
     :param runner: does blocking work in a thread.
     :param clock: for how long something is remembered.
-    :param setting: ``basic_auth_hash_key_function``: what is spent on unknown users.
     :param at_once: threads; 0 is one for each core but one, at most four.
     """
 
-    def __init__(self, runner: Callable[[Callable[[], Any]], Awaitable[Any]], clock: Clock, setting: str = "", at_once: int = 0) -> None:
+    def __init__(self, runner: Callable[[Callable[[], Any]], Awaitable[Any]], clock: Clock, at_once: int = 0) -> None:
         self._run = runner
         self._clock = clock
-        self._usual = choose_password_hash(setting)
         self._at_once = at_once or max(1, min(4, (os.cpu_count() or 1) - 1))
         self._key = os.urandom(32)
         self._proved: dict[bytes, float] = {}
@@ -78,13 +76,14 @@ class PasswordProofs:
         self.logins: dict[bytes, Login] = {}
         """By a digest that whoever asks has made with a key of its own."""
 
-    async def prove(self, user: bytes, password: bytes, stored: str, kind: str, keep_s: float) -> float | None:
+    async def prove(self, user: bytes, password: bytes, stored: str, kind: str, keep_s: float, usual: str = BCRYPT) -> float | None:
         """Verify a password.
 
         :param user: as sent.
         :param stored: what is stored of the password; empty for an unknown user, on whom the same time is spent.
         :param kind: ``hash_type``.
         :param keep_s: how old a proof may be, in seconds; 0 verifies anew.
+        :param usual: the kind of new hashes: what is spent where there is nothing slow to verify.
         :returns: when it was proved, in monotonic seconds; None for a wrong password.
         :raises Refusal: ``overloaded``.
         """
@@ -95,7 +94,6 @@ class PasswordProofs:
             return proved
         flight = self._flights.get(digest)
         if flight is None:
-            usual = self._usual
             flight = self._begin(digest, lambda: judge_password(password, stored, kind, usual))
         if not await self._wait(flight):
             return None

@@ -61,7 +61,7 @@ class State:
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             reactor,
             self.shelf,
-            PasswordProofs(run_aside, clock, config.keys.basic_auth_hash_key_function),
+            PasswordProofs(run_aside, clock),
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.apis import make_api, make_config
 from tests.support.keys import Keys, run
-from tlsgate.auth import basic
+from tlsgate.auth import basic, proofs
 from tlsgate.auth.basic import build_challenge, find_in_body, parse_basic
 from tlsgate.config.model import BasicDefaults, OwnSettings
 from tlsgate.config.values import compile_pattern
@@ -255,7 +255,19 @@ def test_unknown_users_cost_what_known_ones_do(keys: Keys) -> None:
     reads, jobs = keys.store.reads, keys.jobs
     for user in ("john", "nobody"):
         assert told(step, keys.request(header(user, ""))) == REFUSED
-    assert (keys.store.reads, keys.jobs) == (reads, jobs), "an empty password is refused without a look at the user"
+        assert told(step, keys.request(header(user, "x" * 4097))) == REFUSED
+    assert told(step, keys.request(header("x" * 4097, "y"))) == REFUSED
+    assert (keys.store.reads, keys.jobs) == (reads, jobs), "empty and very long ones are refused without a look at the user"
+
+
+def test_what_is_spent_is_what_new_passwords_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As configured when the API was loaded."""
+    for setting, kind in (("", "bcrypt"), ("argon2id", "argon2id"), ("sha256", "bcrypt")):
+        spent: list[str] = []
+        monkeypatch.setattr(proofs, "judge_password", lambda password, stored, kind, usual: spent.append(usual))  # noqa: B023
+        keys = Keys(basic_auth_hash_key_function=setting)
+        assert told(step_of(keys), keys.request(header())) == REFUSED
+        assert spent == [kind]
 
 
 def test_policies_that_fail_are_a_wrong_login_and_nothing_else(keys: Keys) -> None:
