@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
@@ -76,6 +77,8 @@ class AuthTools(NamedTuple):
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
     certificate_presence: CertificatePresence | None = None
     """Which certificates of clients the store has; None where nothing serves (tests)."""
+    proofs: PasswordProofs | None = None
+    """Passwords that are being verified; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:
