@@ -172,6 +172,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "auth.auth_field_missing": CatalogueEntry(401, "Authorization field missing", "AMF"),
         "auth.malformed_header": CatalogueEntry(400, "Attempted access with malformed header", "IHD"),
         "auth.key_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
+        "auth.signature_failed": CatalogueEntry(401, "Request signature verification failed", "KSF"),
         "auth.key_inactive": CatalogueEntry(403, "Key is inactive, please renew", "KIN"),
         "auth.key_expired": CatalogueEntry(401, "Key has expired, please renew", "KEX"),
         "access.no_session": CatalogueEntry(

@@ -209,8 +209,6 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         elif is_raw:
             reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
     _report_certificate_auth(section)
-    if not keyless and (not methods or any(method.name == "token" for method in methods)):
-        _report_signature(section)
     if keyless or methods:
         return
     if is_raw and not section.flag("use_mutual_tls_auth"):
@@ -228,14 +226,6 @@ def _report_certificate_auth(section: Section) -> None:
             reader.error(
                 "use_certificate", "authentication by client certificate instead of a key is not active yet, so that the API is refused"
             )
-
-
-def _report_signature(section: Section) -> None:
-    """Refuse an API whose keys come with a signature: without the check a key alone would open it."""
-    entries = dict(section.named("auth_configs"))
-    reader = entries.get("authToken", section.section("auth"))
-    if reader.flag("validate_signature"):
-        reader.error("validate_signature", "signatures beside a key are not active yet, so that the API is refused")
 
 
 def _report(section: Section, entry: _Entry, *, refused: bool) -> None:
