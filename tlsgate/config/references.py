@@ -15,7 +15,7 @@ from typing import Any
 
 from tlsgate.config.problems import Resolved
 
-__all__ = ["ReferenceStores", "is_reference", "read_secret_file"]
+__all__ = ["ReferenceStores", "has_reference", "is_reference", "read_secret_file"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _MARKS = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")
@@ -30,6 +30,11 @@ Report = Callable[[str, str, str], None]
 def is_reference(text: str) -> bool:
     """Return whether the whole text is one reference: the name of a secret, never the secret."""
     return _ALONE.fullmatch(text) is not None
+
+
+def has_reference(text: str) -> bool:
+    """Return whether there is a reference in a text: after resolving, one that leads nowhere."""
+    return _MARKS.search(text) is not None
 
 
 def read_secret_file(name: str, base_path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tlsgate.config.references import is_reference
+from tlsgate.config.references import has_reference
 from tlsgate.config.section import Section
 from tlsgate.model.credentials import KeySignature
 
@@ -41,7 +41,7 @@ def build_key_signature(entry: Section, *, has_tokens: bool) -> KeySignature | N
     if status and status < low:
         signature.error("error_code", "a failed signature must not be answered by a success", f"write a status from {low} to {high}")
     secret = signature.text("secret")
-    if is_reference(secret):
+    if has_reference(secret):
         # As written it would be a secret that everybody who knows the definition can guess.
         signature.warning("secret", "the reference cannot be resolved: every request is refused")
         secret = ""
