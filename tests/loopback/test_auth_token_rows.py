@@ -18,7 +18,7 @@ from tests.support.credentials import EACH_WORLD, protected, running_world, told
 from tests.support.gateway import Client, Gateway, Response, StrictUpstream, wait_until
 from tests.support.key_load import call
 from tests.support.redis_server import needs_redis
-from tests.support.token_world import EACH_BACKEND, FORMS, KeyWorld, as_seen, key_world
+from tests.support.token_world import EACH_BACKEND, FORMS, SERVER_CERTIFICATE, KeyWorld, as_seen, key_world
 
 MISSING = (401, "Authorization field missing")
 UNKNOWN = (403, "Access to this API has been disallowed")
@@ -361,8 +361,8 @@ def test_keys_of_another_function_need_the_fallback(tmp_path: Path, backend: str
     """Made under sha256; under murmur64 they work only where the list names sha256, in both spellings."""
     with StrictUpstream() as upstream:
         apis = [protected(form, f"{form}-plain", upstream.port) for form in FORMS]
-        with running_world(tmp_path, backend, *apis, hash_key_function="sha256") as gateway:
-            with Client(gateway.port_of("control"), tls=False) as client:
+        with running_world(tmp_path, backend, *apis, server=SERVER_CERTIFICATE, hash_key_function="sha256") as gateway:
+            with Client(gateway.port_of("control")) as client:
                 body = {"org_id": "org", "access_rights": rights("classic-plain", "oas-plain")}
                 status, answer = call(client, "POST", "/tyk/keys/my-custom-token", body)
                 assert status == 200
@@ -371,7 +371,7 @@ def test_keys_of_another_function_need_the_fallback(tmp_path: Path, backend: str
             def asked(key: str) -> list[tuple[int, str]]:
                 found = []
                 for form in FORMS:
-                    with Client(gateway.port, tls=False) as client:
+                    with Client(gateway.port) as client:
                         found.append(outcome(client.request("GET", f"/{form}-plain/", headers=[("Authorization", key)])))
                 return found
 
@@ -433,8 +433,8 @@ def test_a_definition_that_reads_no_place_is_refused(tmp_path: Path, form: str, 
         tree["x-tyk-api-gateway"]["server"]["authentication"]["securitySchemes"]["authToken"] = {
             "enabled": True, "header": {"enabled": False}, "query": {"enabled": False},
         }  # fmt: skip
-    with running_world(tmp_path, backend, tree) as gateway, Client(gateway.port_of("control"), tls=False) as client:
-        with Client(gateway.port, tls=False) as other:
+    with running_world(tmp_path, backend, tree, server=SERVER_CERTIFICATE) as gateway, Client(gateway.port_of("control")) as client:
+        with Client(gateway.port) as other:
             assert told(other.request("GET", f"/closed/?key={KEY}", headers=[("Authorization", KEY)])) == MISSING
         place = "/tyk/apis" if form == "classic" else "/tyk/apis/oas"
         status, answer = call(client, "POST", place, {**tree, "api_id": "closed2"} if form == "classic" else tree)
@@ -458,14 +458,14 @@ def test_an_entry_even_an_empty_one_hides_auth(tmp_path: Path, backend: str) -> 
             protected("classic", "hidden", upstream.port, auth=general, auth_configs={"authToken": {}}),
             protected("classic", "beside", upstream.port, auth=general, auth_configs={"basic": {"auth_header_name": "X-Basic"}}),
         ]
-        with running_world(tmp_path, backend, *apis) as gateway:
-            with Client(gateway.port_of("control"), tls=False) as client:
+        with running_world(tmp_path, backend, *apis, server=SERVER_CERTIFICATE) as gateway:
+            with Client(gateway.port_of("control")) as client:
                 body = {"org_id": "org", "access_rights": rights("general", "hidden", "beside")}
                 assert call(client, "POST", f"/tyk/keys/{KEY}", body)[0] == 200
             found = {}
             for api in ("general", "hidden", "beside"):
                 for header in ("X-General", "Authorization", "X-Basic"):
-                    with Client(gateway.port, tls=False) as client:
+                    with Client(gateway.port) as client:
                         found[api, header] = client.request("GET", f"/{api}/", headers=[(header, KEY)]).status
     read = {
         api: [header for (of, header), status in found.items() if of == api and status == 200] for api in ("general", "hidden", "beside")
@@ -495,13 +495,15 @@ def test_messages_flags_and_events(tmp_path: Path, form: str, backend: str) -> N
                 {"match": {"flag": "TKE"}, "response": {"status_code": 499}},
             ],
         }
-        with running_world(tmp_path, backend, tree, override_messages=messages, error_overrides=overrides) as gateway:
-            with Client(gateway.port_of("control"), tls=False) as client:
+        with running_world(
+            tmp_path, backend, tree, server=SERVER_CERTIFICATE, override_messages=messages, error_overrides=overrides
+        ) as gateway:
+            with Client(gateway.port_of("control")) as client:
                 body = {"org_id": "org", "access_rights": rights("plain"), "expires": int(time.time()) - 5}
                 assert call(client, "POST", "/tyk/keys/an-expired-key", body)[0] == 200
 
             def ask(*headers: tuple[str, str]) -> Response:
-                with Client(gateway.port, tls=False) as client:
+                with Client(gateway.port) as client:
                     return client.request("GET", "/plain/", headers=headers)
 
             missing = ask()
@@ -520,6 +522,6 @@ def test_a_keyless_api_passes_everything_on(tmp_path: Path, form: str, backend: 
     """The client's own ``Authorization`` too, whatever the definition says of stripping; nobody's data are empty."""
     with StrictUpstream() as upstream:
         tree = protected(form, "open", upstream.port, use_keyless=True, strip_auth_data=True, global_headers={"X-Who": "<$tyk_meta.who>"})
-        with running_world(tmp_path, backend, tree) as gateway, Client(gateway.port, tls=False) as client:
+        with running_world(tmp_path, backend, tree, server=SERVER_CERTIFICATE) as gateway, Client(gateway.port) as client:
             sent = as_seen(client.request("GET", "/open/", headers=[("Authorization", "Bearer of-the-upstream")]))
             assert (sent["authorization"], sent["x-who"]) == ("Bearer of-the-upstream", "<>")

@@ -17,12 +17,12 @@ from tests.support.gateway import Client, Gateway, Response, StrictUpstream
 from tests.support.key_load import call
 from tests.support.redis_server import needs_redis
 
-__all__ = ["EACH_BACKEND", "FORMS", "KeyWorld", "as_seen", "key_world"]
+__all__ = ["EACH_BACKEND", "FORMS", "SERVER_CERTIFICATE", "KeyWorld", "as_seen", "key_world"]
 
 FORMS = ("classic", "oas")
 EACH_BACKEND = ["sqlite", pytest.param("redis", marks=needs_redis)]
 
-_SERVER = make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
+SERVER_CERTIFICATE = make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
 
 
 class KeyWorld:
@@ -65,6 +65,6 @@ def key_world(folder: Path, backend: str, apis: dict[str, dict[str, Any]], **con
     """
     with StrictUpstream() as upstream:
         trees = [protected(form, f"{form}-{name}", upstream.port, **dict(fields)) for form in FORMS for name, fields in apis.items()]
-        with running_world(folder, backend, *trees, server=_SERVER, **config) as gateway:
+        with running_world(folder, backend, *trees, server=SERVER_CERTIFICATE, **config) as gateway:
             yield KeyWorld(gateway, upstream, [f"{form}-{name}" for form in FORMS for name in apis])
         assert upstream.violations == []
