@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tlsgate.auth import token
 from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.key_ids import find_id_parts
 from tlsgate.auth.sessions import KeyView
@@ -41,10 +40,13 @@ _HASHES: Mapping[str, tuple[Callable[[bytes], Any], re.Pattern[bytes]]] = {
 }
 
 
-def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
-    """Return the token's step of an API, with the signature where its definition asks for one."""
-    step = token.build(api, config, tools)
-    return step if api.key_signature is None else SignedKey(step, api, api.key_signature, config, tools)
+def build(step: Step, method: str, api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
+    """Return a step that finds a key, with the signature behind it where the definition asks for one.
+
+    :param step: has put the key's session in its place when it has passed.
+    :param method: our name of the step's method.
+    """
+    return step if api.key_signature is None else SignedKey(step, method, api, api.key_signature, config, tools)
 
 
 class SignedKey:
@@ -53,13 +55,17 @@ class SignedKey:
     A wrong signature costs two hashes or three for each second of the skew, in both directions; a right one fewer, the nearer its time is.
     """
 
-    __slots__ = ("_counts", "_hash", "_header", "_now", "_org", "_param", "_secret", "_settings", "_shape", "_step")
+    __slots__ = ("_counts", "_hash", "_header", "_now", "_org", "_param", "_secret", "_settings", "_shape", "_step", "method")
 
-    def __init__(self, step: Step, api: ApiDefinition, settings: KeySignature, config: GatewayConfig, tools: AuthTools) -> None:
+    def __init__(
+        self, step: Step, method: str, api: ApiDefinition, settings: KeySignature, config: GatewayConfig, tools: AuthTools
+    ) -> None:
+        self.method = method
+        """The method whose step this is."""
         self._step = step
         self._settings = settings
         self._org = api.org_id
-        self._counts = api.base_identity in ("", token.NAME)
+        self._counts = api.base_identity in ("", method)
         self._hash, self._shape = _HASHES[settings.algorithm]
         self._header = settings.header.lower().encode()
         self._param = (settings.param_name or settings.header).encode() if settings.use_param or settings.param_name else b""

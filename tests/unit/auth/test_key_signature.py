@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.apis import make_api, make_config
 from tests.support.keys import Keys, run
-from tlsgate.auth import key_signature, token
+from tlsgate.auth import token
 from tlsgate.auth.key_signature import find_key_texts, is_signature
 from tlsgate.auth.sources import find_parameter
 from tlsgate.errors import Refusal
@@ -30,7 +30,7 @@ def sign(key: str, second: float, secret: str = "s3cret", algorithm: str = "sha2
 def attempt(keys: Keys, exchange: Exchange, settings: dict[str, Any], **fields: Any) -> str:
     """Id of the refusal, or ``passes``."""
     api = make_api(org_id="org", keyless=False, key_signature=KeySignature(**settings), **fields)
-    step = key_signature.build(api, keys.config, keys.tools)
+    step = token.build(api, keys.config, keys.tools)
     try:
         if not step.try_now(exchange):
             run(step.finish(exchange))
@@ -48,7 +48,7 @@ def with_key(**fields: Any) -> Keys:
 def test_without_the_setting_it_is_the_tokens_own_step() -> None:
     """Nothing in the way."""
     keys = Keys()
-    step = key_signature.build(make_api(org_id="org", keyless=False), keys.config, keys.tools)
+    step = token.build(make_api(org_id="org", keyless=False), keys.config, keys.tools)
     assert isinstance(step, token.TokenAuth)
 
 
@@ -204,7 +204,7 @@ def test_a_cached_key_waits_for_nothing() -> None:
     """And is refused at once when its signature is wrong."""
     keys = with_key()
     api = make_api(org_id="org", keyless=False, key_signature=KeySignature(**TO_SEED), auth_default=CredentialSource())
-    step = key_signature.build(api, keys.config, keys.tools)
+    step = token.build(api, keys.config, keys.tools)
     good = sign("custom", keys.clock.now())
     first = keys.request("custom", headers=[("X-Sig", good)])
     assert not step.try_now(first)
