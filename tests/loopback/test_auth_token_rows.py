@@ -319,6 +319,16 @@ def test_variables_of_request_and_key(world: KeyWorld, form: str) -> None:
 
 
 @EACH_OF_BOTH
+def test_variables_of_a_form(world: KeyWorld, form: str) -> None:
+    """Read where a value asks for them; the upstream gets the form as it came."""
+    body = b"a=from+the+form&my-name=%21"
+    headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Authorization", KEY)]
+    response = world.ask(f"/{form}-variables/?a=from-the-query", *headers, method="POST", body=body)
+    assert as_seen(response)["x-data"] == "from the form|!|"
+    assert world.upstream.requests[-1].body == body
+
+
+@EACH_OF_BOTH
 def test_context_variables_need_their_switch(world: KeyWorld, form: str) -> None:
     """Data of the key do not."""
     sent = as_seen(world.ask(f"/{form}-no-variables/", ("Authorization", KEY)))

@@ -16,7 +16,7 @@ from tlsgate.config.references import read_secret_file
 from tlsgate.ids import request_id
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["Value", "compile_value", "render"]
+__all__ = ["FORM", "Value", "compile_value", "read_pairs", "render"]
 
 Value = bytes | tuple[bytes | Callable[[Exchange], bytes], ...]
 """A constant, or parts in turn; see :func:`render`."""
@@ -25,6 +25,8 @@ _VARIABLE = re.compile(
     r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$tyk_meta\.([A-Za-z0-9_.-]+)|\$secret_(conf|env)\.([A-Za-z0-9_.-]+)"
     r"|\$secret_file\.([A-Za-z0-9_./-]+)|\$secret_(?:vault|consul)\.[A-Za-z0-9_./-]+"
 )
+FORM = "form data"
+"""In ``Exchange.context``: the pairs of a form; no variable has a name with a blank."""
 _CONTROL = bytes((*range(0x20), 0x7F))
 _EMPTY = b""
 
@@ -87,9 +89,16 @@ def _clean(value: bytes) -> bytes:
 
 
 def _parameters(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Return the parameters of the query; as in Go, a pair with ``;`` or a broken escape is left out."""
+    """Return the parameters of a request: those of a form that was read (``transform.form_data``), then those of the query, as in Go."""
+    pairs = read_pairs(exchange.query or b"")
+    form = exchange.context.get(FORM) if exchange.context else None
+    return [*form, *pairs] if form else pairs
+
+
+def read_pairs(text: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the decoded pairs of a query or form; as in Go, one with ``;`` or a broken escape is left out."""
     found: list[tuple[bytes, bytes]] = []
-    for pair in (exchange.query or b"").split(b"&"):
+    for pair in text.split(b"&"):
         if pair and b";" not in pair and _BROKEN.search(pair) is None:
             name, _, value = pair.replace(b"+", b" ").partition(b"=")
             found.append((unquote_to_bytes(name), unquote_to_bytes(value)))
