@@ -82,8 +82,8 @@ def _to_oas(api_id: str, upstream: int | str, path: str, headers: dict[str, str]
         schemes[kind] = {"enabled": True, **_places(entry)}
         components[kind] = dict(_COMPONENTS[kind])
         if kind == "authToken":
-            components[kind] |= {"in": "header", "name": entry.get("auth_header_name") or "Authorization"}
-            schemes[kind].pop("header", None)
+            components[kind] |= _main_place(entry)
+            schemes[kind].pop(components[kind]["in"], None)
             schemes[kind] |= _token(entry)
         else:
             schemes[kind] |= _basic(fields.pop("basic_auth", {}))
@@ -120,6 +120,15 @@ def _to_oas(api_id: str, upstream: int | str, path: str, headers: dict[str, str]
     if own is not None:
         document["x-tlsgate"] = own
     return document
+
+
+def _main_place(entry: dict[str, Any]) -> dict[str, str]:
+    """Return where the component says that the key is; the scheme says the rest."""
+    if not entry.get("disable_header"):
+        return {"in": "header", "name": entry.get("auth_header_name") or "Authorization"}
+    if entry.get("use_param"):
+        return {"in": "query", "name": entry.get("param_name", "")}
+    return {"in": "cookie", "name": entry.get("cookie_name", "")}
 
 
 def _places(entry: dict[str, Any]) -> dict[str, Any]:

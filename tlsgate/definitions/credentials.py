@@ -10,16 +10,15 @@ from typing import Any
 from tlsgate.config.model import MAX_BASIC_BODY
 from tlsgate.config.section import Section
 from tlsgate.config.values import compile_pattern
+from tlsgate.definitions.key_signature import build_key_signature
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.model.api import EndpointRate
-from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
+from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, RequestSigning
 
 __all__ = ["build_credentials", "build_rate_rule"]
 
 _BASIC_CACHE_S = 60
-_MAX_SKEW_S = 3600
 _MAX_SKEW_MS = 86_400_000.0
-_STATUSES = (400, 599)
 _IDENTITIES = {
     "auth_token": "token",
     "hmac_key": "hmac",
@@ -56,7 +55,7 @@ def build_credentials(section: Section) -> dict[str, Any]:
         "auth_sources": {name: _build_source(entry) for name, entry in section.named("auth_configs")},
         "auth_default": _build_source(section.section("auth")) if section.has("auth") else None,
         "use_certificate": "token" in methods and _key_entry(section).flag("use_certificate"),
-        "key_signature": _build_key_signature(_key_entry(section)),
+        "key_signature": build_key_signature(_key_entry(section), has_tokens="token" in methods),
         "basic": _build_basic(section),
         "hmac": HmacSettings(
             algorithms=section.texts("hmac_allowed_algorithms"),
@@ -114,26 +113,6 @@ def _base_identity(section: Section, methods: tuple[str, ...]) -> str:
             "base_identity_provided_by", "names a method that the API does not use: every request would be refused", "switch the method on"
         )
     return method or ""
-
-
-def _build_key_signature(entry: Section) -> KeySignature | None:
-    if not entry.flag("validate_signature"):
-        return None
-    signature = entry.section("signature")
-    low, high = _STATUSES
-    status = signature.integer("error_code", high=high)
-    if status and status < low:
-        signature.error("error_code", "a failed signature must not be answered by a success", f"write a status from {low} to {high}")
-    return KeySignature(
-        algorithm=signature.text("algorithm"),
-        header=signature.text("header"),
-        use_param=signature.flag("use_param"),
-        param_name=signature.text("param_name"),
-        secret=signature.text("secret"),
-        skew_s=signature.integer("allowed_clock_skew", low=-_MAX_SKEW_S, high=_MAX_SKEW_S),
-        status=status,
-        message=signature.text("error_message"),
-    )
 
 
 def _build_basic(section: Section) -> BasicSettings:

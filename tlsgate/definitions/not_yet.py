@@ -209,8 +209,6 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         elif is_raw:
             reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
     _report_certificate_auth(section, methods, is_raw=is_raw)
-    if not keyless and (not methods or any(method.name == "token" for method in methods)):
-        _report_signature(section)
     if keyless or methods:
         return
     if is_raw and not section.flag("use_mutual_tls_auth"):
@@ -239,14 +237,6 @@ def _report_certificate_auth(section: Section, methods: list[AuthMethod], *, is_
             "a certificate in place of a key belongs to the auth token, which is off: none would be looked at; the API is refused",
             "set use_standard_auth to true, or use_certificate to false",
         )
-
-
-def _report_signature(section: Section) -> None:
-    """Refuse an API whose keys come with a signature: without the check a key alone would open it."""
-    entries = dict(section.named("auth_configs"))
-    reader = entries.get("authToken", section.section("auth"))
-    if reader.flag("validate_signature"):
-        reader.error("validate_signature", "signatures beside a key are not active yet, so that the API is refused")
 
 
 def _report(section: Section, entry: _Entry, *, refused: bool) -> None:

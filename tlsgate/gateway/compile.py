@@ -26,7 +26,7 @@ from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
 from tlsgate.proxy.pool import Destination
 from tlsgate.proxy.upstreams import ProxiedTarget, UpstreamPlan, UpstreamTarget, parse_target_url
-from tlsgate.transform import mock
+from tlsgate.transform import form_data, mock
 from tlsgate.transform.headers import build_request_headers_step, build_response_headers_step
 from tlsgate.transform.timeouts import build_timeout_of
 
@@ -188,6 +188,7 @@ def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
     of_orgs = monitor.build(settings, state.auth.notify, organisations=True, whole_keys=whole)
     of_keys = monitor.build(settings, state.auth.notify, organisations=False, whole_keys=whole)
     steps = (
+        form_data.build(api, workshop.reactor),
         org_limits.build(api, config, state.auth, state.limiters, state.organisations, of_orgs),
         *build_auth_steps(api, config, state.auth),
         report.build(api, state.auth, state.store),

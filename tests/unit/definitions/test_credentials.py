@@ -115,13 +115,12 @@ def test_a_base_identity_that_nobody_provides_is_refused() -> None:
 
 def test_the_entry_of_tokens_hides_auth() -> None:
     """Also for certificates and signatures beside a key; an empty entry too."""
-    auth = {"use_certificate": True, "validate_signature": True, "signature": {"algorithm": "MasheryMD5", "error_code": 403}}
+    auth = {"use_certificate": True, "validate_signature": True, "signature": {"algorithm": "MasheryMD5", "header": "X", "secret": "x"}}
     made = build(auth=auth)
-    assert made["use_certificate"] and made["key_signature"] == KeySignature(algorithm="MasheryMD5", status=403)
+    assert made["use_certificate"] and made["key_signature"] == KeySignature(algorithm="MasheryMD5", header="X", secret="x")
     made = build(auth=auth, auth_configs={"authToken": {}})
     assert not made["use_certificate"] and made["key_signature"] is None
     assert build(auth={"signature": {"secret": "x"}})["key_signature"] is None
-    assert refused(auth={"validate_signature": True, "signature": {"error_code": 200}}) == ["auth.signature.error_code"]
 
 
 def test_basic_and_signatures_of_requests() -> None:

@@ -87,25 +87,6 @@ def test_a_hidden_switch_of_dynamic_mtls_is_told_of() -> None:
 @pytest.mark.parametrize(
     ("members", "path"),
     [
-        ({"auth": {"validate_signature": True}}, "auth.validate_signature"),
-        ({"auth_configs": {"authToken": {"validate_signature": True}}}, "auth_configs.authToken.validate_signature"),
-        ({"auth": {"validate_signature": True}, "auth_configs": {"authToken": {}}}, None),
-        ({"auth": {}, "auth_configs": {"jwt": {"validate_signature": True}}}, None),
-    ],
-)
-@pytest.mark.parametrize("switch", [{"use_standard_auth": True}, {}])
-def test_signatures_beside_a_key_are_refused_where_they_count(members: dict[str, Any], path: str | None, switch: dict[str, Any]) -> None:
-    """Without the check the key alone would open the API; an entry of ``auth_configs`` hides ``auth``."""
-    tree = classic(use_keyless=False, **switch, **members)
-    if path is None:
-        assert warned(tree) == {}
-    else:
-        assert list(refused(tree)) == [path]
-
-
-@pytest.mark.parametrize(
-    ("members", "path"),
-    [
         ({"definition": {"enabled": True}}, "definition.enabled"),
         ({"security_requirements": [["a"], ["b"]]}, "security_requirements"),
         ({"custom_middleware": {"pre": [{"name": "a"}]}}, "custom_middleware.pre"),
@@ -135,7 +116,7 @@ def test_what_would_refuse_requests_refuses_the_api(members: dict[str, Any], pat
         {"graphql": {"enabled": False, "schema": "x"}},
         {"uptime_tests": {"disabled": True, "check_list": [{"url": "http://a"}]}},
         {"disable_rate_limit": True, "disable_quota": True, "session_lifetime": 60, "strip_auth_data": True, "tags": ["a"]},
-        {"auth": {"auth_header_name": "X", "validate_signature": True}, "jwt_source": "x", "basic_auth": {"cache_ttl": 1}},
+        {"auth": {"auth_header_name": "X", "signature": {"algorithm": "x"}}, "jwt_source": "x", "basic_auth": {"cache_ttl": 1}},
     ],
 )
 def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> None:

@@ -208,14 +208,16 @@ def test_places_of_other_methods() -> None:
     }
 
 
-def test_a_signature_beside_the_key_refuses_the_api() -> None:
-    """Every field of it is mapped; the check is not there yet."""
+def test_a_signature_beside_the_key() -> None:
+    """Every field of it is mapped, and faults are named where they stand in the document."""
     signature = {
         "enabled": True, "algorithm": "MasherySHA256", "header": "X-Sig", "query": {"enabled": True, "name": "sig"},
         "secret": "s", "allowedClockSkew": 5, "errorCode": 401, "errorMessage": "no",
     }  # fmt: skip
     tree = token({"signatureValidation": signature}, {"in": "header", "name": "X-Key"})
-    assert list(refused(tree)) == [f"{PLACE}.securitySchemes.token.signatureValidation.enabled"]
+    assert accepted(tree).key_signature is not None
+    wrong = token({"signatureValidation": {**signature, "algorithm": "HMAC"}})
+    assert list(refused(wrong)) == [f"{PLACE}.securitySchemes.token.signatureValidation.algorithm"]
     made, _ = map_to_classic(tree, Problems("f"), make_context())
     assert made["auth_configs"]["authToken"]["signature"] == {
         "algorithm": "MasherySHA256", "header": "X-Sig", "use_param": True, "param_name": "sig",
