@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, strip, token
+from tlsgate.auth import access, alternatives, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -40,7 +40,11 @@ def build_auth_steps(api: ApiDefinition, config: GatewayConfig, tools: AuthTools
     missing = sorted(set(api.auth_methods) - {method.name for method in enabled})
     if missing or not enabled:
         raise ConfigError([Problem(api.source, "", "", f"not active yet: authentication by {', '.join(missing) or 'anything'}")])
-    steps = [method.build(api, config, tools) for method in enabled]
+    if api.alternatives:
+        by_name = {method.name: method for method in enabled}
+        steps = [alternatives.build(api.alternatives, lambda name, muted: by_name[name].build(api, config, muted), tools)]
+    else:
+        steps = [method.build(api, config, tools) for method in enabled]
     stripping = strip.build(api)
     if stripping is not None:
         steps.append(Check(stripping))

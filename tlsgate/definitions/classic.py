@@ -22,6 +22,7 @@ from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_network
 from tlsgate.definitions.classic_fields import CLASSIC
 from tlsgate.definitions.credentials import build_credentials
+from tlsgate.definitions.oas_auth import find_schemes
 from tlsgate.definitions.not_yet import report_not_yet, report_raw
 from tlsgate.definitions.proxying import build_proxy
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
@@ -148,7 +149,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
         settings=section.free("x-tlsgate"),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
-        **({} if is_raw else build_credentials(section)),
+        **({} if is_raw else build_credentials(section, find_schemes(raw) if is_oas else None)),
     )
     if is_raw:
         report_raw(section, api)

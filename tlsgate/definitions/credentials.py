@@ -5,9 +5,11 @@ Knows fields; must not know how anybody is authenticated or counted. Source: tok
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tlsgate.config.section import Section
+from tlsgate.definitions.alternatives import build_alternatives
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.model.api import EndpointRate
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
@@ -38,19 +40,22 @@ _IDENTITIES = {
 """Method by ``base_identity_provided_by``: Tyk's values, and the seed's names in lower case."""
 
 
-def build_credentials(section: Section) -> dict[str, Any]:
+def build_credentials(section: Section, schemes: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return fields of ``ApiDefinition``.
 
     :param section: a Classic definition, checked.
+    :param schemes: method by name of a security scheme, of a document; None for a Classic definition.
     """
     limit = section.section("global_rate_limit")
     off = limit.flag("disabled")
     found = tuple(dict.fromkeys(method.name for method in find_auth_methods(section)))
     # Without any method the token is enforced: never a definition that is open because it says nothing.
     methods = () if section.flag("use_keyless") else found or ("token",)
+    alternatives = build_alternatives(section, methods, schemes)
     return {
         "auth_methods": methods,
-        "base_identity": _base_identity(section, methods),
+        "base_identity": _base_identity(section, methods, has_choice=bool(alternatives)),
+        "alternatives": alternatives,
         "auth_sources": {name: _build_source(entry) for name, entry in section.named("auth_configs")},
         "auth_default": _build_source(section.section("auth")) if section.has("auth") else None,
         "use_certificate": _key_entry(section).flag("use_certificate"),
@@ -98,10 +103,11 @@ def _key_entry(section: Section) -> Section:
     return dict(section.named("auth_configs")).get("authToken", section.section("auth"))
 
 
-def _base_identity(section: Section, methods: tuple[str, ...]) -> str:
+def _base_identity(section: Section, methods: tuple[str, ...], *, has_choice: bool) -> str:
     """Return the method whose session counts.
 
-    Differs from Tyk, where a value that names no method of the API refuses every request: such a definition is refused.
+    Differs from Tyk, where a value that names no method of the API refuses every request: such a definition is refused. So is one with
+    alternatives: the session is that of the one that passes.
     """
     text = section.text("base_identity_provided_by")
     method = _IDENTITIES.get(text.lower())
@@ -110,6 +116,12 @@ def _base_identity(section: Section, methods: tuple[str, ...]) -> str:
     elif method and methods and method not in methods:
         section.error(
             "base_identity_provided_by", "names a method that the API does not use: every request would be refused", "switch the method on"
+        )
+    elif method and has_choice:
+        section.error(
+            "base_identity_provided_by",
+            "together with alternatives: the one that passes gives the session",
+            "leave it out",
         )
     return method or ""
 

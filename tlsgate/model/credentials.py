@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["BasicSettings", "CredentialSource", "HmacSettings", "KeySignature", "RequestSigning"]
+__all__ = ["METHOD_ORDER", "BasicSettings", "CredentialSource", "HmacSettings", "KeySignature", "RequestSigning"]
+
+METHOD_ORDER = ("oauth", "external_oauth", "basic", "hmac", "jwt", "oidc", "custom", "token")
+"""Our names of the methods, in the order in which they run, whatever a definition's (token reference, section 1)."""
 
 
 class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
