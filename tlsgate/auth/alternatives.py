@@ -1,7 +1,7 @@
 """Groups of authentication methods of which one has to pass; knows no method's inside.
 
-Groups are tried in order, each on the request as it was before; the first that passes counts, and the last of its methods gives the session.
-The last group's refusal is what the client gets, without a challenge. Differs from Tyk: within a group methods run in the fixed order,
+Groups are tried in order, each on the request as it was before; the first that passes counts, its last method gives the session. The last
+group's refusal is what the client gets, without a challenge. Differs from Tyk: within a group methods run in the fixed order,
 what could not be judged (the store is away) is 503 when no other group passes, and failed log-ins are told of once, when all groups have
 failed. Source: token reference, section 9; design note 0021.
 """

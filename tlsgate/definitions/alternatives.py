@@ -43,6 +43,7 @@ def build_alternatives(section: Section, methods: tuple[str, ...], schemes: Mapp
         return ()
     groups: dict[tuple[str, ...], None] = {}
     asked: set[str] = set()
+    before = len(section.problems.error_paths)
     for index, names in enumerate(requirements):
         place = f"{_FIELD}[{index}]"
         if not names:
@@ -58,6 +59,6 @@ def build_alternatives(section: Section, methods: tuple[str, ...], schemes: Mapp
         asked |= group
         groups[tuple(method for method in METHOD_ORDER if method in group)] = None
     left = [method for method in METHOD_ORDER if method in methods and method not in asked]
-    if left and not section.problems.failed:
+    if left and len(section.problems.error_paths) == before:
         section.error(_FIELD, f"no requirement names {', '.join(left)}, which is on", "name it, or switch it off")
     return tuple(groups) if len(groups) > 1 else ()

@@ -22,8 +22,8 @@ from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_network
 from tlsgate.definitions.classic_fields import CLASSIC
 from tlsgate.definitions.credentials import build_credentials
-from tlsgate.definitions.oas_auth import find_schemes
 from tlsgate.definitions.not_yet import report_not_yet, report_raw
+from tlsgate.definitions.oas_auth import find_schemes
 from tlsgate.definitions.proxying import build_proxy
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
 from tlsgate.definitions.targets import RAW_PROTOCOLS, normalise_domain

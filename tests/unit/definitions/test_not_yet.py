@@ -87,7 +87,6 @@ def test_signatures_beside_a_key_are_refused_where_they_count(members: dict[str,
     ("members", "path"),
     [
         ({"definition": {"enabled": True}}, "definition.enabled"),
-        ({"security_requirements": [["a"], ["b"]]}, "security_requirements"),
         ({"custom_middleware": {"pre": [{"name": "a"}]}}, "custom_middleware.pre"),
         ({"custom_middleware": {"post_key_auth": [{"name": "a"}]}}, "custom_middleware.post_key_auth"),
         ({"custom_middleware": {"post": [{"name": "a"}]}}, "custom_middleware.post"),
