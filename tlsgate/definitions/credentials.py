@@ -11,6 +11,7 @@ from typing import Any
 from tlsgate.config.section import Section
 from tlsgate.definitions.alternatives import build_alternatives
 from tlsgate.definitions.not_yet import find_auth_methods
+from tlsgate.definitions.places import report_places
 from tlsgate.model.api import EndpointRate
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
 
@@ -52,12 +53,15 @@ def build_credentials(section: Section, schemes: Mapping[str, str] | None = None
     # Without any method the token is enforced: never a definition that is open because it says nothing.
     methods = () if section.flag("use_keyless") else found or ("token",)
     alternatives = build_alternatives(section, methods, schemes)
+    sources = {name: _build_source(entry) for name, entry in section.named("auth_configs")}
+    default = _build_source(section.section("auth")) if section.has("auth") else None
+    report_places(section, alternatives or (methods,), sources, default)
     return {
         "auth_methods": methods,
         "base_identity": _base_identity(section, methods, has_choice=bool(alternatives)),
         "alternatives": alternatives,
-        "auth_sources": {name: _build_source(entry) for name, entry in section.named("auth_configs")},
-        "auth_default": _build_source(section.section("auth")) if section.has("auth") else None,
+        "auth_sources": sources,
+        "auth_default": default,
         "use_certificate": _key_entry(section).flag("use_certificate"),
         "key_signature": _build_key_signature(_key_entry(section)),
         "basic": _build_basic(section.section("basic_auth")),
