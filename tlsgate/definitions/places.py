@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tlsgate.config.section import Section
-from tlsgate.model.credentials import CredentialSource
+from tlsgate.model.credentials import METHOD_ORDER, CredentialSource
 
 __all__ = ["report_places"]
 
@@ -37,7 +37,7 @@ def report_places(
     told: set[str] = set()
     for group in groups:
         readers: dict[tuple[str, str], str] = {}
-        for method in group:
+        for method in sorted(group, key=METHOD_ORDER.index):
             kind = _KINDS.get(method, method)
             source = sources.get(kind) or (default if method in _WITH_FALLBACK else None) or CredentialSource()
             places = _places(source)

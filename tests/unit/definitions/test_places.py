@@ -75,5 +75,5 @@ def test_what_can_work_is_not_worth_a_word(members: dict[str, Any]) -> None:
 def test_methods_without_an_entry_read_the_usual_header() -> None:
     """Other entries are none of theirs."""
     problems = Problems("api.json")
-    report_places(check({}, CLASSIC, problems), [("hmac", "jwt")], {"basic": CredentialSource(disable_header=True)}, None)
+    report_places(check({}, CLASSIC, problems), [("jwt", "hmac")], {"basic": CredentialSource(disable_header=True)}, None)
     assert [problem.path for problem in problems.all()] == ["auth_configs.jwt"]
