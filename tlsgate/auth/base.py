@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
@@ -73,6 +74,8 @@ class AuthTools(NamedTuple):
     """Provides ``callLater`` and the thread pool."""
     shelf: CertificateShelf | None = None
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
+    proofs: PasswordProofs | None = None
+    """Passwords that are being verified; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

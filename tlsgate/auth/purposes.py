@@ -10,7 +10,10 @@ from collections.abc import Callable
 from tlsgate.auth.key_ids import Candidate, find_id_parts, looks_like_hash
 from tlsgate.model.session import Session
 
-__all__ = ["PURPOSES", "is_issued_key"]
+__all__ = ["PURPOSES", "USERS", "is_basic_user", "is_issued_key"]
+
+USERS = "basic"
+"""The purpose of users of basic authentication."""
 
 _FINGERPRINT = 64
 """Hexadecimal digits at the end of a certificate's id."""
@@ -43,9 +46,18 @@ def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
     return hashes or not (session.org_id and looks_like_hash(id) and not id.startswith(session.org_id))
 
 
+def is_basic_user(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session is a user of basic authentication: one with a stored password (in Tyk any key is one, with an empty password).
+
+    :param candidate: the stored id.
+    :param hashes: ``hash_keys``.
+    """
+    return bool(session.basic_auth_data.get("password")) and session.origin in ("", USERS)
+
+
 def _is_session(session: Session, candidate: Candidate, hashes: bool) -> bool:
     return True
 
 
-PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {"token": is_issued_key, "any": _is_session}
+PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {"token": is_issued_key, USERS: is_basic_user, "any": _is_session}
 """Who is found by which look-up."""

@@ -17,7 +17,7 @@ from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.key_ids import CHECK_PREFIX, KEY_PREFIX, Candidate, KeyNaming
 from tlsgate.auth.lifetime import ApiLifetime, compute_lifetime
 from tlsgate.auth.policies import PolicyBook, PolicyFault, PolicyTable, apply_policies
-from tlsgate.auth.purposes import PURPOSES
+from tlsgate.auth.purposes import PURPOSES, USERS
 from tlsgate.auth.session_codec import encode_stored, read_session
 from tlsgate.clock import Clock
 from tlsgate.config.model import KeySettings
@@ -205,6 +205,18 @@ class Sessions:
             await self._store.delete(CHECK_PREFIX + name)
         return removed > 0
 
+    async def pin(self, view: KeyView) -> bool:
+        """Note the id of a user who has proven the password, where only a weak hash of it is known; from then on it is the only one.
+
+        :returns: False when another id of the same hash was noted before.
+        :raises StoreUnavailable: no answer.
+        """
+        if not self.naming.is_weak(view.name):
+            return True
+        candidate = Candidate(view.id, view.name, True)
+        stored, check = await self._store.get_entries([candidate.key, candidate.check_key])
+        return stored is not None and await self._confirm(candidate, stored, check)
+
     def forget(self, name: str) -> None:
         """Drop what the cache has from a stored name, and keep look-ups under way from putting the old value back."""
         for flight in self._flights.values():
@@ -246,7 +258,8 @@ class Sessions:
     async def _find(self, reader: KeyReader, raw: bytes) -> KeyView | None:
         """Look a presented text up; several at once for the same text cost one round trip."""
         try:
-            candidates = self.naming.candidates(reader.org, raw.decode())
+            find = self.naming.user_candidates if reader.purpose == USERS else self.naming.candidates
+            candidates = find(reader.org, raw.decode())
         except UnicodeDecodeError:
             return None
         if not candidates:
@@ -312,8 +325,11 @@ class Sessions:
                 continue
             if not reader.accepts(session, candidate, self.naming.hashes):
                 continue
-            if candidate.weak and not await self._confirm(candidate, stored, found[len(names) + weak.index(candidate)]):
-                continue
+            if candidate.weak:
+                check = found[len(names) + weak.index(candidate)]
+                # A user's password decides; the check value is written after it only (pin), or any name of this hash would lock the user out.
+                if (check is not None or reader.purpose != USERS) and not await self._confirm(candidate, stored, check):
+                    continue
             return index, stored, session
         return None
 
@@ -381,6 +397,10 @@ class KeyReader:
         :raises StoreUnavailable: no answer; never taken for an unknown key.
         """
         return await self._sessions._find(self, presented)
+
+    async def pin(self, view: KeyView) -> bool:
+        """Note that a user has proven the password (:meth:`Sessions.pin`)."""
+        return await self._sessions.pin(view)
 
     def learn(self, presented: bytes, entry: _Cached) -> None:
         """Remember a spelling of a cached key; a key has a handful, so that nobody fills the cache with spellings."""

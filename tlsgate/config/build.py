@@ -16,7 +16,9 @@ from tlsgate.config.error_overrides import build_error_overrides, build_message_
 from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
+    MAX_BASIC_BODY,
     AccessLogSettings,
+    BasicDefaults,
     CertificateSettings,
     ConnectionLimits,
     ControlSettings,
@@ -310,6 +312,10 @@ def _build_own(section: Section) -> OwnSettings:
         log=_build_log(section.section("log")),
         metrics=_build_metrics(section.section("metrics")),
         events=_build_settings(section.section("events"), EventSettings),
+        basic=BasicDefaults(
+            rfc7617=section.section("basic").flag("rfc7617"),
+            max_body=section.section("basic").integer("max_body", BasicDefaults().max_body, low=1, high=MAX_BASIC_BODY),
+        ),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),

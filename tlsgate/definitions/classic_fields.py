@@ -30,6 +30,7 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 
 OWN_SETTINGS = object_of(
     {
+        "basic": object_of({"rfc7617": FLAG, "max_body": INTEGER}, strict=True),
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "resource": TEXT,
         "upstream_ca": TEXTS,

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tlsgate.config.model import MAX_BASIC_BODY
 from tlsgate.config.section import Section
+from tlsgate.config.values import compile_pattern
 from tlsgate.definitions.alternatives import build_alternatives
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.definitions.places import report_places
@@ -64,7 +66,7 @@ def build_credentials(section: Section, schemes: Mapping[str, str] | None = None
         "auth_default": default,
         "use_certificate": _key_entry(section).flag("use_certificate"),
         "key_signature": _build_key_signature(_key_entry(section)),
-        "basic": _build_basic(section.section("basic_auth")),
+        "basic": _build_basic(section),
         "hmac": HmacSettings(
             algorithms=section.texts("hmac_allowed_algorithms"),
             skew_ms=section.number("hmac_allowed_clock_skew", low=-1e12, high=_MAX_SKEW_MS),
@@ -150,13 +152,36 @@ def _build_key_signature(entry: Section) -> KeySignature | None:
     )
 
 
-def _build_basic(basic: Section) -> BasicSettings:
+def _build_basic(section: Section) -> BasicSettings:
+    basic = section.section("basic_auth")
+    own = section.section("x-tlsgate").section("basic")
+    if section.flag("use_basic_auth") and basic.flag("extract_from_body"):
+        for name in ("body_user_regexp", "body_password_regexp"):
+            _check_pattern(basic, name)
     return BasicSettings(
         cache_s=0 if basic.flag("disable_caching") else basic.integer("cache_ttl") or _BASIC_CACHE_S,
         extract_from_body=basic.flag("extract_from_body"),
         user_pattern=basic.text("body_user_regexp"),
         password_pattern=basic.text("body_password_regexp"),
+        rfc7617=own.flag("rfc7617") if own.has("rfc7617") else None,
+        max_body=own.integer("max_body", 0, low=1, high=MAX_BASIC_BODY) if own.has("max_body") else 0,
     )
+
+
+def _check_pattern(basic: Section, name: str) -> None:
+    """Refuse an API whose credentials could never be found; Tyk leaves the method out then, so that another one protects the API."""
+    pattern = basic.text(name)
+    if not pattern:
+        basic.error(name, "is empty: the credentials in a body could not be found; the API is refused", "write an expression with one group")
+        return
+    try:
+        groups = compile_pattern(pattern).groups
+    except ValueError as problem:
+        basic.error(name, f"{problem}; the API is refused")
+        return
+    if groups != 1:
+        what = "has no group: every login by a body is refused" if not groups else "has several groups: the first one is taken"
+        basic.warning(name, what, "put the value, and nothing else, into ( )")
 
 
 def _build_signing(signing: Section) -> RequestSigning | None:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.shelf import CertificateShelf
@@ -50,10 +51,17 @@ class State:
         self.organisations = Organisations(store, clock, config.keys)
         self._reactor = reactor
         self._secret = config.security.encoding_secret or config.control.secret
-        self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
+        run_aside = build_runner(reactor)
+        self.certificates = Library(store, Sealer(self._secret), clock, run_aside)
         self.shelf = CertificateShelf(self.certificates)
         self.auth = AuthTools(
-            self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None), reactor, self.shelf
+            self.sessions,
+            clock,
+            self.notify,
+            lambda seconds: deferLater(reactor, seconds, lambda: None),
+            reactor,
+            self.shelf,
+            PasswordProofs(run_aside, clock, config.keys.basic_auth_hash_key_function),
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""

@@ -53,6 +53,10 @@ class BasicSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``body_user_regexp``: RE2, first group of the first match."""
     password_pattern: str = ""
     """``body_password_regexp``."""
+    rfc7617: bool | None = None
+    """``x-tlsgate.basic.rfc7617``: passwords may hold colons; None is the configuration's."""
+    max_body: int = 0
+    """``x-tlsgate.basic.max_body``: bytes of a body that credentials are looked for in; 0 is the configuration's."""
 
 
 class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
