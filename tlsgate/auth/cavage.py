@@ -1,7 +1,7 @@
 """Request signatures of draft-cavage, both ways: what is signed, by which algorithms, how a signature is spelled.
 
-Knows no request and no key. Verifying (``auth.hmac_signature``) and signing towards upstreams share it. Source: draft-cavage-http-signatures-12, section 2.3; token
-reference, sections 7 and 8.
+Knows no request and no key. Verifying (``auth.hmac_signature``) and signing towards upstreams share it.
+Source: draft-cavage-http-signatures-12, section 2.3; token reference, sections 7 and 8.
 """
 
 from __future__ import annotations
