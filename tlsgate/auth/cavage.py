@@ -6,11 +6,17 @@ Source: draft-cavage-http-signatures-12, section 2.3; token reference, sections 
 
 from __future__ import annotations
 
+import binascii
 import hmac
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from urllib.parse import unquote_to_bytes
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 __all__ = [
     "ALGORITHMS",
@@ -21,8 +27,11 @@ __all__ = [
     "build_signing_string",
     "encode_signature",
     "escape_base64",
+    "find_targets",
     "is_same_signature",
+    "read_rsa_signature",
     "sign_hmac",
+    "verify_rsa",
 ]
 
 HMAC_DIGESTS: Mapping[str, str] = MappingProxyType(
@@ -39,6 +48,9 @@ AUX_DATE = b"x-aux-date"
 
 _LOWER_ESCAPE = re.compile(rb"%[0-9a-f]{2}")
 _DATE = b"date"
+# Escapes of what separates parts of a target, and of control characters: decoded, one target could be taken for another, or for two lines.
+_TELLING_ESCAPE = re.compile(rb"%(?:2[35Ff]|3[BbFf]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
+_CONTROL_ESCAPE = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 
 def build_signing_string(names: Iterable[bytes], method: bytes, target: bytes, find_header: Callable[[bytes], bytes | None]) -> bytes:
@@ -58,6 +70,26 @@ def build_signing_string(names: Iterable[bytes], method: bytes, target: bytes, f
             name = AUX_DATE
         lines.append(b"%b: %b" % (name, (find_header(name) or b"").strip()))
     return b"\n".join(lines)
+
+
+def find_targets(target: bytes, form: str) -> tuple[bytes, ...]:
+    """Return what ``(request-target)`` may name in an incoming request, the likeliest first; none of it can mean another request.
+
+    ``either`` takes the decoded path of Tyk and the target as sent of the draft, except where the path has escapes that would make the two
+    ambiguous: then the target as sent alone. ``path`` has nothing to offer for a path with control characters.
+    Source: docs/design/0018.
+
+    :param target: in origin form, as sent.
+    :param form: ``either``, ``path`` or ``full``.
+    """
+    if form == "full":
+        return (target,)
+    path, mark, _ = target.partition(b"?")
+    if b"%" in path:
+        if form == "path":
+            return () if _CONTROL_ESCAPE.search(path) is not None else (unquote_to_bytes(path),)
+        return (target,) if _TELLING_ESCAPE.search(path) is not None else (unquote_to_bytes(path), target)
+    return (path, target) if mark and form == "either" else (path,)
 
 
 def sign_hmac(algorithm: str, secret: bytes, text: bytes) -> bytes:
@@ -93,6 +125,24 @@ def is_same_signature(signature: bytes, sent: bytes) -> bool:
         right = escape_base64(right)
         sent = _LOWER_ESCAPE.sub(_upper, sent)
     return hmac.compare_digest(right, sent)
+
+
+def read_rsa_signature(sent: bytes) -> bytes | None:
+    """Return an RSA signature from its one spelling, base64 with padding; None for any other."""
+    try:
+        signature = binascii.a2b_base64(sent, strict_mode=True)
+    except ValueError:
+        return None
+    return signature if b64encode(signature) == sent else None
+
+
+def verify_rsa(key: rsa.RSAPublicKey, signature: bytes, text: bytes) -> bool:
+    """Tell whether a text was signed with the private half of a key: ``rsa-sha256``."""
+    try:
+        key.verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _upper(found: re.Match[bytes]) -> bytes:
