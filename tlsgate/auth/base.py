@@ -15,6 +15,7 @@ from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import Store
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
 
@@ -76,6 +77,8 @@ class AuthTools(NamedTuple):
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
     proofs: PasswordProofs | None = None
     """Passwords that are being verified; None where nothing serves (tests)."""
+    store: Store | None = None
+    """For what a method notes by itself; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, alternatives, basic, strip, token
+from tlsgate.auth import access, alternatives, basic, hmac_signature, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -27,6 +27,7 @@ class Method(NamedTuple):
 
 METHODS: tuple[Method, ...] = (
     Method(basic.NAME, basic.enabled_for, basic.build),
+    Method(hmac_signature.NAME, hmac_signature.enabled_for, hmac_signature.build),
     Method(token.NAME, token.enabled_for, token.build),
 )
 """In the order in which they run."""

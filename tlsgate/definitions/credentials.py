@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlsgate.config.model import MAX_BASIC_BODY
+from tlsgate.config.hmac_rules import build_hmac_rules
+from tlsgate.config.model import MAX_BASIC_BODY, GatewayConfig
 from tlsgate.config.section import Section
 from tlsgate.config.values import compile_pattern
 from tlsgate.definitions.alternatives import build_alternatives
@@ -22,6 +23,8 @@ __all__ = ["build_credentials", "build_rate_rule"]
 _BASIC_CACHE_S = 60
 _MAX_SKEW_S = 3600
 _MAX_SKEW_MS = 86_400_000.0
+_LEAST_SKEW_MS = 1000
+_ALGORITHMS = ("hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512", "rsa-sha256")
 _STATUSES = (400, 599)
 _IDENTITIES = {
     "auth_token": "token",
@@ -43,10 +46,11 @@ _IDENTITIES = {
 """Method by ``base_identity_provided_by``: Tyk's values, and the seed's names in lower case."""
 
 
-def build_credentials(section: Section, schemes: Mapping[str, str] | None = None) -> dict[str, Any]:
+def build_credentials(section: Section, config: GatewayConfig, schemes: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return fields of ``ApiDefinition``.
 
     :param section: a Classic definition, checked.
+    :param config: has the defaults of ``x-tlsgate``.
     :param schemes: method by name of a security scheme, of a document; None for a Classic definition.
     """
     limit = section.section("global_rate_limit")
@@ -67,10 +71,7 @@ def build_credentials(section: Section, schemes: Mapping[str, str] | None = None
         "use_certificate": _key_entry(section).flag("use_certificate"),
         "key_signature": _build_key_signature(_key_entry(section)),
         "basic": _build_basic(section),
-        "hmac": HmacSettings(
-            algorithms=section.texts("hmac_allowed_algorithms"),
-            skew_ms=section.number("hmac_allowed_clock_skew", low=-1e12, high=_MAX_SKEW_MS),
-        ),
+        "hmac": _build_hmac(section, config, checks="hmac" in methods),
         "request_signing": _build_signing(section.section("request_signing")),
         "session_lifetime": section.integer("session_lifetime", low=-1),
         "session_lifetime_respects_key_expiration": section.flag("session_lifetime_respects_key_expiration"),
@@ -172,7 +173,9 @@ def _check_pattern(basic: Section, name: str) -> None:
     """Refuse an API whose credentials could never be found; Tyk leaves the method out then, so that another one protects the API."""
     pattern = basic.text(name)
     if not pattern:
-        basic.error(name, "is empty: the credentials in a body could not be found; the API is refused", "write an expression with one group")
+        basic.error(
+            name, "is empty: the credentials in a body could not be found; the API is refused", "write an expression with one group"
+        )
         return
     try:
         groups = compile_pattern(pattern).groups
@@ -182,6 +185,33 @@ def _check_pattern(basic: Section, name: str) -> None:
     if groups != 1:
         what = "has no group: every login by a body is refused" if not groups else "has several groups: the first one is taken"
         basic.warning(name, what, "put the value, and nothing else, into ( )")
+
+
+def _build_hmac(section: Section, config: GatewayConfig, *, checks: bool) -> HmacSettings:
+    """Return the settings of request signatures.
+
+    :param checks: the API checks signatures; the list of algorithms concerns signing towards upstreams as well.
+    """
+    rules = build_hmac_rules(section.section("x-tlsgate").section("hmac"), config.own.hmac)
+    algorithms = section.texts("hmac_allowed_algorithms")
+    skew_ms = max(0.0, section.number("hmac_allowed_clock_skew", low=-1e12, high=_MAX_SKEW_MS))
+    if checks:
+        for index, name in enumerate(algorithms):
+            if name not in _ALGORITHMS and not rules.lenient_algorithm:
+                section.warning_at("hmac_allowed_algorithms", index, "is no algorithm", f"write one of {', '.join(_ALGORITHMS)}")
+        if 0 < skew_ms < _LEAST_SKEW_MS:
+            section.warning(
+                "hmac_allowed_clock_skew",
+                "is in milliseconds, and dates have whole seconds: good requests will be refused",
+                "write 1000 or more",
+            )
+        if rules.refuse_replays and not skew_ms:
+            section.error(
+                "hmac_allowed_clock_skew",
+                "refuse_replays is on and no skew says how long a signature may be used: every one would have to be kept for ever",
+                "set a skew, or x-tlsgate.hmac.refuse_replays to false",
+            )
+    return HmacSettings(algorithms=algorithms, skew_ms=skew_ms, rules=rules)
 
 
 def _build_signing(signing: Section) -> RequestSigning | None:

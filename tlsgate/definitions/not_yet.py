@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"basic", "token"})
+_ACTIVE = frozenset({"basic", "hmac", "token"})
 
 
 class _Entry(NamedTuple):

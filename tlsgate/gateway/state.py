@@ -61,7 +61,8 @@ class State:
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             reactor,
             self.shelf,
-            PasswordProofs(run_aside, clock, config.keys.basic_auth_hash_key_function),
+            proofs=PasswordProofs(run_aside, clock, config.keys.basic_auth_hash_key_function),
+            store=store,
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -71,6 +72,7 @@ class State:
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import check
 from tlsgate.definitions.classic_fields import CLASSIC
@@ -15,13 +16,14 @@ from tlsgate.model.credentials import CredentialSource
 
 BOTH = {"use_standard_auth": True, "use_basic_auth": True}
 OFF = {"disable_header": True}
+BODY = {"extract_from_body": True, "body_user_regexp": "u=(.*)", "body_password_regexp": "p=(.*)"}
 X_KEY = {"auth_header_name": "X-Key"}
 
 
 def warned(**members: Any) -> dict[str, str]:
     """Messages by place."""
     problems = Problems("api.json")
-    build_credentials(check(members, CLASSIC, problems))
+    build_credentials(check(members, CLASSIC, problems), GatewayConfig())
     assert not problems.failed
     return {problem.path: problem.message for problem in problems.all()}
 
@@ -62,7 +64,7 @@ def test_what_can_never_work_is_named_once(members: dict[str, Any], path: str, w
         {**BOTH, "auth_configs": {"authToken": {"use_param": True, "param_name": "key"}}},
         {**BOTH, "auth_configs": {"authToken": {**OFF, "use_cookie": True}}},
         {**BOTH, "security_requirements": [["authToken"], ["basic"]]},
-        {"use_basic_auth": True, "basic_auth": {"extract_from_body": True}, "auth_configs": {"basic": OFF}},
+        {"use_basic_auth": True, "basic_auth": BODY, "auth_configs": {"basic": OFF}},
         {"auth": {**OFF, "use_certificate": True}},
         {"use_standard_auth": True, "enable_coprocess_auth": True},
     ],
