@@ -9,9 +9,11 @@ failed. Source: token reference, section 9; design note 0021.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step
+from tlsgate.auth.identity import put_key
+from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.model.exchange import Exchange
 
@@ -31,17 +33,20 @@ def build(groups: tuple[tuple[str, ...], ...], make: Callable[[str, AuthTools], 
     muted = tools._replace(notify=found.note)
     made = {name: make(name, muted) for name in dict.fromkeys(name for group in groups for name in group)}
     found.groups = tuple(tuple(made[name] for name in group) for group in groups)
+    found.shared = frozenset(step for name, step in made.items() if sum(name in group for group in groups) > 1)
     return found
 
 
 class Alternatives:
     """The step. Where the first group passes by what is cached it costs about 2 us beside its methods."""
 
-    __slots__ = ("_noted", "_notify", "_paused", "groups")
+    __slots__ = ("_noted", "_notify", "_paused", "groups", "shared")
 
     def __init__(self, tools: AuthTools) -> None:
         self._notify = tools.notify
         self.groups: tuple[tuple[Step, ...], ...] = ()
+        self.shared: frozenset[Step] = frozenset()
+        """Methods of several groups: what they say of a request is kept for the next one."""
         self._paused: dict[Exchange, _Attempt] = {}
         """Where :meth:`try_now` stopped: :meth:`finish` goes on there, so that no method judges a request twice."""
         self._noted: dict[Exchange, Mapping[str, Any]] = {}
@@ -81,7 +86,7 @@ class Alternatives:
                 except Refusal as refusal:
                     self._fail(exchange, attempt, step, refusal)
                 else:
-                    attempt.step += 1
+                    attempt.passed(exchange)
                 if self._advance(exchange, attempt):
                     return
         finally:
@@ -95,17 +100,20 @@ class Alternatives:
                 self._noted.pop(exchange, None)
                 return True
             step = group[attempt.step]
-            known = attempt.refused.get(step)
-            if known is not None:
-                self._fail(exchange, attempt, step, known)
-                continue
+            if step in self.shared:
+                known = attempt.refused.get(step)
+                if known is not None:
+                    self._fail(exchange, attempt, step, known)
+                    continue
+                if attempt.repeat(exchange, step):
+                    continue
             try:
                 if not step.try_now(exchange):
                     return False
             except Refusal as refusal:
                 self._fail(exchange, attempt, step, refusal)
             else:
-                attempt.step += 1
+                attempt.passed(exchange)
 
     def _fail(self, exchange: Exchange, attempt: _Attempt, step: Step, refusal: Refusal) -> None:
         """Begin the next group, on the request as it was.
@@ -128,19 +136,52 @@ class Alternatives:
         raise _without_challenge(refusal)
 
 
+class _Proof(NamedTuple):
+    """What a method has put into a request that it let pass."""
+
+    view: KeyView | None
+    credential: bytes
+    context: dict[str, Any]
+
+
 class _Attempt:
     """How far the judgement of a request is, and the request as it was before."""
 
-    __slots__ = ("_before", "_context", "_lines", "group", "refused", "step")
+    __slots__ = ("_before", "_begun", "_context", "_lines", "_proved", "group", "refused", "step")
 
     def __init__(self, exchange: Exchange) -> None:
         self.group = 0
         self.step = 0
         self.refused: dict[Step, Refusal] = {}
         """What methods have said: they judge the request, so that they say the same in every group."""
+        self._proved: dict[Step, _Proof] = {}
+        self._begun: tuple[Step, KeyView | None, dict[str, Any]] | None = None
         self._before = _look(exchange)
         self._context = None if exchange.context is None else dict(exchange.context)
         self._lines = len(exchange.response_headers)
+
+    def repeat(self, exchange: Exchange, step: Step) -> bool:
+        """Let a method pass again that has passed in an earlier group; False for one that has yet to judge, and will be heard."""
+        proof = self._proved.get(step)
+        if proof is None:
+            self._begun = step, exchange.key, dict(exchange.context or ())
+            return False
+        exchange.credential = proof.credential
+        if proof.view is not None:
+            put_key(exchange, proof.view)
+        if exchange.context is not None:
+            exchange.context.update(proof.context)
+        self.step += 1
+        return True
+
+    def passed(self, exchange: Exchange) -> None:
+        """Go on to the next method of the group."""
+        self.step += 1
+        if self._begun is None:
+            return
+        (step, key, context), self._begun = self._begun, None
+        added = {name: value for name, value in (exchange.context or {}).items() if name not in context or context[name] is not value}
+        self._proved[step] = _Proof(None if exchange.key is key else exchange.key, exchange.credential, added)
 
     def restore(self, exchange: Exchange) -> None:
         """Undo what a group has done, but for a body that it has read: that one goes on from where it is held."""
@@ -157,6 +198,7 @@ class _Attempt:
             exchange.response_headers,
         ) = self._before
         del exchange.response_headers[self._lines :]
+        self._begun = None
         if self._context is not None and exchange.context is not None:
             exchange.context.clear()
             exchange.context.update(self._context)

@@ -11,7 +11,16 @@ from tlsgate.errors import Refusal
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "put_key"]
+
+
+def put_key(exchange: Exchange, view: KeyView) -> None:
+    """Make a session the one that counts; the one that did goes beside it."""
+    if exchange.key is not None:
+        exchange.others = (*exchange.others, exchange.key)
+    exchange.key = view
+    exchange.session = view.session
+    exchange.session_id = view.id
 
 
 class Identity:
@@ -38,11 +47,7 @@ class Identity:
         if not self._counts:
             exchange.others = (*exchange.others, view)
             return
-        if exchange.key is not None:
-            exchange.others = (*exchange.others, exchange.key)
-        exchange.key = view
-        exchange.session = view.session
-        exchange.session_id = view.id
+        put_key(exchange, view)
         if exchange.context is not None:
             exchange.context["token"] = token or view.id
 

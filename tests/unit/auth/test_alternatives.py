@@ -177,6 +177,24 @@ def test_no_method_judges_a_request_twice(waits: tuple[str, ...]) -> None:
     assert world.refuse().id == AWAY and world.methods["basic"].judged == 1
 
 
+@EACH_WAIT
+def test_what_passed_in_one_group_passes_in_the_next(waits: tuple[str, ...]) -> None:
+    """A signature that may be used once is not used twice; session, credential and context are as if it had been judged again."""
+    world = World((("basic", "hmac"), ("hmac", "token"), ("basic", "token")), waits, hmac="", token=MISSING)
+    world.methods["hmac"].outcome = BAD
+    assert world.refuse().id == MISSING
+    assert {name: method.judged for name, method in world.methods.items()} == {"basic": 1, "hmac": 1, "token": 1}
+    world = World((("basic", "hmac"), ("basic", "token")), waits, hmac=BAD)
+    exchange = world.pass_through()
+    assert exchange.session_id == "token" and [view.id for view in exchange.others] == ["basic"]
+    assert exchange.context == {"path": "/", "basic": "seen", "token": "token"}
+    world = World((("basic", "hmac"), ("basic",)), waits, hmac=BAD)
+    exchange = world.pass_through()
+    assert (exchange.session_id, exchange.others, exchange.credential) == ("basic", (), b"basic")
+    assert exchange.context == {"path": "/", "basic": "seen", "token": "basic"}
+    assert world.methods["basic"].judged == 1 and world.events == []
+
+
 def test_other_events_are_told_at_once() -> None:
     """Only failed log-ins wait; those that concern no request do not."""
     world = World(GROUPS)
