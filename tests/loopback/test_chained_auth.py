@@ -101,7 +101,7 @@ class World(NamedTuple):
         """Write a key or a user, with limits of its own."""
         body = {"org_id": "org", "access_rights": rights(*NAMES), "meta_data": {"who": id}, "rate": 1000, "per": 1, **fields}
         status, answer = self.control("POST", f"/tyk/keys/{id}", body)
-        assert status == 200, answer
+        assert status == 200 and answer["key"] == f"org{id}", answer
 
     def put_user(self, id: str, password: str = "secret", **fields: Any) -> None:
         self.put(id, basic_auth_data={"password": password}, **fields)
@@ -138,9 +138,9 @@ def start(folder: Path, form: str, backend: str) -> Iterator[World]:
         running_world(folder, backend, *definitions(form, upstream.port), server=SERVER_CERTIFICATE) as gateway,
     ):
         world = World(gateway, upstream)
-        world.put("k-token-1", quota_max=50, quota_renewal_rate=600)
-        world.put_user("ann", quota_max=70, quota_renewal_rate=600)
-        world.put_signer("signer-1", quota_max=90, quota_renewal_rate=600)
+        world.put("k-token-1", quota_max=5000, quota_renewal_rate=600)
+        world.put_user("ann", quota_max=7000, quota_renewal_rate=600)
+        world.put_signer("signer-1", quota_max=9000, quota_renewal_rate=600)
         yield world
 
 
@@ -195,7 +195,7 @@ def test_the_first_method_that_fails_answers(
     assert len(world.upstream.requests) == before
 
 
-@pytest.mark.parametrize(("api", "who", "limit"), [("key", "k-token-1", 50), ("user", "ann", 70), ("last", "k-token-1", 50)])
+@pytest.mark.parametrize(("api", "who", "limit"), [("key", "k-token-1", 5000), ("user", "ann", 7000), ("last", "k-token-1", 5000)])
 def test_the_base_identity_gives_session_limits_and_meta_data(world: World, api: str, who: str, limit: int) -> None:
     """Unset, the last method does; both spellings of the name."""
     response = world.ask(api, user(), key())
@@ -207,7 +207,7 @@ def test_three_methods_in_their_order(world: World) -> None:
     """Basic, signature, token; the signature's session counts."""
     headers = [user(), *signature(), key()]
     response = world.ask("three", *headers)
-    assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("signer-1", "90")
+    assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("signer-1", "9000")
     assert told(world.ask("three", *signature(), key())) == USER_MISSING
     assert told(world.ask("three", user(), key())) == SIGNATURE_REFUSED
     assert told(world.ask("three", user(), *signature(secret="other"), key())) == SIGNATURE_REFUSED
@@ -300,9 +300,9 @@ def test_any_of_the_keys_ends_an_open_stream(tmp_path: Path, form: str, backend:
                 world.put_user(name, access_rights=rights("chain"))
                 world.put(f"k-{name}", access_rights=rights("chain"))
             streams = {name: open_stream(gateway, user(name), key(f"k-{name}")) for name in names}
-            assert world.control("DELETE", "/tyk/keys/gone")[0] == 200
+            assert world.control("DELETE", "/tyk/keys/orggone")[0] == 200
             world.put_user("off", access_rights=rights("chain"), is_inactive=True)
-            assert world.control("DELETE", "/tyk/keys/k-late")[0] == 200
+            assert world.control("DELETE", "/tyk/keys/orgk-late")[0] == 200
             for name in names[:3]:
                 assert wait_until(lambda name=name: not is_alive(streams[name]), 3), name
             assert is_alive(streams["fine"])
@@ -328,9 +328,9 @@ def test_either_method_opens_the_api(world: World, api: str) -> None:
     """In one header; the session is that of the method that passes, limits and meta data with it."""
     for _ in range(2):  # the second one finds everything cached
         response = world.ask(api, user())
-        assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("ann", "70")
+        assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("ann", "7000")
         response = world.ask(api, ("Authorization", "k-token-1"))
-        assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("k-token-1", "50")
+        assert (seen(response)["x-who"], response.headers["x-ratelimit-limit"]) == ("k-token-1", "5000")
 
 
 @pytest.mark.parametrize(
@@ -387,9 +387,10 @@ def test_nothing_counts_twice(world: World) -> None:
     left = [world.ask("other", user("once")).headers["x-ratelimit-remaining"] for _ in range(3)]
     assert left == ["2", "1", "0"]
     assert world.ask("other", user("once")).status == 403
-    before = world.control("GET", "/tyk/keys/k-token-1")[1]["quota_remaining"]
-    assert seen(world.ask("mixed", key(), *signature()))["x-who"] == "signer-1"
-    assert world.control("GET", "/tyk/keys/k-token-1")[1]["quota_remaining"] == before
+    world.put("k-half", quota_max=3, quota_renewal_rate=600)
+    for _ in range(4):
+        assert seen(world.ask("mixed", key("k-half"), *signature()))["x-who"] == "signer-1"
+    assert world.ask("mixed", key("k-half"), user()).headers["x-ratelimit-remaining"] == "2"
 
 
 @EACH_WORLD
