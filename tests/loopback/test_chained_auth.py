@@ -409,3 +409,43 @@ def test_alternatives_that_cannot_be_kept_are_refused_by_name(tmp_path: Path, fo
         assert status == 400 and "security scheme 'hmac' is not configured" in reply["message"]
         assert world.control("POST", target, two)[0] == 400
         world.upstream.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=needs_redis)])
+def test_a_plain_document_becomes_an_api_with_alternatives(tmp_path: Path, backend: str) -> None:
+    """Imported with ``authentication`` and compliant mode; it comes back as it was written, and PATCH keeps what its schemes say."""
+    components = {"pass": {"type": "http", "scheme": "basic"}, "token": {"type": "apiKey", "in": "header", "name": "X-Key"}}
+    plain: dict[str, Any] = {
+        "openapi": "3.0.3", "info": {"title": "Pets", "version": "1"}, "paths": {},
+        "components": {"securitySchemes": components}, "security": [{"pass": []}, {"token": []}],
+    }  # fmt: skip
+    with StrictUpstream() as upstream, running_world(tmp_path, backend, server=SERVER_CERTIFICATE) as gateway:
+        world = World(gateway, upstream)
+        query = f"apiID=pets&listenPath=/pets/&upstreamURL=http://127.0.0.1:{upstream.port}&authentication=true"
+        status, answer = world.control("POST", f"/tyk/apis/oas/import?{query}&securityProcessingMode=compliant", plain)
+        assert status == 200, answer
+        assert world.control("GET", "/tyk/reload?block=true") == (200, {"status": "ok", "message": ""})
+        login = world.control("GET", "/tyk/apis/oas/pets")[1]["x-tyk-api-gateway"]["server"]["authentication"]
+        assert login == {
+            "enabled": True,
+            "securityProcessingMode": "compliant",
+            "securitySchemes": {
+                "pass": {"enabled": True, "header": {"enabled": True, "name": "Authorization"}},
+                "token": {"enabled": True, "header": {"enabled": True, "name": "X-Key"}},
+            },
+        }
+        assert world.control("GET", "/tyk/apis/pets")[1]["security_requirements"] == [["pass"], ["token"]]
+        for fields in ({"basic_auth_data": {"password": "secret"}}, {}):
+            name = "ann" if fields else "k-token-1"
+            body = {"access_rights": rights("pets"), **fields}
+            assert world.control("POST", f"/tyk/keys/{name}", body)[0] == 200
+        assert [world.ask("pets", *headers).status for headers in ((user(),), (key(),), ())] == [200, 200, 401]
+        document = world.control("GET", "/tyk/apis/oas/pets")[1]
+        del document["x-tyk-api-gateway"]
+        document["security"] = [{"pass": [], "token": []}]
+        assert world.control("PATCH", "/tyk/apis/oas/pets?authentication=true", document)[0] == 200
+        assert world.control("GET", "/tyk/reload?block=true") == (200, {"status": "ok", "message": ""})
+        assert world.control("GET", "/tyk/apis/oas/pets")[1]["x-tyk-api-gateway"]["server"]["authentication"] == login
+        assert [world.ask("pets", *headers).status for headers in ((user(),), (key(),), (user(), key()))] == [401, 401, 200]
+        document["security"] = [{"pass": []}, {"token": []}, {}]
+        assert world.control("PATCH", "/tyk/apis/oas/pets", document)[0] == 400

@@ -47,9 +47,8 @@ def report_places(
             if not places:
                 message, remedy = "all of its places are switched off: nobody can get in", "switch one on"
             elif other is not None:
-                message = (
-                    f"{other} and {method} read the {places[0][0]} {places[0][1]}, and both have to pass: one credential cannot be both"
-                )
+                place = " ".join(places[0])
+                message = f"{other} and {method} read the {place} only, and both have to pass: one credential cannot be both"
                 remedy = "give each a place of its own"
             else:
                 readers[places[0]] = method
