@@ -148,7 +148,7 @@ class KeyNaming:
         return tuple(candidate for id in dict.fromkeys(ids) if (candidate := self.find_candidate(id)) is not None)
 
     def user_candidates(self, org: str, name: str) -> tuple[Candidate, ...]:
-        """Return what the name of a basic user may stand for: as :meth:`candidates`, and at last what Tyk made without ``hash_key_function``.
+        """Return what the name of a basic user may stand for: :meth:`candidates`, then what Tyk made without ``hash_key_function``.
 
         There the id was hashed with murmur32, of which 2^32 guesses find a key; a user still needs the password.
         """

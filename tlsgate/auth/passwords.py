@@ -29,11 +29,12 @@ _BCRYPT_FORM = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 _ARGON_FORM = re.compile(r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 _MOST_COST = 15
 _MOST_MEMORY_KIB = 1 << 18
-"""Beyond these a login would take seconds and hundreds of megabytes: such a hash verifies nothing."""
+_MOST_WORK = 1 << 20
+"""KiB times passes. Beyond these a login would take seconds and hundreds of megabytes: such a hash verifies nothing."""
 _NOBODY = {
-    BCRYPT: "$2b$10$Zx8GJQXcyHbqF0qmRrJb5.N3mWw4DOvE0k4HkJwWZ0cXWPSmU2lBa",
-    ARGON2ID: f"$argon2id$v=19$m={_ARGON_MEMORY_KIB},t={_ARGON_PASSES},p=1$c29tZSBzYWx0IG9mIG91cg$"
-    "q3v1bRkM0m2nq3v1bRkM0m2nq3v1bRkM0m2nq3v1bRk",
+    BCRYPT: "$2b$10$pKRSbuo8yRmeGhDKsdsmIOG0wii/wy9tt5fWaqsPYoxeupp7UY1G6",
+    ARGON2ID: f"$argon2id$v=19$m={_ARGON_MEMORY_KIB},t={_ARGON_PASSES},p=1"
+    "$UvudCUSPUDq9TVrqLgavLg$J31r2j5I1xFXoew1NMcgOpd2NBIMZYJ2suAYWtGraXg",
 }
 """Hashes of nothing known, as expensive as new ones: what is spent on users that do not exist."""
 
@@ -95,7 +96,8 @@ def _slow_kind(stored: str, kind: str) -> str:
     if (form := _BCRYPT_FORM.fullmatch(stored)) is not None:
         return BCRYPT if int(form[1]) <= _MOST_COST else ""
     if (form := _ARGON_FORM.fullmatch(stored)) is not None:
-        return ARGON2ID if int(form[1]) <= _MOST_MEMORY_KIB else ""
+        memory = int(form[1])
+        return ARGON2ID if memory <= _MOST_MEMORY_KIB and memory * int(form[2]) <= _MOST_WORK else ""
     return ""
 
 

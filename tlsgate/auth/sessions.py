@@ -327,7 +327,7 @@ class Sessions:
                 continue
             if candidate.weak:
                 check = found[len(names) + weak.index(candidate)]
-                # A user's password decides; the check value is written after it only (pin), or any name of this hash would lock the user out.
+                # A user's password decides, and the check value is written after it (pin): else a name of the same hash locks the user out.
                 if (check is not None or reader.purpose != USERS) and not await self._confirm(candidate, stored, check):
                     continue
             return index, stored, session

@@ -173,9 +173,7 @@ def _check_pattern(basic: Section, name: str) -> None:
     """Refuse an API whose credentials could never be found; Tyk leaves the method out then, so that another one protects the API."""
     pattern = basic.text(name)
     if not pattern:
-        basic.error(
-            name, "is empty: the credentials in a body could not be found; the API is refused", "write an expression with one group"
-        )
+        basic.error(name, "is empty: no credentials could be found in a body; the API is refused", "write an expression with one group")
         return
     try:
         groups = compile_pattern(pattern).groups

@@ -136,3 +136,33 @@ def test_basic_and_signatures_of_requests() -> None:
     assert build(request_signing={**signing, "is_enabled": True})["request_signing"] == RequestSigning(
         key_id="k", algorithm="hmac-sha256", secret="s", headers=("date",)
     )
+
+
+BODY = {"extract_from_body": True, "body_user_regexp": "<u>(.*)</u>", "body_password_regexp": "<p>(.*)</p>"}
+
+
+@pytest.mark.parametrize("field", ["body_user_regexp", "body_password_regexp"])
+@pytest.mark.parametrize("pattern", ["", "(", "(?<=a)(b)", "(a)\\1", "a" * 1000 + "{1000}" * 3])
+def test_expressions_that_find_no_credentials_refuse_the_api(field: str, pattern: str) -> None:
+    """Tyk leaves the method out, so that something else, or nothing of it, protects the API."""
+    assert refused(use_basic_auth=True, basic_auth={**BODY, field: pattern}) == [f"basic_auth.{field}"]
+    assert build(use_standard_auth=True, basic_auth={**BODY, field: pattern})["basic"].extract_from_body
+    assert build(use_basic_auth=True, basic_auth={**BODY, field: pattern, "extract_from_body": False})["auth_methods"] == ("basic",)
+
+
+@pytest.mark.parametrize("pattern", ["user", "(a)(b)"])
+def test_expressions_with_another_number_of_groups_are_named(pattern: str) -> None:
+    """Without one every login by a body is refused; of several the first is taken."""
+    section = read(use_basic_auth=True, basic_auth={**BODY, "body_user_regexp": pattern})
+    build_credentials(section)
+    assert [(problem.path, problem.severity) for problem in section.problems.all()] == [("basic_auth.body_user_regexp", "warning")]
+
+
+def test_settings_of_ours_for_basic() -> None:
+    """Absent ones are the configuration's."""
+    made = build()["basic"]
+    assert (made.rfc7617, made.max_body) == (None, 0)
+    made = build(**{"x-tlsgate": {"basic": {"rfc7617": False, "max_body": 10}}})["basic"]
+    assert (made.rfc7617, made.max_body) == (False, 10)
+    for size in (0, -1, 1 << 21):
+        assert refused(**{"x-tlsgate": {"basic": {"max_body": size}}}) == ["x-tlsgate.basic.max_body"]
