@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 
 from tests.support.apis import make_api
 from tests.support.certs import make_self_signed, pem_of
-from tests.support.keys import Keys, begin, run
+from tests.support.keys import Keys, run
 from tests.support.memory_upstream import FakeBody
 from tlsgate.auth import hmac_signature
 from tlsgate.auth.cavage import build_signing_string, encode_signature, sign_hmac
@@ -28,6 +28,7 @@ from tlsgate.model.exchange import Exchange
 from tlsgate.model.policy import Policy
 from tlsgate.model.session import AccessRight
 from tlsgate.pki.sealed import Sealer
+from tlsgate.proxy.waiter import Work
 
 SECRET = b"9879879878787878"
 NOW = 1136214245.0
@@ -86,7 +87,7 @@ class World:
             made = encode_signature(used, sign_hmac(used, secret, text)).decode()
         fields = [f'keyId="{key}"', *([f'algorithm="{algorithm}"'] if algorithm is not None else [])]
         fields += [f'headers="{names}"'] if names is not None else []
-        value = f"Signature {','.join(fields)},signature=\"{signature if signature is not None else made}\""
+        value = f'Signature {",".join(fields)},signature="{signature if signature is not None else made}"'
         exchange.headers.append((b"Authorization", value.encode()))
         exchange.index[b"authorization"] = value.encode()
         return exchange
@@ -149,7 +150,7 @@ def test_ignored_paths_ask_for_nothing() -> None:
         {"secret": b"other"},
         {"algorithm": "hmac-sha256", "signed_as": "hmac-sha1"},
         {"algorithm": None},
-        {"algorithm": "hmac-md5"},
+        {"algorithm": "hmac-md5", "signed_as": "hmac-sha256"},
         {"algorithm": "HMAC-SHA256", "signed_as": "hmac-sha256"},
         {"algorithm": "hs2019", "signed_as": "hmac-sha256"},
         {"algorithm": "none", "signed_as": "hmac-sha256"},
@@ -300,9 +301,7 @@ def test_the_real_host_and_all_values_are_signed() -> None:
     assert world.ask(world.sign("host date", headers=headers, signature=made)).session is not None
 
 
-@pytest.mark.parametrize(
-    ("form", "path", "whole"), [("either", True, True), ("path", True, False), ("full", False, True)]
-)
+@pytest.mark.parametrize(("form", "path", "whole"), [("either", True, True), ("path", True, False), ("full", False, True)])
 def test_both_forms_of_the_target(form: str, path: bool, whole: bool) -> None:
     """Tyk's, the path decoded and without query, and the draft's, as sent."""
     for target, enters in (("/test/a b", path), ("/test/a%20b?c=1", whole)):
@@ -341,27 +340,44 @@ def digest_of(body: bytes) -> list[tuple[str, str]]:
     return [("Digest", "SHA-256=" + b64encode(hashlib.sha256(body).digest()).decode())]
 
 
-def send_with_body(world: World, exchange: Exchange, *pieces: bytes, length: int | None = None) -> list[Any]:
-    """Begin a request whose body arrives in pieces; returns the list that its result is put into."""
-    exchange.body = body = FakeBody(length=length)
-    assert not world.step.try_now(exchange)
-    _, results = begin(world.step.finish(exchange))
-    for piece in pieces:
-        body.sink.body_chunk(piece)
-    body.sink.body_end([])
-    world.clock.advance(0)
-    assert results
-    return results
+class Upload:
+    """A request under way whose body the test feeds."""
+
+    def __init__(self, world: World, exchange: Exchange, length: int | None = None) -> None:
+        self.world = world
+        exchange.body = self.body = FakeBody(length=length)
+        self.result: Refusal | None = None
+        self.done = False
+        assert not world.step.try_now(exchange)
+        Work(self._finish(exchange))
+
+    async def _finish(self, exchange: Exchange) -> None:
+        try:
+            await self.world.step.finish(exchange)
+        except Refusal as refusal:
+            self.result = refusal
+        self.done = True
+
+    def feed(self, *pieces: bytes) -> Refusal | None:
+        """Send the whole body and return how the step ended."""
+        assert not self.done and self.body.sink is not None
+        for piece in pieces:
+            self.body.sink.body_chunk(piece)
+        self.body.sink.body_end([])
+        self.world.clock.advance(0)
+        assert self.done
+        return self.result
 
 
 def test_the_body_is_compared_while_it_arrives() -> None:
     """And goes on held; another one is refused."""
     world = World()
     exchange = world.sign("digest date", headers=digest_of(b"hello"))
-    assert send_with_body(world, exchange, b"hel", b"lo", length=5) == [None]
+    assert Upload(world, exchange, length=5).feed(b"hel", b"lo") is None
     assert exchange.session is not None and b"".join(exchange.held.pieces()) == b"hello"
-    results = send_with_body(world, world.sign("digest date", headers=digest_of(b"hello")), b"HELLO")
-    assert results[0].value.id == "hmac.refused"
+    other = Upload(world, world.sign("digest date", headers=digest_of(b"hello"))).feed(b"HELLO")
+    assert other is not None and other.id == "hmac.refused"
+    assert Upload(world, world.sign("digest date", headers=digest_of(b""))).feed() is None, "an empty chunked body"
 
 
 @pytest.mark.parametrize("headers", [[], [("Digest", "MD5=AAAA")], [("Digest", "nonsense")]])
@@ -398,13 +414,10 @@ def test_a_key_that_goes_while_its_body_comes_is_refused() -> None:
     """A body may take minutes."""
     world = World()
     exchange = world.sign("digest date", headers=digest_of(b"hello"))
-    exchange.body = body = FakeBody(length=5)
-    _, results = begin(world.step.finish(exchange))
+    upload = Upload(world, exchange, length=5)
     run(world.keys.sessions.delete(world.id))
-    body.sink.body_chunk(b"hello")
-    body.sink.body_end([])
-    world.clock.advance(0)
-    assert results[0].value.id == "hmac.refused" and exchange.session is None
+    result = upload.feed(b"hello")
+    assert result is not None and result.id == "hmac.refused" and exchange.session is None
 
 
 def test_a_signature_is_used_once_where_that_is_wanted() -> None:
@@ -418,8 +431,6 @@ def test_a_signature_is_used_once_where_that_is_wanted() -> None:
     assert world.ask(world.sign("date x-test-1", headers=EXTRA)).session is not None
     world.keys.clock.time += 2.0
     assert world.refusal(world.sign()) == REFUSED
-    names = [name for name in world.keys.store._values if name.startswith("hmac-seen-")] if hasattr(world.keys.store, "_values") else None
-    assert names is None or len(names) == 2
 
 
 def test_without_the_option_a_signature_can_be_used_again_within_its_window() -> None:
@@ -427,7 +438,7 @@ def test_without_the_option_a_signature_can_be_used_again_within_its_window() ->
     world = World(skew_ms=2000)
     for _ in range(2):
         assert world.ask(world.sign()).session is not None
-    world.keys.clock.time += 3
+    world.keys.clock.time += 3.0
     assert world.refusal(world.sign()) == REFUSED
 
 
