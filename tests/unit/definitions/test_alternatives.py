@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import make_config
 from tests.support.definitions import make_context, oas
 from tests.unit.definitions.test_credentials import build, read
 from tests.unit.definitions.test_oas_auth import COMPONENTS, PLACE
-from tlsgate.config.model import GatewayConfig
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import check
 from tlsgate.definitions.alternatives import CLASSIC_SCHEMES, build_alternatives
@@ -24,7 +24,7 @@ ON = {"use_standard_auth": True, "use_basic_auth": True, "enable_signature_check
 def refused(**members: Any) -> dict[str, str]:
     """Messages by place."""
     problems = Problems("api.json")
-    build_credentials(check(members, CLASSIC, problems), GatewayConfig())
+    build_credentials(check(members, CLASSIC, problems), make_config())
     return {problem.path: problem.message for problem in problems.all() if problem.severity == "error"}
 
 
@@ -92,5 +92,5 @@ def test_problems_of_a_document_name_its_members() -> None:
     tree = oas(server={"authentication": section}, components=COMPONENTS, security=[{"token": []}, {}])
     made, origins = map_to_classic(tree, Problems("f"), make_context())
     problems = Problems("f", origins)
-    build_credentials(check({**made, "use_keyless": False}, CLASSIC, problems), GatewayConfig(), {"token": "token"})
+    build_credentials(check({**made, "use_keyless": False}, CLASSIC, problems), make_config(), {"token": "token"})
     assert [problem.path for problem in problems.all()] == ["security[1]", f"{PLACE}.security[0]"]

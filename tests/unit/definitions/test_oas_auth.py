@@ -117,14 +117,17 @@ def test_a_section_that_is_switched_off_is_keyless_on_purpose(section: dict[str,
     ],
 )
 def test_methods_lead_to_their_switches(section: dict[str, Any], fields: dict[str, Any]) -> None:
-    """Reference, section 15.3; all but token and Basic refuse the API for now, by name."""
+    """Reference, section 15.3; some refuse the API for now, by name."""
     assert switches({"enabled": True, **section}) == {"use_keyless": False, **fields}
     api, problems = parse(oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS))
-    allowed = {"use_standard_auth", "use_basic_auth", "auth_configs", "strip_auth_data", "base_identity_provided_by"}
+    allowed = {"use_standard_auth", "use_basic_auth", "enable_signature_checking", "auth_configs", "strip_auth_data"}
+    allowed.add("base_identity_provided_by")
     if fields.get("auth_configs", {}).get("authToken", {}).get("use_certificate") or not allowed.issuperset(fields):
         assert api is None and all("not active yet" in problem.message for problem in problems if problem.severity == "error")
     else:
-        assert api is not None and api.auth_methods == ("token",)
+        switches_of = {"token": "use_standard_auth", "basic": "use_basic_auth", "hmac": "enable_signature_checking"}
+        on = {method for method, switch in switches_of.items() if switch in fields}
+        assert api is not None and set(api.auth_methods) == (on or {"token"})
 
 
 @pytest.mark.parametrize("components", [None, [], {"securitySchemes": []}, {"securitySchemes": {"token": 5}}])

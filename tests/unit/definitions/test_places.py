@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tlsgate.config.model import GatewayConfig
+from tests.support.apis import make_config
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import check
 from tlsgate.definitions.classic_fields import CLASSIC
@@ -23,7 +23,7 @@ X_KEY = {"auth_header_name": "X-Key"}
 def warned(**members: Any) -> dict[str, str]:
     """Messages by place."""
     problems = Problems("api.json")
-    build_credentials(check(members, CLASSIC, problems), GatewayConfig())
+    build_credentials(check(members, CLASSIC, problems), make_config())
     assert not problems.failed
     return {problem.path: problem.message for problem in problems.all()}
 
