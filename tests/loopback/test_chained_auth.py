@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,9 @@ from tests.loopback.test_open_streams import echo_upgraded, is_alive
 from tests.support.certs import CLIENT, SERVER, Issued, make_authority
 from tests.support.control import rights
 from tests.support.credentials import EACH_WORLD, protected, running_world, told
-from tests.support.gateway import Client, Gateway, Response, ScriptedUpstream, StrictUpstream, wait_until
+from tests.support.gateway import Client, Gateway, Response, ScriptedUpstream, StrictUpstream, running_gateway, wait_until
 from tests.support.key_load import call
-from tests.support.redis_server import needs_redis
+from tests.support.redis_server import needs_redis, redis_server
 
 SERVER_CERTIFICATE = make_authority("Server CA").issue("gateway", usages=SERVER, names=["localhost"])
 CLIENTS = make_authority("Client CA")
@@ -304,11 +305,15 @@ def test_any_of_the_keys_ends_an_open_stream(tmp_path: Path, form: str, backend:
             world.put_user("off", access_rights=rights("chain"), is_inactive=True)
             assert world.control("DELETE", "/tyk/keys/orgk-late")[0] == 200
             for name in names[:3]:
-                assert wait_until(lambda name=name: not is_alive(streams[name]), 3), name
+                assert wait_until(partial(is_over, streams[name]), 3), name
             assert is_alive(streams["fine"])
             for client in streams.values():
                 client.close()
             world.upstream.close()
+
+
+def is_over(client: Client) -> bool:
+    return not is_alive(client)
 
 
 def open_stream(gateway: Gateway, *headers: tuple[str, str]) -> Client:
@@ -411,6 +416,35 @@ def test_alternatives_that_cannot_be_kept_are_refused_by_name(tmp_path: Path, fo
         world.upstream.close()
 
 
+@needs_redis
+@pytest.mark.parametrize("form", ["classic", "oas"])
+def test_a_store_that_is_away_is_503_unless_another_group_passes(tmp_path: Path, form: str) -> None:
+    """A wrong credential is never called wrong when nobody could look; what is cached goes on."""
+    with (
+        StrictUpstream() as upstream,
+        redis_server(tmp_path / "redis") as redis,
+        running_gateway(
+            tmp_path,
+            *definitions(form, upstream.port),
+            server=SERVER_CERTIFICATE,
+            storage={"type": "redis", "host": "127.0.0.1", "port": redis.port},
+        ) as gateway,
+    ):
+        world = World(gateway, upstream)
+        world.put("k-cached", rate=0, per=0)
+        world.put_user("cached", rate=0, per=0)
+        token = ("Authorization", "k-cached")
+        for headers in ([token], [user("cached")]):
+            assert world.ask("either", *headers).status == world.ask("other", *headers).status == 200
+        redis.stop()
+        for api in ("either", "other"):
+            assert [world.ask(api, *headers).status for headers in ([token], [user("cached")])] == [200, 200]
+            for headers in ([("Authorization", "unknown")], [user("nobody")]):
+                assert told(world.ask(api, *headers)) == (503, "Service temporarily unavailable.")
+        assert told(world.ask("either")) == USER_MISSING
+        assert told(world.ask("mixed", user("nobody"), key("unknown"))) == (503, "Service temporarily unavailable.")
+
+
 @pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=needs_redis)])
 def test_a_plain_document_becomes_an_api_with_alternatives(tmp_path: Path, backend: str) -> None:
     """Imported with ``authentication`` and compliant mode; it comes back as it was written, and PATCH keeps what its schemes say."""
@@ -449,3 +483,27 @@ def test_a_plain_document_becomes_an_api_with_alternatives(tmp_path: Path, backe
         assert [world.ask("pets", *headers).status for headers in ((user(),), (key(),), (user(), key()))] == [401, 401, 200]
         document["security"] = [{"pass": []}, {"token": []}, {}]
         assert world.control("PATCH", "/tyk/apis/oas/pets", document)[0] == 400
+
+
+@EACH_WORLD
+@pytest.mark.parametrize(
+    ("switch", "kind"), [("use_standard_auth", "authToken"), ("use_basic_auth", "basic"), ("enable_signature_checking", "hmac")]
+)
+def test_a_method_without_any_place_is_refused_by_the_control_api(tmp_path: Path, form: str, backend: str, switch: str, kind: str) -> None:
+    """In Tyk's words; among files it is a warning, and nobody gets in."""
+    fields: dict[str, Any] = {switch: True}
+    tree = protected(form, "closed", 9, **fields)
+    if form == "classic":
+        tree["auth_configs"] = {kind: {"disable_header": True}}
+    else:
+        login = tree["x-tyk-api-gateway"]["server"]["authentication"]
+        scheme = login["hmac"] if kind == "hmac" else login["securitySchemes"][kind]
+        scheme["header"] = {"enabled": False}
+        tree["components"] = {"securitySchemes": {"basic": {"type": "http", "scheme": "basic"}, "authToken": {"type": "apiKey"}}}
+    with running_world(tmp_path, backend, tree, server=SERVER_CERTIFICATE) as gateway:
+        assert any("all of its places are switched off" in str(event) for event in gateway.events)
+        world = World(gateway, StrictUpstream())
+        status, reply = world.control("POST", "/tyk/apis" if form == "classic" else "/tyk/apis/oas", tree)
+        world.upstream.close()
+    assert status == 400
+    assert f"all auth sources are disabled for {kind}, at least one of header/cookie/query must be enabled" in reply["message"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsgate.auth.base import AuthTools, Check, Step
+from tlsgate.auth.identity import tell_of
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
@@ -84,10 +85,10 @@ class AccessCheck:
         """Refuse a request with an inactive or expired session of any method; Tyk looks at the one that counts only."""
         for view in exchange.others:
             if view.session.is_inactive:
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from inactive key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from inactive key.", view)
                 raise Refusal("auth.key_inactive", "a session beside the one that counts")
             if 1 <= view.session.expires < self._now():
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from expired key.", view)
                 raise Refusal("auth.key_expired", "a session beside the one that counts")
 
     def _compile(self, view: KeyView) -> _Grant:

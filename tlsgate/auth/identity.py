@@ -11,7 +11,7 @@ from tlsgate.errors import Refusal
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["Identity", "put_key"]
+__all__ = ["Identity", "put_key", "tell_of"]
 
 
 def put_key(exchange: Exchange, view: KeyView) -> None:
@@ -21,6 +21,18 @@ def put_key(exchange: Exchange, view: KeyView) -> None:
     exchange.key = view
     exchange.session = view.session
     exchange.session_id = view.id
+
+
+def tell_of(notify: Notify, event: str, exchange: Exchange, message: str, view: KeyView | None) -> None:
+    """Tell of an event that concerns one credential of a request, whichever session counts.
+
+    :param view: the session that it concerns; None for what the client presented last.
+    """
+    counts, exchange.key = exchange.key, view
+    try:
+        notify(event, exchange, {"message": message})
+    finally:
+        exchange.key = counts
 
 
 class Identity:
@@ -56,5 +68,5 @@ class Identity:
 
         :param reason: for the log; never a secret.
         """
-        self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
+        tell_of(self._notify, "AuthFailure", exchange, "Auth Failure", None)
         return Refusal(refusal, reason)

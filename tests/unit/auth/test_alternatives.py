@@ -211,6 +211,22 @@ def test_ignored_paths_ask_nobody() -> None:
     assert all(not method.judged for method in world.methods.values())
 
 
+def test_a_repeated_credential_is_refused_whoever_else_would_pass() -> None:
+    """Decisions 2.2."""
+    world = World((("basic",), ("token",)), basic="auth.malformed_header")
+    assert world.refuse().id == "auth.malformed_header"
+    assert world.methods["token"].judged == 0
+
+
+def test_a_failed_log_in_names_what_was_presented() -> None:
+    """Not what another method of the group knows of the client, nor what a later group has looked at."""
+    world = World((("basic", "token"), ("hmac",)), token=BAD, hmac=MISSING)
+    seen: list[tuple[bytes, Any]] = []
+    world.step._notify = lambda event, exchange, fields: seen.append((exchange.credential, exchange.key))  # type: ignore[union-attr,func-returns-value]
+    assert world.refuse().id == MISSING
+    assert seen == [(b"token", None)]
+
+
 class Body:
     def __init__(self, length: int | None) -> None:
         self.length = length
