@@ -16,9 +16,7 @@ _SCHEMES = (b"Signature ", b"signature ", b"Signature\t", b"signature\t")
 # Possessive: nothing is tried twice, however long the value is and wherever it breaks.
 _FIELD = re.compile(rb'[ \t,]*+([A-Za-z]++)[ \t]*+=[ \t]*+(?:"([^"\\]*+(?:\\["\\][^"\\]*+)*+)"|([A-Za-z0-9_]++))')
 # What nearly everybody writes, read in one step.
-_USUAL = re.compile(
-    rb'Signature keyId="([^"\\]++)", ?algorithm="([^"\\]++)", ?(?:headers="([^"\\]*+)", ?)?signature="([^"\\]++)"', re.IGNORECASE
-)
+_USUAL = re.compile(rb'[Ss]ignature keyId="([^"\\]++)", ?+algorithm="([^"\\]++)", ?+(?:headers="([^"\\]*+)", ?+)?signature="([^"\\]++)"')
 _REST = re.compile(rb"[ \t,]*+\Z")
 _ESCAPED = re.compile(rb'\\(["\\])')
 _FIELDS = (b"keyid", b"algorithm", b"headers", b"signature")
@@ -49,7 +47,7 @@ def parse_signature(value: bytes) -> SignatureValue:
     if len(value) > MAX_VALUE:
         raise ValueError(f"more than {MAX_VALUE} bytes")
     usual = _USUAL.fullmatch(value)
-    if usual is not None and value[:10] in _SCHEMES:
+    if usual is not None:
         key_id, algorithm, headers, signature = usual.groups(_DEFAULT_HEADERS)
         return SignatureValue(key_id, algorithm, headers, signature)
     return _parse_rare(value)
