@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tests.support.keys import Keys, begin, run
+from tlsgate.auth import sessions
 from tlsgate.auth.key_ids import hash_key
 from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.session_codec import encode_stored
@@ -543,3 +544,20 @@ def test_other_users_need_no_pin() -> None:
         reads = keys.store.reads
         assert run(keys.sessions.reader("org", "basic").pin(view))
         assert keys.store.reads == reads
+
+
+def test_what_has_not_changed_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is asked, its answer compared; what has changed is read."""
+    keys = Keys()
+    keys.add("custom", alias="one")
+    first = find(keys, b"custom").session
+    keys.clock.time += 11
+
+    def fail(value: bytes) -> Session:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "read_session", fail)
+        assert find(keys, b"custom").session is first
+    run(keys.store.put("apikey-orgcustom", encode_stored(Session(org_id="org", alias="two"))))
+    assert find(keys, b"custom").session.alias == "two"
