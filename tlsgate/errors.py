@@ -189,6 +189,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "auth.cert_expired": CatalogueEntry(403, "Certificate has expired", "TKE"),
         "auth.cert_mismatch": CatalogueEntry(401, "Access to this API has been disallowed", "CMM"),
         "auth.cert_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
+        "hmac.refused": CatalogueEntry(400, "Authorization field missing, malformed or invalid", "HSI"),
+        "hmac.no_certificate": CatalogueEntry(500, "Certificate not found", "HCN"),
+        "hmac.no_rsa_key": CatalogueEntry(500, "Certificate doesn't contain RSA Public key", "HCN"),
         "access.no_session": CatalogueEntry(
             400, "Session state is missing or unset! Please make sure that auth headers are properly applied", "NSS"
         ),

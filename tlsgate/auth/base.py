@@ -16,6 +16,7 @@ from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import Store
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
 
@@ -79,6 +80,8 @@ class AuthTools(NamedTuple):
     """Which certificates of clients the store has; None where nothing serves (tests)."""
     proofs: PasswordProofs | None = None
     """Passwords that are being verified; None where nothing serves (tests)."""
+    store: Store | None = None
+    """For what a method notes by itself; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

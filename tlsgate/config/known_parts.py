@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.model import AccessLogSettings, BasicDefaults, ConnectionLimits, EventSettings, MetricsSettings
 from tlsgate.config.schema import (
     FLAG,
@@ -226,6 +227,7 @@ OWN = object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
         "require_explicit_authentication": FLAG,
+        "hmac": HMAC_RULES,
         "workers": INTEGER,
     },
     strict=True,

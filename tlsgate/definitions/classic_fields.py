@@ -5,6 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
     ANY,
@@ -34,6 +35,7 @@ OWN_SETTINGS = object_of(
         "client_certificates": object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
+        "hmac": HMAC_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

@@ -66,6 +66,7 @@ class State:
             self.shelf,
             certificate_presence=self.certificate_presence,
             proofs=PasswordProofs(run_aside, clock),
+            store=store,
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -76,6 +77,7 @@ class State:
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""
