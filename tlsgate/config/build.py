@@ -14,6 +14,7 @@ import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
+from tlsgate.config.explain import build_explain
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
@@ -310,6 +311,7 @@ def _build_own(section: Section) -> OwnSettings:
         log=_build_log(section.section("log")),
         metrics=_build_metrics(section.section("metrics")),
         events=_build_settings(section.section("events"), EventSettings),
+        explain=build_explain(section.section("explain")),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),

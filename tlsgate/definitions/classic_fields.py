@@ -31,6 +31,7 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 OWN_SETTINGS = object_of(
     {
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

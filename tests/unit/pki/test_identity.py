@@ -27,7 +27,7 @@ from tests.support.certs import (
 )
 from tlsgate.errors import PkiError
 from tlsgate.pki.acl import build_allow_list
-from tlsgate.pki.identity import MAX_CHAIN, MAX_CHAIN_BYTES, build_identity, format_name, format_subject, spki_sha256
+from tlsgate.pki.identity import MAX_CHAIN, MAX_CHAIN_BYTES, build_identity, format_issuer, format_name, format_subject, spki_sha256
 from tlsgate.pki.pem import parse_pem
 
 ROOT = make_authority("Root")
