@@ -1,7 +1,7 @@
 """Connection and request ids: short, unique, cheap, telling nothing to who sees one; knows nothing of what they name.
 
-``<process>-<connection>.<request>``: clients may be shown them (``tlsgate.explain``), so a connection is drawn and not counted: nobody reads
-the gateway's traffic out of two ids.
+``<process>-<connection>.<request>``: clients may be shown them (``tlsgate.explain``), so a connection is drawn and not counted: nobody
+reads the gateway's traffic out of two ids.
 """
 
 from __future__ import annotations

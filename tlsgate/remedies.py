@@ -81,16 +81,14 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
         # Versions and paths
         "version.not_found": (
-            "The client asks for a version that the API does not have: compare with `tlsgate apis get`, or name a default "
-            "version."
+            "The client asks for a version that the API does not have: compare with `tlsgate apis get`, or name a default version."
         ),
         "version.ambiguous_default": (
             "The definition is not versioned but has several versions and none is the default: name one, and reload."
         ),
         "version.no_default": "The definition is not versioned and has no version that could be meant: name it Default, and reload.",
         "version.expired": (
-            "The version that the client asks for has expired: move the client to a newer one, or change the version's expires "
-            "and reload."
+            "The version that the client asks for has expired: move the client to a newer one, or change the version's expires and reload."
         ),
         "api.expired": "The API has expired: change its expiration and reload, or move clients to its successor.",
         "endpoint.forbidden": (
@@ -115,13 +113,11 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "the key with `tlsgate keys get`; the rule says more where the gateway knows more."
         ),
         "auth.key_inactive": (
-            "Somebody has switched the key off: `tlsgate keys update` with is_inactive false, or a policy that is active, lets it"
-            " in again."
+            "Somebody has switched the key off: `tlsgate keys update` with is_inactive false, or a policy that is active, lets it in again."
         ),
         "auth.key_expired": "The key has expired: give it a later expires (`tlsgate keys update`), or give the client a new key.",
         "auth.cert_required": (
-            "The key is bound to certificates and the connection has none: let the client present its certificate, with its "
-            "private key."
+            "The key is bound to certificates and the connection has none: let the client present its certificate, with its private key."
         ),
         "auth.cert_expired": (
             "The client's certificate is outside of its validity: issue a new one and bind the key to it (`tlsgate keys update`)."
@@ -153,8 +149,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "The body has nothing that the API's expression for the password finds: compare the two (body_password_regexp)."
         ),
         "basic.body_password_group": (
-            "The API's expression for the password (body_password_regexp) has no group in brackets: mend the definition and "
-            "reload."
+            "The API's expression for the password (body_password_regexp) has no group in brackets: mend the definition and reload."
         ),
         "hmac.refused": (
             "The signature is missing, malformed or wrong, or its date is too far off; the rule says which. Compare clock, "
@@ -172,8 +167,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "access.api": "The key is good but has no right to this API: add it to the key's access_rights, or to a policy of the key.",
         "access.version": "The key has a right to this API but not to this version: add the version to the right.",
         "access.endpoint": (
-            "The key's right (allowed_urls) does not cover this path and method: add an entry, or let the client ask for another "
-            "path."
+            "The key's right (allowed_urls) does not cover this path and method: add an entry, or let the client ask for another path."
         ),
         # Limits
         "limit.rate": "The key has used up its rate: let the client wait for Retry-After, or give the key or its policy a higher rate.",
@@ -203,8 +197,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "size.limit": "The body is larger than size_limits of the path or API: send less, or raise the limit.",
         # Upstream and ours
         "upstream.timeout": (
-            "The upstream did not answer in time: look at its health and load, or raise proxy_default_timeout or the path's "
-            "hard_timeouts."
+            "The upstream did not answer in time: look at its health and load, or raise proxy_default_timeout or the path's hard_timeouts."
         ),
         "upstream.failed": (
             "The upstream could not be reached or broke off; flag and rule say how (refused, reset, TLS). Look at target_url, its"
@@ -213,13 +206,11 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "upstream.lookup": "The name of the upstream does not resolve: look at target_url and at the gateway's DNS.",
         "upstream.all_down": "No target of the list can be used: look at the health of the upstreams.",
         "client.gone": (
-            "The client closed the connection before the answer: nothing to mend here, unless answers take longer than clients "
-            "wait."
+            "The client closed the connection before the answer: nothing to mend here, unless answers take longer than clients wait."
         ),
         "internal": "The gateway failed, not the client: the log has the traceback under this request's id. Please report it.",
         "overloaded": (
-            "The gateway has as many connections or requests as it takes (tlsgate.limits): add workers or nodes, or raise the "
-            "limit."
+            "The gateway has as many connections or requests as it takes (tlsgate.limits): add workers or nodes, or raise the limit."
         ),
     }
 )

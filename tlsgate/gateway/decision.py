@@ -1,7 +1,7 @@
 """From a request that is over to the record of what was decided about it; knows what may be shown, and keeps no reference to a request.
 
-No credential, cookie, query or body is looked at: of what a client sent the record has method, host, path (as logs show it) and the names of
-header fields. Texts are cut, so that a record has a largest size.
+No credential, cookie, query or body is looked at: of what a client sent the record has method, host, path (as logs show it) and the names
+of header fields. Texts are cut, so that a record has a largest size.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ _VERSIONS = {771: "TLS 1.2", 772: "TLS 1.3"}
 _DEMANDS = {ClientAuth.NONE: "not asked for", ClientAuth.REQUEST: "asked for", ClientAuth.REQUIRE: "demanded"}
 
 
-def describe_request(
-    request: GateRequest, stages: Sequence[Stage], *, now: float, elapsed_s: float, whole_keys: bool
-) -> Tree:
+def describe_request(request: GateRequest, stages: Sequence[Stage], *, now: float, elapsed_s: float, whole_keys: bool) -> Tree:
     """Return the record of a request that has been served or refused.
 
     :param stages: of its API; empty for a request that has none.
@@ -239,13 +237,13 @@ def _session(request: Exchange, *, whole_keys: bool) -> Tree | None:
     session = request.session
     if session is None:
         return None
-    policies = [_cut(policy, _NAME) for policy in (session.apply_policies or ((session.apply_policy_id,) if session.apply_policy_id else ()))]
+    policies = session.apply_policies or ((session.apply_policy_id,) if session.apply_policy_id else ())
     return {
         "key": _cut(show_key(request.session_id, whole=whole_keys)),
         "alias": _cut(session.alias),
         "org_id": _cut(session.org_id),
         "origin": session.origin,
-        "policies": policies[:_MOST],
+        "policies": [_cut(policy, _NAME) for policy in policies[:_MOST]],
         "expires": session.expires,
         "inactive": session.is_inactive,
         "others": [_cut(show_key(view.id, whole=whole_keys)) for view in request.others[:_MOST]],

@@ -28,8 +28,8 @@ class Questions:
     def __init__(self) -> None:
         self._answerers: dict[str, Answerer] = {}
         self.worker = 1
-        self.ask: Callable[[str, Mapping[str, Any]], Awaitable[list[Heard]]] | None = None
-        """Asks all workers, this one too; None where there is one process."""
+        self.ask: Callable[[str, Mapping[str, Any]], Awaitable[list[tuple[int, list[Any]]]]] | None = None
+        """Asks all workers, this one too, and returns number and entries of each; None where there is one process."""
 
     def set_answerer(self, topic: str, answerer: Answerer) -> None:
         """Answer a topic from now on; another one takes its place."""
@@ -44,4 +44,4 @@ class Questions:
         """Return what each worker says; one that does not answer in a second is missing."""
         if self.ask is None:
             return [Heard(self.worker, self.answer(topic, question))]
-        return await self.ask(topic, question)
+        return [Heard(worker, entries) for worker, entries in await self.ask(topic, question)]

@@ -18,6 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 
 from tests.support.logged import logged_events
+from tlsgate.gateway.questions import Questions
 from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.workers.channel import make_pair
 from tlsgate.workers.link import WorkerLink
@@ -55,6 +56,7 @@ class FakeGateway:
         self.config = SimpleNamespace(graceful_shutdown_timeout_s=12.0)
         self.site: Any = SimpleNamespace(counters=Counter(requests=3), connection_count=2, draining=False)
         self.site.shared_counters = SharedCounters(self.site)
+        self.site.questions = Questions()
         self.done: list[str] = []
         self.fault = ""
 
