@@ -32,8 +32,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             " list if the list names certificates and not their CA."
         ),
         "cert.not_allowed": (
-            "Put the client's certificate, or the CA that signed it, on client_certificates of the API (or "
-            "security.certificates.apis), and reload; if the client should have used another certificate, configure that one in "
+            "If the rule says expired, or not for clients, issue a new certificate. Else put the client's certificate, or the CA that "
+            "signed it, on client_certificates of the API (or security.certificates.apis) and reload; or configure in the client the "
+            "certificate that it should have used."
+        ), and reload; if the client should have used another certificate, configure that one in "
             "it."
         ),
         # Reading

@@ -120,7 +120,8 @@ def test_names_of_both_forms_read_alike() -> None:
     issued = ROOT.issue(name)
     assert format_name(name) == format_subject(issued.der) == build_identity(issued.der, ()).subject == r"CN=a\0Ab,C=DE"
     assert len(format_name(name, 5)) == len(format_subject(issued.der, 5)) == 5
-    assert format_subject(b"junk") == "(unreadable certificate)"
+    assert format_subject(b"junk") == format_issuer(b"junk") == "(unreadable certificate)"
+    assert format_issuer(issued.der) == format_subject(ROOT.der)
 
 
 @pytest.mark.parametrize(
