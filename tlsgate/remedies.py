@@ -35,8 +35,6 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "If the rule says expired, or not for clients, issue a new certificate. Else put the client's certificate, or the CA that "
             "signed it, on client_certificates of the API (or security.certificates.apis) and reload; or configure in the client the "
             "certificate that it should have used."
-        ), and reload; if the client should have used another certificate, configure that one in "
-            "it."
         ),
         # Reading
         "wire.bad_request": (

@@ -37,7 +37,7 @@ def test_the_sum_follows_what_is_there() -> None:
     ledger = filled(20)
     ledger.add("3", Entry(b"again", "api0", 400))
     assert len(ledger) == 20
-    assert list(ledger.latest())[0] == b"again"
+    assert next(iter(ledger.latest())) == b"again"
     ledger.configure(5, 1 << 20)
     assert len(ledger) == 5
     assert ledger.bytes == sum(len(data) + ENTRY_BYTES for data in ledger.latest())
