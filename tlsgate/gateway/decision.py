@@ -48,7 +48,7 @@ def describe_request(request: GateRequest, stages: Sequence[Stage], *, now: floa
     return {
         "id": request_id(connection.id, request.number),
         "kind": "request",
-        "at": round(now, 3),
+        "at": round(now, 6),
         "outcome": _outcome(request),
         "status": request.status,
         **_verdict(request.refusal, request.detail, request.flag),
@@ -82,7 +82,7 @@ def describe_unreadable(
     return {
         "id": request_id(connection.id, number),
         "kind": "request",
-        "at": round(now, 3),
+        "at": round(now, 6),
         "outcome": "refused",
         "status": status,
         **_verdict(refusal, detail, ""),
@@ -108,7 +108,7 @@ def describe_handshake(connection: Connection, server_name: str | None, shown: P
     return {
         "id": connection.id,
         "kind": "handshake",
-        "at": round(now, 3),
+        "at": round(now, 6),
         "outcome": "refused",
         "status": 0,
         **_verdict("tls.handshake", reason, ""),
