@@ -112,6 +112,7 @@ def test_refusals_of_certificates_keys_and_limits_are_explained(
 
         record = operator.explain(ask(port, "/mutual/x", MALLORY))
         assert (record["refusal"], record["status"], record["outcome"]) == ("cert.not_allowed", 403, "refused")
+        assert record["message"] == f"Certificate with SHA256 {MALLORY.fingerprint} not allowed"
         shown = record["tls"]["certificate"]
         assert (shown["subject"], shown["issuer"]) == ("CN=mallory", "CN=Foreign CA")
         assert shown["fingerprint"] == MALLORY.fingerprint
@@ -131,6 +132,8 @@ def test_refusals_of_certificates_keys_and_limits_are_explained(
         assert record["refusal"] == "auth.auth_field_missing"
         steps = outcomes(record)
         assert (steps["certificate"], steps["token"], steps["access"]) == ("passed", "refused", "not reached")
+        rules = {step["name"]: step.get("rule", "") for step in record["steps"]}
+        assert rules["certificate"].startswith("issued under listed CA")
         assert record["route"]["credentials_from"] == ["header Authorization"]
         assert record["session"] is None
 

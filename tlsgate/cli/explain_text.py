@@ -173,5 +173,5 @@ def _steps(record: Tree) -> str:
     for step in record.get("steps") or ():
         outcome = step.get("outcome")
         loud = outcome in _LOUD or str(outcome).startswith("answered")
-        rows.append((step.get("name"), str(outcome).upper() if loud else outcome))
-    return "Steps\n" + "".join(f"  {line}\n" for line in format_table(("STEP", "OUTCOME"), rows).splitlines()) if rows else ""
+        rows.append((step.get("name"), str(outcome).upper() if loud else outcome, step.get("rule", "")))
+    return "Steps\n" + "".join(f"  {line}\n" for line in format_table(("STEP", "OUTCOME", "RULE"), rows).splitlines()) if rows else ""

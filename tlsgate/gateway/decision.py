@@ -51,7 +51,7 @@ def describe_request(request: GateRequest, stages: Sequence[Stage], *, now: floa
         "at": round(now, 6),
         "outcome": _outcome(request),
         "status": request.status,
-        **_verdict(request.refusal, request.detail, request.flag),
+        **_verdict(request.refusal, request.detail, request.flag, connection),
         "request": {
             "method": _cut(request.method.decode("latin-1"), _NAME),
             "host": _cut(request.host),
@@ -85,7 +85,7 @@ def describe_unreadable(
         "at": round(now, 6),
         "outcome": "refused",
         "status": status,
-        **_verdict(refusal, detail, ""),
+        **_verdict(refusal, detail, "", connection),
         "request": {
             "method": _cut(method.decode("latin-1"), _NAME),
             "path": _cut(show_path(path := target.partition(b"?")[0], path)),
@@ -111,7 +111,7 @@ def describe_handshake(connection: Connection, server_name: str | None, shown: P
         "at": round(now, 6),
         "outcome": "refused",
         "status": 0,
-        **_verdict("tls.handshake", reason, ""),
+        **_verdict("tls.handshake", reason, "", connection),
         "connection": _connection(connection, connection.peer_address),
         "tls": tls,
         "steps": [{"name": "handshake", "outcome": "refused"}],
@@ -128,11 +128,14 @@ def _outcome(request: Exchange) -> str:
     return "answered by the gateway" if request.stopped is not None else "passed"
 
 
-def _verdict(refusal: str, detail: str, flag: str) -> Tree:
+def _verdict(refusal: str, detail: str, flag: str, connection: Connection) -> Tree:
     entry = CATALOGUE.get(refusal)
+    message = entry.message.strip() if entry is not None else ""
+    peer = connection.tls.peer if connection.tls is not None else None
     return {
         "refusal": refusal,
-        "message": entry.message.strip() if entry is not None else "",
+        # The one placeholder of the catalogue.
+        "message": message.replace("{fingerprint}", peer.fingerprint) if peer is not None else message,
         "flag": flag or (entry.flag if entry is not None else ""),
         "rule": _cut(detail),
     }
@@ -161,7 +164,8 @@ def _tls(facts: TlsFacts | None, now: float) -> Tree | None:
         "version": _VERSIONS.get(facts.version, str(facts.version)),
         "cipher": facts.cipher,
         "server_name": facts.server_name,
-        "resumed": facts.resumed,
+        # Told by the certificate that nobody had to verify again: without one it is not known.
+        "resumed": facts.resumed if facts.peer is not None else None,
         "client_certificate": _DEMANDS[facts.policy.client_auth],
         "certificate": _certificate(facts.peer, now, proven=True) if facts.peer is not None else None,
     }
@@ -229,8 +233,19 @@ def _steps(request: Exchange, stages: Sequence[Stage]) -> list[Tree]:
         is_control = request.api is None and request.refusal == "control.forbidden"
         return [{"name": "control" if is_control else "route", "outcome": ended}]
     how = "answered" if ended.startswith("answered") else ended
-    found = find_outcomes(stages, request.stopped, how, ignored=request.ignored)
-    return [{"name": "route", "outcome": "passed"}, *({"name": name, "outcome": outcome} for name, outcome in found)]
+    steps: list[Tree] = [{"name": "route", "outcome": "passed"}]
+    for name, outcome in find_outcomes(stages, request.stopped, how, ignored=request.ignored):
+        step = {"name": name, "outcome": outcome}
+        rule = _cut(request.detail) if outcome == how else _welcome(request) if name == "certificate" and outcome == "passed" else ""
+        steps.append({**step, "rule": rule} if rule else step)
+    return steps
+
+
+def _welcome(request: Exchange) -> str:
+    """Return the rule of the allow list that let the certificate in."""
+    allow_list = getattr(request.route, "allow_list", None)
+    verdict = request.connection.verdicts.get(allow_list.key) if allow_list is not None else None
+    return _cut(verdict.rule) if verdict is not None else ""
 
 
 def _session(request: Exchange, *, whole_keys: bool) -> Tree | None:

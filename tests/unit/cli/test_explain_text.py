@@ -64,7 +64,7 @@ RECORD: dict[str, Any] = {
     },
     "steps": [
         {"name": "route", "outcome": "passed"},
-        {"name": "certificate", "outcome": "refused"},
+        {"name": "certificate", "outcome": "refused", "rule": "not listed"},
         {"name": "token", "outcome": "not reached"},
         {"name": "mock", "outcome": "not used"},
     ],
@@ -138,9 +138,9 @@ Limits
   rate of the API   9 in 1 s, 4 left, renews 2027-01-15T08:01:40Z
 
 Steps
-  STEP         OUTCOME
+  STEP         OUTCOME      RULE
   route        passed
-  certificate  REFUSED
+  certificate  REFUSED      not listed
   token        not reached
   mock         not used
 """

@@ -65,6 +65,14 @@ def test_the_certificate_of_a_connection() -> None:
     assert (shown["proven"], shown["valid_now"], shown["not_after"]) == (True, False, NOW - 1)
 
 
+def test_without_a_certificate_nobody_knows_whether_a_session_was_resumed() -> None:
+    """The verification that did not happen would tell."""
+    request = make_request()
+    request.connection.tls = facts()
+    tls = describe(request)["tls"]
+    assert (tls["resumed"], tls["certificate"]) == (None, None)
+
+
 def test_the_certificate_of_a_refused_handshake_is_not_proven() -> None:
     """It was shown, no more."""
     identity = build_identity(CA.issue("alice").der, ())
