@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class AbResult(NamedTuple):
     per_s: float
 
 
-def run_ab(site: Site, port: int, *, path: str, seconds: int, connections: int, keep_alive: bool, token: str = "") -> AbResult:
+def run_ab(site: Site, port: int, *, path: str, seconds: int, connections: int, keep_alive: bool, headers: Sequence[str] = ()) -> AbResult:
     """Send requests with ``ab`` for some seconds over TLS 1.3 with the client certificate.
 
     :param site: the run.
@@ -58,7 +58,7 @@ def run_ab(site: Site, port: int, *, path: str, seconds: int, connections: int, 
     :param seconds: whole seconds, as ab wants them.
     :param connections: at once.
     :param keep_alive: False opens a new connection with a full handshake for each request.
-    :param token: sent as a bearer token.
+    :param headers: sent with each request.
     :returns: the counts.
     :raises LoadError: failed or unexpected answers.
     """
@@ -67,8 +67,8 @@ def run_ab(site: Site, port: int, *, path: str, seconds: int, connections: int, 
     command = ["ab", "-q", "-d", "-S", "-s", "20", *limits, "-f", "TLS1.3", "-E", str(site.material.client)]
     if keep_alive:
         command.append("-k")
-    if token:
-        command += ["-H", f"Authorization: Bearer {token}"]
+    for header in headers:
+        command += ["-H", header]
     command.append(f"https://localhost:{port}{path}")
     answer = subprocess.run(command, env=_environment(site), capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     complete = _ab_number(answer.stdout, "Complete requests")

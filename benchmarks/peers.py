@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import configs, token_key
+from benchmarks import configs, credentials
 from benchmarks.measure import read_cpu_s
 from benchmarks.upstream import Site, find_free_port, find_nginx, stop_process, wait_for_port
 
@@ -123,9 +123,9 @@ def start_peer(name: str, site: Site) -> Proxy:
         folder = site.folder / "tlsgate-apis"
         if not folder.exists():
             bare = configs.build_definition(site, "bench", "/", (str(site.material.ca),))
-            configs.write_definitions(folder, [bare, token_key.build_token_definition(site)])
-            token_key.write_policies(site.folder / "policies.json")
-            token_key.write_store(site.folder / "keys.db")
+            configs.write_definitions(folder, [bare, *credentials.build_definitions(site)])
+            credentials.write_policies(site.folder / "policies.json")
+            credentials.write_store(site.folder / "keys.db", site.material.client)
         return start_tlsgate(site, folder, store=site.folder / "keys.db", policies=site.folder / "policies.json")
     kind = _KINDS[name]
     program = kind.find()

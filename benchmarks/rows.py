@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks.client import BODY_BYTES
+from benchmarks.credentials import METHODS
 from benchmarks.load import LoadError, hold_idle, run_ab, run_client
 from benchmarks.measure import measure_cpu, read_rss_kib
 from benchmarks.peers import NAMES, Proxy
-from benchmarks.token_key import KEY, PATH
 from benchmarks.upstream import Site, Upstream
 
 __all__ = ["FULL", "IDLE", "QUICK", "ROWS", "Bench", "Row", "Scale", "measure_keepalive", "measure_new"]
@@ -70,13 +70,13 @@ class Row(NamedTuple):
     """Proxies that cannot do it."""
 
 
-def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", token: str = "") -> float:
+def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", headers: tuple[str, ...] = ()) -> float:
     """CPU microseconds per request on kept-alive connections.
 
     :param bench: the run.
     :param proxy: the one under test.
     :param path: what to ask for.
-    :param token: sent with each request.
+    :param headers: sent with each request.
     :raises LoadError: it does not keep connections alive, or the load failed.
     """
     before = bench.upstream.accepted()
@@ -89,7 +89,7 @@ def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", token: str = 
             seconds=bench.scale.seconds,
             connections=_KEPT_ALIVE_CONNECTIONS,
             keep_alive=True,
-            token=token,
+            headers=headers,
         ),
     )
     if result.kept_alive < result.complete - _KEPT_ALIVE_CONNECTIONS:
@@ -100,9 +100,10 @@ def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", token: str = 
     return cpu_s * 1e6 / result.complete
 
 
-def _measure_token(bench: Bench, proxy: Proxy) -> float:
-    """As ``measure_keepalive``, with a key whose policy gives it a rate and a quota in the embedded store."""
-    return measure_keepalive(bench, proxy, PATH, KEY)
+def _with_credential(name: str) -> Callable[[Bench, Proxy], float]:
+    """As ``measure_keepalive``, with a credential whose policy gives it a rate and a quota in the embedded store."""
+    method = METHODS[name]
+    return lambda bench, proxy: measure_keepalive(bench, proxy, method.path, method.headers)
 
 
 def measure_new(bench: Bench, proxy: Proxy, path: str = "/") -> float:
@@ -172,10 +173,14 @@ def _run(bench: Bench, proxy: Proxy, mode: str, **options: str | float) -> tuple
 
 _NOT_RESUMING = frozenset({"caddy"})
 """Caddy 2.11 sends no session ticket, in either version, on listeners that verify client certificates."""
+_OTHERS = frozenset(NAMES) - {"tlsgate"}
 
 ROWS = (
     Row("keepalive", "CPU us / kept-alive request", measure_keepalive),
-    Row("token", "CPU us / request with token", _measure_token, without=frozenset(NAMES) - {"tlsgate"}),
+    Row("token", "CPU us / request with token", _with_credential("token"), without=_OTHERS),
+    Row("certificate", "CPU us / request with dynamic mTLS", _with_credential("certificate"), without=_OTHERS),
+    Row("basic", "CPU us / request with Basic, cached", _with_credential("basic"), without=_OTHERS),
+    Row("hmac", "CPU us / request with HMAC-SHA256", _with_credential("hmac"), without=_OTHERS),
     Row("new", "CPU us / new mTLS connection", measure_new),
     Row("fresh", "CPU us / new, own client", _measure_fresh),
     Row("resumed13", "CPU us / resumed, TLS 1.3", _measure_resumed_13, without=_NOT_RESUMING),
