@@ -15,6 +15,10 @@ _UNKNOWN = "Look for the request's id in the gateway's log: the event http.refus
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         # TLS
+        "raw.refused": (
+            "A raw service turned the connection away and the client saw it end; the rule says why. Put the client's certificate, or its "
+            "CA, on client_certificates of the service and reload, or let the client send a name that a service of this port has."
+        ),
         "tls.handshake": (
             "The client saw a TLS alert and no answer. The rule says what was wrong: a certificate that is missing, expired or "
             "not on the list of this name, a server name that nobody serves, or TLS versions and ciphers without a common choice."
@@ -160,6 +164,45 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "name another one in the key."
         ),
         "hmac.no_rsa_key": "The certificate that the key names for RSA signatures has no RSA key: name one that has.",
+        "auth.signature_failed": (
+            "The signature beside the key is missing or wrong: compare secret, algorithm and clock of client and gateway "
+            "(`signature` of the API's auth settings)."
+        ),
+        "jwt.auth_field_missing": (
+            "The request has no JSON Web Token where the API looks for one (credentials_from): let the client send Authorization: Bearer."
+        ),
+        "jwt.claims": (
+            "A claim of the token does not hold; the rule says which (issuer, audience, not before, issued at). Compare the token"
+            " with the API's JWT settings, and both clocks."
+        ),
+        "jwt.expired": (
+            "The token has expired: let the client get a new one, or allow for clocks that differ (jwt_expires_at_validation_skew)."
+        ),
+        "jwt.identity": (
+            "The token names nobody: the claim that the API reads the identity from is missing or empty. Compare it with "
+            "jwt_identity_base_field."
+        ),
+        "jwt.key": (
+            "The token's signature does not fit any key of the API: compare jwt_source with the issuer's keys, and the token's "
+            "kid with what is there."
+        ),
+        "jwt.method": "The token is signed by another kind of algorithm than the API expects: compare its alg with jwt_signing_method.",
+        "jwt.no_matching_policy": (
+            "The policy that the token names does not exist here or is of another organisation: compare the claim with `tlsgate "
+            "policies list`."
+        ),
+        "jwt.no_policy": "The token names no policy and the API has no default one: add the claim, or set jwt_default_policies and reload.",
+        "jwt.no_scope_policy": "None of the token's scopes leads to a policy: compare its scope claim with the API's scope mapping.",
+        "jwt.not_created": "The session of the token could not be made; the rule says why. Look at its policies, and at the store.",
+        "jwt.nothing_in_token": "The token has neither a scope nor a policy: add the claim, or set jwt_default_policies and reload.",
+        "jwt.policy_unusable": "A policy of the token cannot be applied; the rule says which and why: mend it and reload.",
+        "signing.algorithm": "The API's request_signing names an algorithm that there is not: mend the definition and reload.",
+        "signing.certificate": (
+            "The API's request_signing names a certificate that the store does not have: put it in (`tlsgate certs add`), or name"
+            " another one."
+        ),
+        "signing.fields": "The API's request_signing lacks its secret, its key id or its certificate: complete the definition and reload.",
+        "signing.key": "The certificate that request_signing names has no RSA key to sign with: put in one that has its private key.",
         "access.no_session": (
             "No method of the API has set a session: look at its authentication settings, or at base_identity_provided_by, which "
             "must name a method that the API uses."
@@ -214,7 +257,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-"""By id of the catalogue; ``tls.handshake`` stands for handshakes, which have no answer."""
+"""By id of the catalogue; ``tls.handshake`` and ``raw.refused`` stand for what has no answer."""
 
 
 def find_remedy(id: str) -> str:

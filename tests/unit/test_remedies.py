@@ -24,6 +24,7 @@ def test_no_two_refusals_have_the_same_one() -> None:
 def test_a_handshake_has_one_too() -> None:
     """Though it is no entry of the catalogue."""
     assert "alert" in find_remedy("tls.handshake")
+    assert "raw service" in find_remedy("raw.refused")
 
 
 def test_what_is_not_known_leads_to_the_log() -> None:

@@ -72,6 +72,8 @@ def _row(record: dict[str, Any]) -> tuple[Any, ...]:
     asked = f"{request.get('method', '')} {request.get('host', '')}{request.get('path', '')}".strip()
     if record.get("kind") == "handshake":
         asked = f"TLS handshake {tls.get('server_name') or ''}".strip()
+    elif record.get("kind") == "connection":
+        asked = f"raw service {tls.get('server_name') or ''}".strip()
     return (
         format_moment(record.get("at")),
         record.get("id"),

@@ -14,6 +14,7 @@ __all__ = ["format_report"]
 
 _WIDTH = 110
 _LOUD = frozenset({"refused", "failed", "answered", "client gone"})
+_FOUND: dict[bool | None, str] = {True: "by its id", False: "by host and path", None: "by port and name"}
 
 Tree = dict[str, Any]
 
@@ -46,6 +47,8 @@ def _headline(record: Tree) -> str:
     status, refusal, outcome = record.get("status"), record.get("refusal"), record.get("outcome")
     if record.get("kind") == "handshake":
         return f"The TLS handshake of connection {clean(record.get('id'))} was refused.\n"
+    if record.get("kind") == "connection":
+        return f"Connection {clean(record.get('id'))} was turned away by a raw service.\n"
     if outcome == "client gone":
         text = "ended without an answer: the client was gone"
     elif outcome == "refused":
@@ -133,7 +136,7 @@ def _route(record: Tree) -> tuple[tuple[str, Any], ...]:
         ("name", route.get("name")),
         ("organisation", route.get("org_id")),
         ("listens at", f"{route.get('domain', '')}{route.get('listen_path', '')}"),
-        ("found", "by its id" if route.get("by_id") else "by host and path"),
+        ("found", _FOUND[route.get("by_id")]),
         ("version", route.get("version")),
         ("path", "ignored: keys and certificates are not asked for" if route.get("ignored") else ""),
         ("credentials", "none, it is keyless" if route.get("keyless") else ", ".join(route.get("credentials_from") or ())),

@@ -6,6 +6,7 @@ of header fields. Texts are cut, so that a record has a largest size.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     from tlsgate.gateway.request import GateRequest
     from tlsgate.gateway.stages import Stage
+    from tlsgate.model.api import ApiDefinition
     from tlsgate.model.exchange import Connection, Exchange
     from tlsgate.model.tls import PeerIdentity, TlsFacts
 
-__all__ = ["describe_handshake", "describe_request", "describe_unreadable"]
+__all__ = ["describe_handshake", "describe_raw", "describe_request", "describe_unreadable"]
 
 Tree = dict[str, Any]
 
@@ -33,6 +35,7 @@ _NAME = 64
 _MOST = 30
 """Entries of a list: header fields, policies."""
 _CUT = "..."
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 _VERSIONS = {771: "TLS 1.2", 772: "TLS 1.3"}
 _DEMANDS = {ClientAuth.NONE: "not asked for", ClientAuth.REQUEST: "asked for", ClientAuth.REQUIRE: "demanded"}
 
@@ -118,6 +121,25 @@ def describe_handshake(connection: Connection, server_name: str | None, shown: P
     }
 
 
+def describe_raw(connection: Connection, api: ApiDefinition | None, reason: str, now: float) -> Tree:
+    """Return the record of a connection that a raw service turned away; without an answer too.
+
+    :param api: None where no service has the name.
+    """
+    return {
+        "id": connection.id,
+        "kind": "connection",
+        "at": round(now, 6),
+        "outcome": "refused",
+        "status": 0,
+        **_verdict("raw.refused", reason, "", connection),
+        "connection": _connection(connection, connection.peer_address),
+        "tls": _tls(connection.tls, now),
+        "route": _api(api) if api is not None else None,
+        "steps": [{"name": "service", "outcome": "refused"}],
+    }
+
+
 def _outcome(request: Exchange) -> str:
     if request.refusal == "client.gone":
         return "client gone"
@@ -132,10 +154,11 @@ def _verdict(refusal: str, detail: str, flag: str, connection: Connection) -> Tr
     entry = CATALOGUE.get(refusal)
     message = entry.message.strip() if entry is not None else ""
     peer = connection.tls.peer if connection.tls is not None else None
+    if peer is not None:
+        message = message.replace("{fingerprint}", peer.fingerprint)
     return {
         "refusal": refusal,
-        # The one placeholder of the catalogue.
-        "message": message.replace("{fingerprint}", peer.fingerprint) if peer is not None else message,
+        "message": _PLACEHOLDER.sub(_CUT, message),
         "flag": flag or (entry.flag if entry is not None else ""),
         "rule": _cut(detail),
     }
@@ -198,11 +221,7 @@ def _route(request: Exchange) -> Tree | None:
     if api is None:
         return None
     return {
-        "api_id": _cut(api.api_id),
-        "name": _cut(api.name),
-        "org_id": _cut(api.org_id),
-        "listen_path": _cut(api.proxy.listen_path),
-        "domain": _cut(api.domain),
+        **_api(api),
         "by_id": request.alias,
         "version": _cut(request.version_name),
         "ignored": request.ignored,
@@ -211,7 +230,17 @@ def _route(request: Exchange) -> Tree | None:
     }
 
 
-def _places(api: Any) -> list[str]:
+def _api(api: ApiDefinition) -> Tree:
+    return {
+        "api_id": _cut(api.api_id),
+        "name": _cut(api.name),
+        "org_id": _cut(api.org_id),
+        "listen_path": _cut(api.proxy.listen_path),
+        "domain": _cut(api.domain),
+    }
+
+
+def _places(api: ApiDefinition) -> list[str]:
     """Return where the API's methods read credentials."""
     if api.keyless:
         return []

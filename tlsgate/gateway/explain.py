@@ -1,7 +1,7 @@
 """Why a request was refused: an id in each answer, and the records behind the ids; knows what is worth a record, not how one is written.
 
 Records are made when a request is over, from what it knows already, and kept as JSON: nothing of a request stays alive for them.
-Handshakes have a place of their own, so that neither kind pushes out the other. Design note 0022.
+Refused connections have a place of their own, so that neither kind pushes out the other. Design note 0022.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from tlsgate.gateway.decision import describe_handshake, describe_request, describe_unreadable
+from tlsgate.gateway.decision import describe_handshake, describe_raw, describe_request, describe_unreadable
 from tlsgate.gateway.ledger import Entry, Ledger
 from tlsgate.gateway.stages import Stage, list_stages
 from tlsgate.ids import process_id, request_id
@@ -33,8 +33,8 @@ TOPIC = "explain"
 """Of ``gateway.questions``."""
 MOST_LISTED = 100
 _FIRST_ERROR = 400
-_HANDSHAKES = 4
-"""A handshake's record has this part of the room of a request's."""
+_CONNECTIONS = 4
+"""Records of handshakes and raw services have this part of the room of those of requests."""
 
 _log = Logger()
 
@@ -45,18 +45,18 @@ class Records:
     def __init__(self, node: str) -> None:
         self._node = node
         self._requests = Ledger(0, 0)
-        self._handshakes = Ledger(0, 0)
+        self._connections = Ledger(0, 0)
 
     def configure(self, keep: int, max_bytes: int) -> None:
         """Take other bounds."""
         self._requests.configure(keep, max_bytes)
-        self._handshakes.configure(max(1, keep // _HANDSHAKES), max_bytes // _HANDSHAKES)
+        self._connections.configure(max(1, keep // _CONNECTIONS), max_bytes // _CONNECTIONS)
 
     def add(self, record: dict[str, Any]) -> None:
         """Keep a record."""
         record["node"] = self._node
         route = record.get("route")
-        ledger = self._handshakes if record["kind"] == "handshake" else self._requests
+        ledger = self._requests if record["kind"] == "request" else self._connections
         ledger.add(record["id"], Entry(msgspec.json.encode(record), route["api_id"] if route else "", record["status"]))
 
     def answer(self, question: Mapping[str, Any]) -> list[Any]:
@@ -66,7 +66,7 @@ class Records:
         """
         found: Iterable[bytes]
         if "id" in question:
-            data = self._requests.find(question["id"]) or self._handshakes.find(question["id"])
+            data = self._requests.find(question["id"]) or self._connections.find(question["id"])
             found = [] if data is None else [data]
         else:
             found = self._latest(question)
@@ -75,8 +75,8 @@ class Records:
     def _latest(self, question: Mapping[str, Any]) -> Iterator[bytes]:
         api_id, status, limit = question["api_id"], question["status"], min(question["limit"], MOST_LISTED)
         requests = self._requests.latest(api_id, status)
-        handshakes = iter(()) if api_id or status else self._handshakes.latest()
-        both = merge(map(_dated, requests), map(_dated, handshakes), key=lambda pair: -pair[0])
+        connections = self._connections.latest(api_id, status)
+        both = merge(map(_dated, requests), map(_dated, connections), key=lambda pair: -pair[0])
         return (data for _, (_, data) in zip(range(limit), both, strict=False))
 
 
@@ -148,6 +148,12 @@ class Explainer:
         if self._default.enabled:
             now = self._site.clock.now()
             self._keep(lambda: describe_handshake(server.peer_connection, server.server_name, server.refused_peer, reason, now))
+
+    def note_raw(self, connection: Connection, api: ApiDefinition | None, reason: str) -> None:
+        """Take note of a connection that a raw service turned away."""
+        if (self._default if api is None else self._rules.get(api.api_id, self._default)).enabled:
+            now = self._site.clock.now()
+            self._keep(lambda: describe_raw(connection, api, reason, now))
 
     def refuse_unreadable(
         self, connection: Connection, number: int, method: bytes, target: bytes, refusal: Refusal, status: int, headers: HeaderList

@@ -181,3 +181,13 @@ def test_what_a_client_chose_steers_no_terminal() -> None:
     report = format_report(record)
     assert "\x1b" not in report and "\r" not in report
     assert "\nfake line" not in report
+
+
+def test_a_raw_service() -> None:
+    """Has no path and no credentials."""
+    route = {"api_id": "db", "name": "Database", "org_id": "", "listen_path": "", "domain": "db.test"}
+    record = {name: RECORD[name] for name in ("id", "at", "node", "worker", "remedy", "connection", "tls")}
+    report = format_report({**record, "kind": "connection", "outcome": "refused", "rule": "not listed", "route": route, "steps": []})
+    assert report.startswith(f"Connection {RECORD['id']} was turned away by a raw service.\n")
+    assert "listens at  db.test\n" in report and "by port and name" in report
+    assert "credentials" not in report
