@@ -21,6 +21,9 @@ NOT_ASKED = "not asked"
 NOT_REACHED = "not reached"
 
 _MODULES = {"forward": "upstream", "mounted": "resource", "report": "limits_report"}
+_AUTH = "tlsgate.auth."
+_BEHIND = frozenset({"strip", "access"})
+"""Steps of ``tlsgate.auth`` that are no methods."""
 _IGNORING = frozenset({"certificate", "access", "key_limits"})
 
 
@@ -30,8 +33,8 @@ class Stage(NamedTuple):
     name: str
     thing: Any
     """The step itself; None for one that the API does not use."""
-    credential: bool = False
-    """An authentication method, or several as alternatives."""
+    methods: tuple[str, ...] = ()
+    """The authentication methods that it is: several as alternatives."""
 
 
 def list_stages(compiled: Any) -> tuple[Stage, ...]:
@@ -39,7 +42,7 @@ def list_stages(compiled: Any) -> tuple[Stage, ...]:
     used = [
         *([Stage("host", compiled.misdirected)] if compiled.misdirected is not None else ()),
         *(Stage(_gate_name(gate), gate) for gate in compiled.gates),
-        *map(_step_stage, compiled.steps),
+        *_name_steps(compiled.steps, getattr(compiled, "api", None)),
         *([Stage("mock", compiled.mock)] if compiled.mock is not None else ()),
         Stage(_module_name(compiled.leaf), compiled.leaf),
     ]
@@ -62,7 +65,7 @@ def find_outcomes(stages: Iterable[Stage], stopped: Any, how: str, *, ignored: b
             outcome = NOT_REACHED
         elif stopped is not None and stage.thing is stopped:
             outcome, over = how, True
-        elif ignored and (stage.credential or stage.name in _IGNORING):
+        elif ignored and (stage.methods or stage.name in _IGNORING):
             outcome = NOT_ASKED
         else:
             outcome = PASSED
@@ -75,12 +78,12 @@ def _fill_in(used: list[Stage]) -> Iterator[Stage]:
     methods = [method.name for method in METHODS]
     everything = ["host", *(name for name, _ in ORDER), "org_limits", *methods, "strip", "access", "limits_report", "api_limits"]
     everything += ["key_limits", "mock"]
-    taken = {name for stage in used for name in (stage.name, *_inside(stage.thing))}
+    taken = {name for stage in used for name in (stage.name, *stage.methods)}
     absent = [name for name in everything if name not in taken]
     place = {name: position for position, name in enumerate(everything)}
     for stage in used:
         # Alternatives stand where their first method would; what has no place of its own comes where it comes.
-        position = place.get(stage.name, min((place[name] for name in _inside(stage.thing) if name in place), default=-1))
+        position = place.get(stage.name, min((place[name] for name in stage.methods if name in place), default=-1))
         if position < 0 and stage is used[-1]:
             position = len(everything)
         while absent and place[absent[0]] < position:
@@ -91,7 +94,7 @@ def _fill_in(used: list[Stage]) -> Iterator[Stage]:
 
 
 def _absent(name: str, methods: list[str]) -> Stage:
-    return Stage(name, None, name in methods)
+    return Stage(name, None, (name,) if name in methods else ())
 
 
 def _gate_name(gate: Any) -> str:
@@ -104,16 +107,24 @@ def _gate_name(gate: Any) -> str:
     return next((name for name, builder in ORDER if builder.__module__ == module), _module_name(gate))
 
 
-def _step_stage(step: Any) -> Stage:
-    groups = _groups_of(step)
-    if groups:
-        return Stage(" or ".join("+".join(_method_name(part) or _module_name(part) for part in group) for group in groups), step, True)
-    name = _method_name(step)
-    return Stage(name, step, True) if name else Stage(_module_name(_inner(step)), step)
-
-
-def _inside(thing: Any) -> list[str]:
-    return [_method_name(part) for group in _groups_of(thing) for part in group]
+def _name_steps(steps: Iterable[Any], api: Any) -> Iterator[Stage]:
+    steps = tuple(steps)
+    found = {_method_name(step) for step in steps}
+    # A method may be built by another module than its own: it is the one that the API has and no step is known as.
+    hidden = [method.name for method in METHODS if api is not None and method.enabled_for(api) and method.name not in found]
+    for step in steps:
+        groups = _groups_of(step)
+        name, module = _method_name(step), _module_name(_inner(step))
+        if groups:
+            names = [[_method_name(part) or _module_name(part) for part in group] for group in groups]
+            yield Stage(" or ".join("+".join(group) for group in names), step, tuple(name for group in names for name in group))
+        elif name:
+            yield Stage(name, step, (name,))
+        elif hidden and module not in _BEHIND and _module_of(_inner(step)).startswith(_AUTH):
+            name = hidden.pop(0)
+            yield Stage(f"{name} by {module}", step, (name,))
+        else:
+            yield Stage(module, step)
 
 
 def _groups_of(step: Any) -> tuple[tuple[Any, ...], ...]:

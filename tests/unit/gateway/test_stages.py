@@ -40,7 +40,7 @@ def test_an_api_that_uses_everything() -> None:
     gates = [name for name, _ in ORDER]
     expected = ["host", *gates, "org_limits", "token", "strip", "access", "limits_report", "api_limits", "key_limits", "mock", "upstream"]
     assert [name for name in used if name != "version"] == [name for name in expected if name != "version"]
-    assert [stage.name for stage in stages if stage.credential] == [method.name for method in METHODS]
+    assert [stage.name for stage in stages if stage.methods] == [method.name for method in METHODS]
 
 
 def test_what_an_api_does_not_use_stands_in_its_place() -> None:
@@ -83,10 +83,26 @@ def test_alternatives_are_named_by_their_methods() -> None:
     assert names.index("token+token or token") < names.index("access")
 
 
+def test_a_method_that_another_module_builds() -> None:
+    """It is the one that the API has and no step is known as: never taken for a gate of that module's name."""
+    compiled = next(iter(MemoryGateway(token_api()).generation.apis.values()))
+
+    class Other:
+        """Stands in for the token's own step."""
+
+    Other.__module__ = "tlsgate.auth.certificate"
+    compiled.steps = (Other(), *compiled.steps[1:])  # type: ignore[assignment]
+    stages = list_stages(compiled)
+    names = [stage.name for stage in stages]
+    assert "token by certificate" in names and "token" not in names
+    assert next(stage for stage in stages if stage.name == "certificate").thing is None
+    assert names.index("certificate") < names.index("token by certificate") < names.index("access")
+
+
 def test_outcomes_of_steps() -> None:
     """Passed before, not reached after; nothing is asked of keys and certificates on ignored paths."""
     one, two, three = object(), object(), object()
-    stages = (Stage("host", None), Stage("version", one), Stage("token", two, True), Stage("upstream", three))
+    stages = (Stage("host", None), Stage("version", one), Stage("token", two, ("token",)), Stage("upstream", three))
     assert [outcome for _, outcome in find_outcomes(stages, two, "refused", ignored=False)] == [
         "not used",
         "passed",
