@@ -14,6 +14,7 @@ import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
+from tlsgate.config.explain import build_explain
 from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
@@ -326,6 +327,7 @@ def _build_own(section: Section) -> OwnSettings:
             rfc7617=section.section("basic").flag("rfc7617"),
             max_body=section.section("basic").integer("max_body", BasicDefaults().max_body, low=1, high=MAX_BASIC_BODY),
         ),
+        explain=build_explain(section.section("explain")),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),

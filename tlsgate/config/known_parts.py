@@ -8,7 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from tlsgate.config.hmac_rules import HMAC_RULES
-from tlsgate.config.model import AccessLogSettings, BasicDefaults, ConnectionLimits, EventSettings, MetricsSettings
+from tlsgate.config.model import (
+    AccessLogSettings,
+    BasicDefaults,
+    ConnectionLimits,
+    EventSettings,
+    ExplainSettings,
+    MetricsSettings,
+)
 from tlsgate.config.schema import (
     FLAG,
     FREE,
@@ -220,6 +227,7 @@ OWN = object_of(
         "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),
         "basic": _settings_of(BasicDefaults),
+        "explain": _settings_of(ExplainSettings),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,

@@ -258,6 +258,20 @@ class BasicDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a body that credentials are looked for in; a longer one is 413."""
 
 
+class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.explain``: an id in each answer, and what was decided about the request behind it."""
+
+    enabled: bool = False
+    """Default of the setting of the same name under ``x-tlsgate``."""
+    header: str = "X-Tlsgate-Request-Id"
+    keep: int = 1000
+    """Records of requests in each process; of handshakes a quarter as many beside them."""
+    max_bytes: int = 4_194_304
+    """Of these records together, in each process."""
+    refused_only: bool = True
+    """Requests that were refused, and answers from 400 on whoever gave them; False keeps all."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -279,6 +293,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     events: EventSettings = EventSettings()
     basic: BasicDefaults = BasicDefaults()
+    explain: ExplainSettings = ExplainSettings()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500

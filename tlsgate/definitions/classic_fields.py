@@ -35,6 +35,7 @@ OWN_SETTINGS = object_of(
         "client_certificates": object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
+        "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
         "hmac": HMAC_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,

@@ -68,7 +68,20 @@ class Workshop(NamedTuple):
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("access", "allow_list", "api", "certificate", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
+    __slots__ = (
+        "access",
+        "allow_list",
+        "api",
+        "certificate",
+        "errors",
+        "gates",
+        "leaf",
+        "misdirected",
+        "mock",
+        "resource",
+        "stages",
+        "steps",
+    )
 
     def __init__(
         self,
@@ -100,6 +113,8 @@ class CompiledApi:
         self.allow_list = allow_list
         self.resource: Any = None
         """Set when the generation is attached to its site."""
+        self.stages: Any = None
+        """The steps by name (``gateway.stages``), once somebody has asked for them."""
 
 
 class CompiledRaw:

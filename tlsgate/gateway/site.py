@@ -16,7 +16,9 @@ from tlsgate.auth.recheck import judge_key
 from tlsgate.auth.shown import show_key, show_path
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.explain import TOPIC, Explainer, Records, build_explainer, find_node
 from tlsgate.gateway.meter import Meter
+from tlsgate.gateway.questions import Questions
 from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
@@ -74,6 +76,11 @@ class Site:
         self.shared_counters = SharedCounters(self)
         self.meter = Meter(deadlines.read, config.own.metrics.max_apis)
         self.shared_counters.set_source("meter", self.meter.read)
+        self.questions = Questions()
+        self._records = Records(find_node())
+        self.questions.set_answerer(TOPIC, self._records.answer)
+        self.explain: Explainer | None = None
+        """Makes ids and records; None where that is switched off."""
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
@@ -107,6 +114,7 @@ class Site:
         self.max_client_chain = limits.max_client_chain
         self.show_keys = config.keys.show_in_logs
         self.meter.limit = config.own.metrics.max_apis
+        self.explain = build_explainer(self, config.own.explain, self.generation.definitions, self._records)
 
     @property
     def errors(self) -> Any:
@@ -182,6 +190,8 @@ class Site:
             self.samples.note(request)
         if self.access_log is not None:
             self.access_log(request)
+        if self.explain is not None:
+            self.explain.note(request)
 
     def _log_refusal(self, request: GateRequest, entry: CatalogueEntry | None) -> None:
         connection = request.connection
@@ -277,6 +287,8 @@ class Site:
         self._handshaking.pop(server, None)
         if refused is not None:
             self.counters["handshakes_refused"] += 1
+            if self.explain is not None:
+                self.explain.note_handshake(server, refused)
             connection = server.peer_connection
             shown = server.refused_peer
             _log.info(
