@@ -174,6 +174,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "auth.key_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
         "auth.key_inactive": CatalogueEntry(403, "Key is inactive, please renew", "KIN"),
         "auth.key_expired": CatalogueEntry(401, "Key has expired, please renew", "KEX"),
+        "hmac.refused": CatalogueEntry(400, "Authorization field missing, malformed or invalid", "HSI"),
+        "hmac.no_certificate": CatalogueEntry(500, "Certificate not found", "HCN"),
+        "hmac.no_rsa_key": CatalogueEntry(500, "Certificate doesn't contain RSA Public key", "HCN"),
         "access.no_session": CatalogueEntry(
             400, "Session state is missing or unset! Please make sure that auth headers are properly applied", "NSS"
         ),

@@ -14,6 +14,7 @@ from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import Store
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
 
@@ -73,6 +74,8 @@ class AuthTools(NamedTuple):
     """Provides ``callLater`` and the thread pool."""
     shelf: CertificateShelf | None = None
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
+    store: Store | None = None
+    """For what a method notes by itself; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

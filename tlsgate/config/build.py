@@ -14,6 +14,7 @@ import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
+from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
     AccessLogSettings,
@@ -35,6 +36,7 @@ from tlsgate.config.section import Section
 from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
+from tlsgate.model.credentials import HmacRules
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
@@ -319,6 +321,7 @@ def _build_own(section: Section) -> OwnSettings:
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        hmac=build_hmac_rules(section.section("hmac"), HmacRules()),
         workers=section.integer("workers", high=_MAX_WORKERS),
     )
 

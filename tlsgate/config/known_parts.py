@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, MetricsSettings
 from tlsgate.config.schema import (
     FLAG,
@@ -223,6 +224,7 @@ OWN = object_of(
         "upstream_error_status": INTEGER,
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,
+        "hmac": HMAC_RULES,
         "workers": INTEGER,
     },
     strict=True,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.credentials import HmacRules
 from tlsgate.model.events import EventHandlers, WebhookHandler
 
 __all__ = [
@@ -274,6 +275,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    hmac: HmacRules = HmacRules()
+    """Default of the settings of the same names under ``x-tlsgate``."""
     workers: int = 0
     """Processes that serve; 0 and 1 are one process without a parent."""
 

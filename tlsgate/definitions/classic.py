@@ -148,7 +148,7 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
         settings=section.free("x-tlsgate"),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
-        **({} if is_raw else build_credentials(section)),
+        **({} if is_raw else build_credentials(section, context.config)),
     )
     if is_raw:
         report_raw(section, api)

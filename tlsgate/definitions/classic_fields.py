@@ -5,6 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
     ANY,
@@ -31,6 +32,7 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 OWN_SETTINGS = object_of(
     {
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "hmac": HMAC_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

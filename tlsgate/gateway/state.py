@@ -53,7 +53,7 @@ class State:
         self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
         self.shelf = CertificateShelf(self.certificates)
         self.auth = AuthTools(
-            self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None), reactor, self.shelf
+            self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None), reactor, self.shelf, store
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -63,6 +63,7 @@ class State:
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""

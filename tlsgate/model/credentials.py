@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["BasicSettings", "CredentialSource", "HmacSettings", "KeySignature", "RequestSigning"]
+__all__ = ["BasicSettings", "CredentialSource", "HmacRules", "HmacSettings", "KeySignature", "RequestSigning"]
 
 
 class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +52,25 @@ class BasicSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``body_password_regexp``."""
 
 
+class HmacRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How strictly request signatures are read: ``x-tlsgate.hmac``, and ``tlsgate.hmac`` as the default of all APIs."""
+
+    required_headers: tuple[str, ...] = ()
+    """What each signature has to cover, lower-case; ``digest`` where there is a body only."""
+    request_target: str = "either"
+    """``path`` (Tyk's: decoded, without query), ``full`` (the draft's: as sent, with the query), ``either``."""
+    lenient_algorithm: bool = False
+    """An absent or unknown algorithm means ``hmac-sha1``, whatever begins with ``rsa`` means ``rsa-sha256`` (Tyk)."""
+    empty_host: bool = False
+    """``host`` is signed as an empty value (Tyk)."""
+    verify_digest: bool = True
+    """A signed ``Digest`` is compared with the body; False leaves that to the upstream (Tyk)."""
+    max_digest_body: int = 16 * 1024 * 1024
+    """Bytes of the longest body that is compared."""
+    refuse_replays: bool = False
+    """A signature is taken once within the skew; noted in the store."""
+
+
 class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``hmac_allowed_algorithms`` and ``hmac_allowed_clock_skew``."""
 
@@ -59,6 +78,7 @@ class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Empty is every known one."""
     skew_ms: float = 0.0
     """0 is no check of the date."""
+    rules: HmacRules = HmacRules()
 
 
 class RequestSigning(msgspec.Struct, frozen=True, kw_only=True):
