@@ -26,6 +26,7 @@ from tlsgate.config.schema import (
     list_of,
     object_of,
 )
+from tlsgate.config.signature_rules import MESSAGE_SIGNATURES, SIGNING_RULES
 
 __all__ = [
     "ERROR_OVERRIDES",
@@ -225,6 +226,8 @@ OWN = object_of(
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "require_explicit_authentication": FLAG,
         "hmac": HMAC_RULES,
+        "message_signatures": MESSAGE_SIGNATURES,
+        "request_signing": SIGNING_RULES,
         "workers": INTEGER,
     },
     strict=True,

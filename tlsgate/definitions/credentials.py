@@ -10,6 +10,7 @@ from typing import Any
 from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.section import Section
+from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.model.api import EndpointRate
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
@@ -48,6 +49,7 @@ def build_credentials(section: Section, config: GatewayConfig) -> dict[str, Any]
     :param section: a Classic definition, checked.
     :param config: has the defaults of ``x-tlsgate``.
     """
+    own = section.section("x-tlsgate")
     limit = section.section("global_rate_limit")
     off = limit.flag("disabled")
     found = tuple(dict.fromkeys(method.name for method in find_auth_methods(section)))
@@ -62,7 +64,8 @@ def build_credentials(section: Section, config: GatewayConfig) -> dict[str, Any]
         "key_signature": _build_key_signature(_key_entry(section)),
         "basic": _build_basic(section.section("basic_auth")),
         "hmac": _build_hmac(section, config, checks="hmac" in methods),
-        "request_signing": _build_signing(section.section("request_signing")),
+        "message_signatures": build_message_signatures(own.section("message_signatures"), config.own.message_signatures),
+        "request_signing": _build_signing(section.section("request_signing"), own.section("request_signing"), config),
         "session_lifetime": section.integer("session_lifetime", low=-1),
         "session_lifetime_respects_key_expiration": section.flag("session_lifetime_respects_key_expiration"),
         "disable_rate_limit": section.flag("disable_rate_limit"),
@@ -172,7 +175,8 @@ def _build_hmac(section: Section, config: GatewayConfig, *, checks: bool) -> Hma
     return HmacSettings(algorithms=algorithms, skew_ms=skew_ms, rules=rules)
 
 
-def _build_signing(signing: Section) -> RequestSigning | None:
+def _build_signing(signing: Section, own: Section, config: GatewayConfig) -> RequestSigning | None:
+    rules = build_signing_rules(own, config.own.request_signing)
     if not signing.flag("is_enabled"):
         return None
     return RequestSigning(
@@ -182,4 +186,5 @@ def _build_signing(signing: Section) -> RequestSigning | None:
         certificate=signing.text("certificate_id"),
         headers=signing.texts("header_list"),
         signature_header=signing.text("signature_header"),
+        rules=rules,
     )

@@ -63,6 +63,12 @@ def _enabled_member(section: Section, name: str) -> bool:
     return bool(section.free(name).get("enabled"))
 
 
+def _logs_in(section: Section, name: str) -> bool:
+    """Tell whether requests log in at the upstream; the switch alone (in a document it stands above request signing too) does nothing."""
+    login = section.section(name)
+    return login.flag("enabled") and any(login.section(way).flag("enabled") for way in ("basic_auth", "oauth"))
+
+
 def _uptime_tests(section: Section, name: str) -> bool:
     return not section.flag("disabled") and _set(section, name)
 
@@ -94,8 +100,7 @@ _KEPT = (
     _Entry("proxy.service_discovery.use_discovery_service", "service discovery", _set),
     _Entry("proxy.check_host_against_uptime_tests", "uptime tests", _set),
     _Entry("uptime_tests.check_list", "uptime tests", _uptime_tests),
-    _Entry("request_signing.is_enabled", "signing of upstream requests", _set),
-    _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
+    _Entry("upstream_auth", "logging in at the upstream", _logs_in),
     _Entry("cache_options.enable_cache", "the response cache", _set),
     _Entry("enable_batch_request_support", "batch requests", _set),
     _Entry("analytics_plugin.enable", "plugins on records", _set),
@@ -176,6 +181,8 @@ def report_raw(section: Section, api: ApiDefinition) -> None:
             section.error(name, "not active yet for raw services; the API is refused")
     if api.version.refusal or any(getattr(api.version, name) != default for name, default in _CLOSING_RULES.items()):
         section.error("version_data", "a raw service carries bytes and has no paths: its rules cannot be kept; the API is refused")
+    if section.section("request_signing").flag("is_enabled"):
+        section.warning("request_signing", "without effect on a raw service")
     if api.cors is not None:
         section.warning("CORS", "without effect on a raw service")
     if api.version.request_headers or api.version.response_headers or api.response_header_injector:
