@@ -33,6 +33,8 @@ def build(api: ApiDefinition) -> Callable[[Exchange], None] | None:
                 params.add(DEFAULT_HEADER.encode())  # where it is read from then
         if source.use_cookie and source.disable_header and not source.cookie_name:
             cookies.add(DEFAULT_HEADER.encode())
+    if api.message_signatures.enabled and "hmac" in api.auth_methods:
+        headers |= {b"signature", b"signature-input"}
     gone, names, crumbs = frozenset(headers), frozenset(params), frozenset(cookies)
 
     def strip(exchange: Exchange) -> None:
