@@ -223,12 +223,7 @@ class MessageSignatureAuth:
         found = proof.found
         if found is not None and found.key is not None:
             keys.append(found.key)
-        fitting = [
-            (name, key)
-            for key in keys
-            for name in algorithms_of(key)
-            if name in self._algorithms and wanted in ("", name)
-        ]
+        fitting = [(name, key) for key in keys for name in algorithms_of(key) if name in self._algorithms and wanted in ("", name)]
         if len(fitting) != 1:
             if found is not None and found.key is None and wanted != _SECRET_ALGORITHM:
                 raise Refusal("hmac.no_certificate", "rsa_certificate_id of the key")
@@ -240,7 +235,7 @@ class MessageSignatureAuth:
         return algorithm, key
 
     async def _use_once(self, exchange: Exchange, view: KeyView, presented: Presented, signed: str) -> None:
-        """Note what was signed as used for as long as it could be sent again: not the signature, which some algorithms let anybody change."""
+        """Note what was signed as used, for as long as it may be sent: not the signature, which some algorithms let anybody change."""
         if self._store is None:
             raise StoreUnavailable("there is no store to note signatures in")
         name = _SEEN + hashlib.sha256(f"{view.id}\n{signed}".encode()).hexdigest()

@@ -13,7 +13,7 @@ from tlsgate.config.section import Section
 from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.model.api import EndpointRate
-from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
+from tlsgate.model.credentials import SIGNATURE_ALGORITHMS, BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
 
 __all__ = ["build_credentials", "build_rate_rule"]
 
@@ -65,7 +65,9 @@ def build_credentials(section: Section, config: GatewayConfig) -> dict[str, Any]
         "basic": _build_basic(section.section("basic_auth")),
         "hmac": _build_hmac(section, config, checks="hmac" in methods),
         "message_signatures": build_message_signatures(own.section("message_signatures"), config.own.message_signatures),
-        "request_signing": _build_signing(section.section("request_signing"), own.section("request_signing"), config),
+        "request_signing": _build_signing(
+            section.section("request_signing"), own.section("request_signing"), section.texts("hmac_allowed_algorithms"), config
+        ),
         "session_lifetime": section.integer("session_lifetime", low=-1),
         "session_lifetime_respects_key_expiration": section.flag("session_lifetime_respects_key_expiration"),
         "disable_rate_limit": section.flag("disable_rate_limit"),
@@ -175,10 +177,19 @@ def _build_hmac(section: Section, config: GatewayConfig, *, checks: bool) -> Hma
     return HmacSettings(algorithms=algorithms, skew_ms=skew_ms, rules=rules)
 
 
-def _build_signing(signing: Section, own: Section, config: GatewayConfig) -> RequestSigning | None:
+def _build_signing(signing: Section, own: Section, allowed: tuple[str, ...], config: GatewayConfig) -> RequestSigning | None:
     rules = build_signing_rules(own, config.own.request_signing)
     if not signing.flag("is_enabled"):
         return None
+    algorithms = SIGNATURE_ALGORITHMS if rules.format == "rfc9421" else allowed or _ALGORITHMS
+    algorithm = signing.text("algorithm")
+    needed = ["key_id", "algorithm", "secret" if algorithm.startswith("hmac") or not algorithm else "certificate_id"]
+    for name in needed:
+        if not signing.text(name):
+            signing.warning(name, "is missing, and needed for signing: requests are refused with 500 until then")
+    if algorithm and algorithm not in algorithms:
+        remedy = f"write one of {', '.join(algorithms)}"
+        signing.warning("algorithm", "is not supported: requests are refused with 500 until then", remedy)
     return RequestSigning(
         key_id=signing.text("key_id"),
         algorithm=signing.text("algorithm"),

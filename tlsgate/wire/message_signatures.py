@@ -56,9 +56,7 @@ _MAX_COMPONENTS = 64
 _PARAMETERS = frozenset({"alg", "created", "expires", "keyid", "nonce", "tag"})
 _NUMBERS = frozenset({"created", "expires"})
 _SIGNATURE_FIELDS = ("signature", "signature-input")
-_CURVES: Mapping[type[ec.EllipticCurve], str] = MappingProxyType(
-    {ec.SECP256R1: "ecdsa-p256-sha256", ec.SECP384R1: "ecdsa-p384-sha384"}
-)
+_CURVES: Mapping[type[ec.EllipticCurve], str] = MappingProxyType({ec.SECP256R1: "ecdsa-p256-sha256", ec.SECP384R1: "ecdsa-p384-sha384"})
 _TARGET = frozenset({"@target-uri", "@request-target"})
 _IMPLIED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -115,7 +113,7 @@ class Presented(NamedTuple):
         return str(self.parameters.get(name, ""))
 
 
-class _Verifier(HTTPMessageVerifier):  # type: ignore[misc]
+class _Verifier(HTTPMessageVerifier):
     """Leaves times to the caller, who has the clock."""
 
     require_created = False
@@ -124,7 +122,7 @@ class _Verifier(HTTPMessageVerifier):  # type: ignore[misc]
         """Nothing: the caller has looked."""
 
 
-class _NoDigest(ContentDigest):  # type: ignore[misc]
+class _NoDigest(ContentDigest):
     """Leaves the digest to the caller, who does not have the whole body in memory."""
 
     @classmethod
@@ -132,11 +130,11 @@ class _NoDigest(ContentDigest):  # type: ignore[misc]
         """Nothing: the caller has set the field."""
 
 
-class _Signer(HTTPMessageSigner):  # type: ignore[misc]
+class _Signer(HTTPMessageSigner):
     content_digest_class = _NoDigest
 
 
-class _OneKey(HTTPSignatureKeyResolver):  # type: ignore[misc]
+class _OneKey(HTTPSignatureKeyResolver):
     def __init__(self, key: PublicKey | bytes) -> None:
         self._key = key
 
@@ -181,7 +179,9 @@ def build_message(method: bytes, scheme: str, authority: bytes, target: bytes, h
     :raises ValueError: the authority or target is not ASCII.
     """
     lines = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name.lower() not in (b"signature", b"signature-input")
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name.lower() not in (b"signature", b"signature-input")
     ]
     text = target.decode("ascii")
     path = "" if text == "*" else text
