@@ -181,16 +181,7 @@ def _build_signing(signing: Section, own: Section, allowed: tuple[str, ...], con
     rules = build_signing_rules(own, config.own.request_signing)
     if not signing.flag("is_enabled"):
         return None
-    algorithms = SIGNATURE_ALGORITHMS if rules.format == "rfc9421" else allowed or _ALGORITHMS
-    algorithm = signing.text("algorithm")
-    needed = ["key_id", "algorithm", "secret" if algorithm.startswith("hmac") or not algorithm else "certificate_id"]
-    for name in needed:
-        if not signing.text(name):
-            signing.warning(name, "is missing, and needed for signing: requests are refused with 500 until then")
-    if algorithm and algorithm not in algorithms:
-        remedy = f"write one of {', '.join(algorithms)}"
-        signing.warning("algorithm", "is not supported: requests are refused with 500 until then", remedy)
-    return RequestSigning(
+    built = RequestSigning(
         key_id=signing.text("key_id"),
         algorithm=signing.text("algorithm"),
         secret=signing.text("secret"),
@@ -199,3 +190,11 @@ def _build_signing(signing: Section, own: Section, allowed: tuple[str, ...], con
         signature_header=signing.text("signature_header"),
         rules=rules,
     )
+    algorithms = SIGNATURE_ALGORITHMS if rules.format == "rfc9421" else allowed or _ALGORITHMS
+    for name in ("key_id", "algorithm", "secret" if built.uses_secret else "certificate_id"):
+        if not signing.text(name):
+            signing.warning(name, "is missing, and needed for signing: requests are refused with 500 until then")
+    if built.algorithm and built.algorithm not in algorithms:
+        remedy = f"write one of {', '.join(algorithms)}"
+        signing.warning("algorithm", "is not supported: requests are refused with 500 until then", remedy)
+    return built

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_request_signer"]
 
-_HMAC = "hmac-sha256"
 _REMEDY = "its requests are refused until then"
 _NOT_FOR_SIGNATURES = frozenset({"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"})
 
@@ -53,7 +52,7 @@ def build_request_signer(
         return Unsigned(refusal, reason)
 
     algorithm = settings.algorithm
-    secret = algorithm == _HMAC if modern else not algorithm.startswith("rsa")
+    secret = settings.uses_secret
     # Said already, when the definition was read.
     if not (settings.key_id and algorithm and (settings.secret if secret else settings.certificate)):
         return Unsigned("signing.fields", "key_id, algorithm, secret or certificate_id is missing")

@@ -153,3 +153,8 @@ class RequestSigning(msgspec.Struct, frozen=True, kw_only=True):
     signature_header: str = ""
     """Empty is ``Authorization``; not used by RFC 9421, whose fields have fixed names."""
     rules: SigningRules = SigningRules()
+
+    @property
+    def uses_secret(self) -> bool:
+        """Whether the algorithm signs with ``secret``, known or not; all others with the private key of ``certificate``."""
+        return self.algorithm == "hmac-sha256" if self.rules.format == "rfc9421" else not self.algorithm.startswith("rsa")
