@@ -187,7 +187,11 @@ class HmacAuth:
         return RSA_SHA256 if text.startswith(b"rsa") else "hmac-sha1"
 
     async def _find_and_verify(
-        self, exchange: Exchange, value: SignatureValue, algorithm: str, names: SignedNames
+        self,
+        exchange: Exchange,
+        value: SignatureValue,
+        algorithm: str,
+        names: SignedNames,
     ) -> tuple[KeyView, bytes]:
         view = self._reader.peek(value.key_id, self._monotonic()) or await self._reader.find(value.key_id)
         if view is None:
@@ -217,7 +221,7 @@ class HmacAuth:
         """Return the signature, decoded, once it has matched."""
         find: Callable[[bytes], bytes | None] = exchange.index.get
         if self._rules.empty_host:
-            find = lambda name: b"" if name == _HOST else exchange.index.get(name)  # noqa: E731
+            find = {**exchange.index, _HOST: b""}.get
         targets = find_targets(exchange.target, self._rules.request_target) if names.target else (b"",)
         if algorithm == RSA_SHA256:
             return self._verify_rsa(exchange, value, names, proof, targets, find)

@@ -118,14 +118,14 @@ def test_a_section_that_is_switched_off_is_keyless_on_purpose(section: dict[str,
     ],
 )
 def test_methods_lead_to_their_switches(section: dict[str, Any], fields: dict[str, Any]) -> None:
-    """Reference, section 15.3; all but the token refuse the API for now, by name."""
+    """Reference, section 15.3; some refuse the API for now, by name."""
     assert switches({"enabled": True, **section}) == {"use_keyless": False, **fields}
     api, problems = parse(oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS))
-    allowed = {"use_standard_auth", "auth_configs", "strip_auth_data", "base_identity_provided_by"}
+    allowed = {"use_standard_auth", "enable_signature_checking", "auth_configs", "strip_auth_data", "base_identity_provided_by"}
     if fields.get("auth_configs", {}).get("authToken", {}).get("use_certificate") or not allowed.issuperset(fields):
         assert api is None and all("not active yet" in problem.message for problem in problems if problem.severity == "error")
     else:
-        assert api is not None and api.auth_methods == ("token",)
+        assert api is not None and api.auth_methods == (("hmac",) if "enable_signature_checking" in fields else ("token",))
 
 
 @pytest.mark.parametrize("components", [None, [], {"securitySchemes": []}, {"securitySchemes": {"token": 5}}])
