@@ -89,7 +89,11 @@ def define(form: str, port: int) -> list[dict[str, Any]]:
         signed("rsa-123", rsa_signing(RSA.full_pem, algorithm="rsa-123")),
         signed("forbidden", hmac_signing("hmac-sha1"), **({"hmac_allowed_algorithms": ["hmac-sha512"]} if form == "classic" else {})),
         *(
-            signed(f"rfc-{name}", {"is_enabled": True, "key_id": "key-1", "algorithm": name, **more}, **{"x-tlsgate": {"request_signing": RULES}})
+            signed(
+                f"rfc-{name}",
+                {"is_enabled": True, "key_id": "key-1", "algorithm": name, **more},
+                **{"x-tlsgate": {"request_signing": RULES}},
+            )
             for name, more in RFC.items()
         ),
         signed("rfc-stream", hmac_signing(), **{"x-tlsgate": {"request_signing": {"format": "rfc9421"}}}),
@@ -169,7 +173,9 @@ def check_httpsig(request: Received, secret: str, *, required: list[str], header
 @pytest.mark.parametrize("algorithm", HMACS)
 def test_each_hmac_signs_target_and_headers(gateways: dict[str, Gateway], upstream: StrictUpstream, form: str, algorithm: str) -> None:
     """The whole request as sent: base path, query, headers of the client, a date that was added in GMT; spelled as Tyk spells it."""
-    request = received(gateways[form], upstream, f"/{algorithm}/a%20b/c?x=1&y=%20", headers=[("X-Test-1", "hello"), ("X-Two", "1"), ("x-two", "2")])
+    request = received(
+        gateways[form], upstream, f"/{algorithm}/a%20b/c?x=1&y=%20", headers=[("X-Test-1", "hello"), ("X-Two", "1"), ("x-two", "2")]
+    )
     assert request.target == "/base/a%20b/c?x=1&y=%20"
     fields = signature_of(request)
     assert (fields["keyId"], fields["algorithm"]) == ("key-1", algorithm)
