@@ -63,12 +63,6 @@ def _enabled_member(section: Section, name: str) -> bool:
     return bool(section.free(name).get("enabled"))
 
 
-def _logs_in(section: Section, name: str) -> bool:
-    """Tell whether requests log in at the upstream; the switch alone (in a document it stands above request signing too) does nothing."""
-    login = section.section(name)
-    return login.flag("enabled") and any(login.section(way).flag("enabled") for way in ("basic_auth", "oauth"))
-
-
 def _uptime_tests(section: Section, name: str) -> bool:
     return not section.flag("disabled") and _set(section, name)
 
@@ -100,7 +94,7 @@ _KEPT = (
     _Entry("proxy.service_discovery.use_discovery_service", "service discovery", _set),
     _Entry("proxy.check_host_against_uptime_tests", "uptime tests", _set),
     _Entry("uptime_tests.check_list", "uptime tests", _uptime_tests),
-    _Entry("upstream_auth", "logging in at the upstream", _logs_in),
+    _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
     _Entry("cache_options.enable_cache", "the response cache", _set),
     _Entry("enable_batch_request_support", "batch requests", _set),
     _Entry("analytics_plugin.enable", "plugins on records", _set),

@@ -131,7 +131,6 @@ def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> No
         ({"proxy": {"service_discovery": {"use_discovery_service": True}}}, "proxy.service_discovery.use_discovery_service"),
         ({"proxy": {"check_host_against_uptime_tests": True}}, "proxy.check_host_against_uptime_tests"),
         ({"uptime_tests": {"check_list": [{"url": "http://a"}]}}, "uptime_tests.check_list"),
-        ({"request_signing": {"is_enabled": True}}, "request_signing.is_enabled"),
         ({"upstream_auth": {"enabled": True}}, "upstream_auth.enabled"),
         ({"cache_options": {"enable_cache": True}}, "cache_options.enable_cache"),
         ({"enable_batch_request_support": True}, "enable_batch_request_support"),
