@@ -327,7 +327,7 @@ def hand_signed(
 ) -> Signed:
     """A request signed without any library."""
     message = Signed(method, target, [*(headers or [])], body)
-    path, mark, query = target.partition("?")
+    path, _, query = target.partition("?")
     values = {"@method": method, "@authority": "localhost", "@path": path, "@query": f"?{query}"}
     if parameters is None:
         parameters = f';created={int(time.time())};keyid="client";alg="{algorithm}"'
@@ -431,7 +431,7 @@ def test_what_cannot_be_read_is_refused(world: World, change: tuple[str, str]) -
 
 
 def test_odd_signatures_are_refused(world: World) -> None:
-    """A component twice, one of the response, a derived one that there is not, parameters of nobody, a signature over signatures, no key."""
+    """A component twice, one of responses, one that there is not, parameters of nobody, a signature over signatures, no key."""
     for covered in ((*DEFAULT, "@method"), (*DEFAULT, "@status"), (*DEFAULT, "@nothing"), (*DEFAULT, "X-Upper"), (*DEFAULT, "signature")):
         message = hand_signed(
             "/plain/", covered=covered, headers=[("X-Upper", "1"), ("@status", "1"), ("@nothing", "1"), ("Signature", "1")]

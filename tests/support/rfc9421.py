@@ -87,7 +87,8 @@ VECTORS = (
         "B.2.2",
         "rsa-pss-sha512",
         "test-key-rsa-pss",
-        f'sig-b22=("@authority" "content-digest" "@query-param";name="Pet");created={CREATED};keyid="test-key-rsa-pss";tag="header-example"',
+        f'sig-b22=("@authority" "content-digest" "@query-param";name="Pet");created={CREATED}'
+        ';keyid="test-key-rsa-pss";tag="header-example"',
         "sig-b22=:LjbtqUbfmvjj5C5kr1Ugj4PmLYvx9wVjZvD9GsTT4F7GrcQEdJzgI9qHxICagShLRiLMlAJjtq6N4CDfKtjvuJyE5qH7KT8UCMkSowOB4+ECxCmT"
         "8rtAmj/0PIXxi0A0nxKyB09RNrCQibbUjsLS/2YyFYXEu4TRJQzRw1rLEuEfY17SARYhpTlaqwZVtR8NV7+4UKkjqpcAoFqWFQh62s7Cl+H2fjBSpqfZUJcs"
         "Ik4N6wiKYd4je2U/lankenQ99PZfB4jY3I5rSV2DSBVkSFsURIjYErOs0tFTQosMTAoxk//0RoKUqiYY8Bh0aaUEb0rQl3/XaVe4bXTugEjHSw==:",

@@ -26,6 +26,7 @@ from tlsgate.wire.content_digest import write_content_digest
 from tlsgate.wire.message_signatures import MessageSignature, build_message
 
 SECRET = "a-secret"
+KEY = SECRET.encode()
 NOW = 1_700_000_000.0
 REFUSED = (400, "Authorization field missing, malformed or invalid")
 DEFAULT = ("@method", "@authority", "@path")
@@ -71,7 +72,7 @@ class World:
         *,
         key_id: str = "custom",
         algorithm: str = "hmac-sha256",
-        private: Any = SECRET.encode(),
+        private: Any = KEY,
         created: float = NOW,
         scheme: str = "https",
         body: bytes | None = None,

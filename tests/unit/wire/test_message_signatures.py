@@ -76,7 +76,9 @@ def test_the_response_vector_verifies_by_its_algorithm() -> None:
         ("B.2.6", "ed25519", ED25519_PRIVATE, ("date", "@method", "@path", "@authority", "content-type", "content-length")),
     ],
 )
-def test_what_is_made_is_what_the_rfc_prints_but_for_alg(section: str, algorithm: str, private: object, components: tuple[str, ...]) -> None:
+def test_what_is_made_is_what_the_rfc_prints_but_for_alg(
+    section: str, algorithm: str, private: object, components: tuple[str, ...]
+) -> None:
     """The RFC's examples leave ``alg`` out; ours say it, and verify."""
     vector = next(one for one in VECTORS if one.section == section)
     label = vector.field.partition("=")[0]
@@ -224,8 +226,11 @@ def test_garbage_is_a_value_error(inputs: bytes, signatures: bytes) -> None:
 
 
 @given(
-    st.text("()\";=,:@abc-1? AZ", max_size=60),
-    st.lists(st.sampled_from(["@method", "@path", "@query", "@authority", "@target-uri", "date", "x-none", "@status", "@query-param"]), max_size=6),
+    st.text('()";=,:@abc-1? AZ', max_size=60),
+    st.lists(
+        st.sampled_from(["@method", "@path", "@query", "@authority", "@target-uri", "date", "x-none", "@status", "@query-param"]),
+        max_size=6,
+    ),
 )
 def test_nothing_but_the_right_signature_verifies(noise: str, names: list[str]) -> None:
     """Random lists of components and parameters under a signature of zeros."""
