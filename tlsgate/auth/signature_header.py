@@ -15,6 +15,8 @@ MAX_VALUE = 16384
 _SCHEMES = (b"Signature ", b"signature ", b"Signature\t", b"signature\t")
 # Possessive: nothing is tried twice, however long the value is and wherever it breaks.
 _FIELD = re.compile(rb'[ \t,]*+([A-Za-z]++)[ \t]*+=[ \t]*+(?:"([^"\\]*+(?:\\["\\][^"\\]*+)*+)"|([A-Za-z0-9_]++))')
+# What nearly everybody writes, read in one step.
+_USUAL = re.compile(rb'[Ss]ignature keyId="([^"\\]++)", ?+algorithm="([^"\\]++)", ?+(?:headers="([^"\\]*+)", ?+)?signature="([^"\\]++)"')
 _REST = re.compile(rb"[ \t,]*+\Z")
 _ESCAPED = re.compile(rb'\\(["\\])')
 _FIELDS = (b"keyid", b"algorithm", b"headers", b"signature")
@@ -44,6 +46,14 @@ def parse_signature(value: bytes) -> SignatureValue:
     """
     if len(value) > MAX_VALUE:
         raise ValueError(f"more than {MAX_VALUE} bytes")
+    usual = _USUAL.fullmatch(value)
+    if usual is not None:
+        key_id, algorithm, headers, signature = usual.groups(_DEFAULT_HEADERS)
+        return SignatureValue(key_id, algorithm, headers, signature)
+    return _parse_rare(value)
+
+
+def _parse_rare(value: bytes) -> SignatureValue:
     if value[:10] in _SCHEMES:
         value = value[10:]
     found: dict[bytes, bytes] = {}
@@ -59,7 +69,6 @@ def parse_signature(value: bytes) -> SignatureValue:
         match = _FIELD.match(value, at)
     if _REST.match(value, at) is None:
         raise ValueError("not fields with values, or a quote is left open")
-    key_id, signature = found.get(b"keyid"), found.get(b"signature")
-    if not key_id or not signature:
+    if not found.get(b"keyid") or not found.get(b"signature"):
         raise ValueError("without keyId or signature")
-    return SignatureValue(key_id, found.get(b"algorithm", b""), found.get(b"headers", _DEFAULT_HEADERS), signature)
+    return SignatureValue(found[b"keyid"], found.get(b"algorithm", b""), found.get(b"headers", _DEFAULT_HEADERS), found[b"signature"])
