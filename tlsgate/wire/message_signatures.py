@@ -51,6 +51,8 @@ ALGORITHMS: Mapping[str, type[HTTPSignatureAlgorithm]] = MappingProxyType(
         )
     }
 )
+_MAX_BYTES = 4096
+"""Of each of the two fields: reading costs time before anybody is known, and an RSA signature of 8192 bits has 1368."""
 _MAX_LABELS = 8
 _MAX_COMPONENTS = 64
 _PARAMETERS = frozenset({"alg", "created", "expires", "keyid", "nonce", "tag"})
@@ -283,6 +285,8 @@ class MessageSignature:
 
 
 def _parse(value: bytes, name: str) -> dict[str, Any]:
+    if len(value) > _MAX_BYTES:
+        raise ValueError(f"{name} has more than {_MAX_BYTES} bytes")
     try:
         found = http_sf.parse(value, tltype="dictionary", on_duplicate_key=_refuse_repeated)
     except ValueError:

@@ -170,6 +170,8 @@ def test_a_value_that_is_not_ascii_cannot_be_signed() -> None:
         (", ".join(f'l{n}=("@method")' for n in range(9)), ", ".join(f"l{n}=:AAAA:" for n in range(9))),
         ('A=("@method")', "A=:AAAA:"),
         ("\xff", "a=:AAAA:"),
+        (f"a=({chr(34)}{'x' * 4096}{chr(34)})", "a=:AAAA:"),
+        (GOOD, f"a=:{'A' * 4096}:"),
     ],
 )
 def test_what_is_no_signature_is_refused(inputs: str, signatures: str) -> None:
