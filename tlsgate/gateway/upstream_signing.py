@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tlsgate.auth.cavage import ALGORITHMS, RSA_SHA256
+from tlsgate.config.references import is_reference
 from tlsgate.errors import ConfigError, PkiError, Problem, WireError
 from tlsgate.model.credentials import SIGNATURE_ALGORITHMS
 from tlsgate.pki.references import describe_reference
@@ -56,6 +57,9 @@ def build_request_signer(
     # Said already, when the definition was read.
     if not (settings.key_id and algorithm and (settings.secret if secret else settings.certificate)):
         return Unsigned("signing.fields", "key_id, algorithm, secret or certificate_id is missing")
+    if secret and is_reference(settings.secret):
+        # It could not be resolved, which was said: the words of a definition are no secret.
+        return Unsigned("signing.fields", "the reference of the secret cannot be resolved")
     known: tuple[str, ...] = SIGNATURE_ALGORITHMS if modern else ALGORITHMS
     if algorithm not in known or not (modern or not api.hmac.algorithms or algorithm in api.hmac.algorithms):
         return Unsigned("signing.algorithm", "the algorithm is unknown or not allowed")

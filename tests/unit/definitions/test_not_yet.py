@@ -259,6 +259,7 @@ def test_raw_services_refuse_what_they_cannot_keep(members: dict[str, Any], path
 
 def test_raw_services_name_what_has_no_effect() -> None:
     """Headers and CORS open nothing by their absence."""
-    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}})
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}
+    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}}, request_signing=signing)
     api, problems = parse(tree, make_context(disable_ports_whitelist=True))
-    assert api is not None and [problem.path for problem in problems] == ["CORS", "version_data"]
+    assert api is not None and [problem.path for problem in problems] == ["request_signing", "CORS", "version_data"]

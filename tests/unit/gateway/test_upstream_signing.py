@@ -82,6 +82,7 @@ def test_message_signatures_take_every_kind_of_key(algorithm: str, certificate: 
         (RequestSigning(key_id="k", secret="s"), "signing.fields", False),
         (RequestSigning(key_id="k", algorithm="hmac-sha256"), "signing.fields", False),
         (RequestSigning(key_id="k", algorithm="rsa-sha256", secret="s"), "signing.fields", False),
+        (RequestSigning(key_id="k", algorithm="hmac-sha256", secret="env://NOWHERE"), "signing.fields", False),
         (RequestSigning(key_id="k", algorithm="hmac-123", secret="s"), "signing.algorithm", False),
         (RequestSigning(key_id="k", algorithm="rsa-123", certificate="rsa"), "signing.algorithm", False),
         (RequestSigning(key_id="k", algorithm="ed25519", secret="s"), "signing.algorithm", False),
