@@ -222,6 +222,11 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "upstream.lookup": CatalogueEntry(500, "Upstream host lookup failed", "DNS"),
         "upstream.all_down": CatalogueEntry(503, "all hosts are down\n", "NHU", plain=True),
         "client.gone": CatalogueEntry(499, "Client closed request", "CDC"),
+        # Signing towards upstreams
+        "signing.fields": CatalogueEntry(500, "Fields required for signing the request are missing", "USG"),
+        "signing.algorithm": CatalogueEntry(500, "Request signing algorithm is not supported", "USG"),
+        "signing.certificate": CatalogueEntry(500, "Certificate not found", "USG"),
+        "signing.key": CatalogueEntry(500, "Certificate does not contain RSA private key", "USG"),
         # Ours
         "internal": CatalogueEntry(500, "There was a problem proxying the request", "URS"),
         "overloaded": CatalogueEntry(503, "Service temporarily unavailable.", "URS"),

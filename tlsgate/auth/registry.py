@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, alternatives, basic, hmac_signature, strip, token
+from tlsgate.auth import access, alternatives, basic, hmac_signature, message_signature, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -25,9 +25,14 @@ class Method(NamedTuple):
     build: Callable[[ApiDefinition, GatewayConfig, AuthTools], Step]
 
 
+def _build_signatures(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
+    """Both forms of request signatures are one method."""
+    return message_signature.wrap(api, config, tools, hmac_signature.build(api, config, tools))
+
+
 METHODS: tuple[Method, ...] = (
     Method(basic.NAME, basic.enabled_for, basic.build),
-    Method(hmac_signature.NAME, hmac_signature.enabled_for, hmac_signature.build),
+    Method(hmac_signature.NAME, hmac_signature.enabled_for, _build_signatures),
     Method(token.NAME, token.enabled_for, token.build),
 )
 """In the order in which they run."""

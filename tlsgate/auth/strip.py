@@ -38,6 +38,8 @@ def build(api: ApiDefinition) -> Callable[[Exchange], None] | None:
         headers |= {signature.header.lower().encode()} - {b""}
         if signature.use_param or signature.param_name:
             params |= {(signature.param_name or signature.header).encode()} - {b""}
+    if api.message_signatures.enabled and "hmac" in api.auth_methods:
+        headers |= {b"signature", b"signature-input"}
     gone, names, crumbs = frozenset(headers), frozenset(params), frozenset(cookies)
 
     def strip(exchange: Exchange) -> None:

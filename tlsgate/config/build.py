@@ -36,10 +36,11 @@ from tlsgate.config.model import (
     SecuritySettings,
 )
 from tlsgate.config.section import Section
+from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
-from tlsgate.model.credentials import HmacRules
+from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
@@ -339,6 +340,8 @@ def _build_own(section: Section) -> OwnSettings:
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
         hmac=build_hmac_rules(section.section("hmac"), HmacRules()),
+        message_signatures=build_message_signatures(section.section("message_signatures"), MessageSignatureRules()),
+        request_signing=build_signing_rules(section.section("request_signing"), SigningRules()),
         workers=section.integer("workers", high=_MAX_WORKERS),
     )
 

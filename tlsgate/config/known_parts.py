@@ -33,6 +33,7 @@ from tlsgate.config.schema import (
     list_of,
     object_of,
 )
+from tlsgate.config.signature_rules import MESSAGE_SIGNATURES, SIGNING_RULES
 
 __all__ = [
     "ERROR_OVERRIDES",
@@ -236,6 +237,8 @@ OWN = object_of(
         ),
         "require_explicit_authentication": FLAG,
         "hmac": HMAC_RULES,
+        "message_signatures": MESSAGE_SIGNATURES,
+        "request_signing": SIGNING_RULES,
         "workers": INTEGER,
     },
     strict=True,

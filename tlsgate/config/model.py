@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tlsgate.model.credentials import HmacRules
+from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 from tlsgate.model.events import EventHandlers, WebhookHandler
 
 __all__ = [
@@ -311,6 +311,10 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
     hmac: HmacRules = HmacRules()
     """Default of the settings of the same names under ``x-tlsgate``."""
+    message_signatures: MessageSignatureRules = MessageSignatureRules()
+    """As ``hmac``."""
+    request_signing: SigningRules = SigningRules()
+    """As ``hmac``."""
     workers: int = 0
     """Processes that serve; 0 and 1 are one process without a parent."""
 

@@ -25,6 +25,7 @@ from tlsgate.config.schema import (
     map_of,
     object_of,
 )
+from tlsgate.config.signature_rules import MESSAGE_SIGNATURES, SIGNING_RULES
 from tlsgate.definitions.version_fields import VERSION
 
 __all__ = ["CLASSIC", "OWN_SETTINGS"]
@@ -37,6 +38,8 @@ OWN_SETTINGS = object_of(
         ),
         "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
         "hmac": HMAC_RULES,
+        "message_signatures": MESSAGE_SIGNATURES,
+        "request_signing": SIGNING_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

@@ -11,13 +11,14 @@ from typing import Any
 from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.model import MAX_BASIC_BODY, GatewayConfig
 from tlsgate.config.section import Section
+from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.config.values import compile_pattern
 from tlsgate.definitions.alternatives import build_alternatives
 from tlsgate.definitions.key_signature import build_key_signature
 from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.definitions.places import report_places
 from tlsgate.model.api import EndpointRate
-from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, RequestSigning
+from tlsgate.model.credentials import SIGNATURE_ALGORITHMS, BasicSettings, CredentialSource, HmacSettings, RequestSigning
 
 __all__ = ["build_credentials", "build_rate_rule"]
 
@@ -52,6 +53,7 @@ def build_credentials(section: Section, config: GatewayConfig, schemes: Mapping[
     :param config: has the defaults of ``x-tlsgate``.
     :param schemes: method by name of a security scheme, of a document; None for a Classic definition.
     """
+    own = section.section("x-tlsgate")
     limit = section.section("global_rate_limit")
     off = limit.flag("disabled")
     found = tuple(dict.fromkeys(method.name for method in find_auth_methods(section)))
@@ -71,7 +73,10 @@ def build_credentials(section: Section, config: GatewayConfig, schemes: Mapping[
         "key_signature": build_key_signature(_key_entry(section), has_tokens="token" in methods),
         "basic": _build_basic(section),
         "hmac": _build_hmac(section, config, checks="hmac" in methods),
-        "request_signing": _build_signing(section.section("request_signing")),
+        "message_signatures": build_message_signatures(own.section("message_signatures"), config.own.message_signatures),
+        "request_signing": _build_signing(
+            section.section("request_signing"), own.section("request_signing"), section.texts("hmac_allowed_algorithms"), config
+        ),
         "session_lifetime": section.integer("session_lifetime", low=-1),
         "session_lifetime_respects_key_expiration": section.flag("session_lifetime_respects_key_expiration"),
         "disable_rate_limit": section.flag("disable_rate_limit"),
@@ -191,14 +196,24 @@ def _build_hmac(section: Section, config: GatewayConfig, *, checks: bool) -> Hma
     return HmacSettings(algorithms=algorithms, skew_ms=skew_ms, rules=rules)
 
 
-def _build_signing(signing: Section) -> RequestSigning | None:
+def _build_signing(signing: Section, own: Section, allowed: tuple[str, ...], config: GatewayConfig) -> RequestSigning | None:
+    rules = build_signing_rules(own, config.own.request_signing)
     if not signing.flag("is_enabled"):
         return None
-    return RequestSigning(
+    built = RequestSigning(
         key_id=signing.text("key_id"),
         algorithm=signing.text("algorithm"),
         secret=signing.text("secret"),
         certificate=signing.text("certificate_id"),
         headers=signing.texts("header_list"),
         signature_header=signing.text("signature_header"),
+        rules=rules,
     )
+    algorithms = SIGNATURE_ALGORITHMS if rules.format == "rfc9421" else allowed or _ALGORITHMS
+    for name in ("key_id", "algorithm", "secret" if built.uses_secret else "certificate_id"):
+        if not signing.text(name):
+            signing.warning(name, "is missing, and needed for signing: requests are refused with 500 until then")
+    if built.algorithm and built.algorithm not in algorithms:
+        remedy = f"write one of {', '.join(algorithms)}"
+        signing.warning("algorithm", "is not supported: requests are refused with 500 until then", remedy)
+    return built

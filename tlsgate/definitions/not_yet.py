@@ -93,7 +93,6 @@ _KEPT = (
     _Entry("proxy.service_discovery.use_discovery_service", "service discovery", _set),
     _Entry("proxy.check_host_against_uptime_tests", "uptime tests", _set),
     _Entry("uptime_tests.check_list", "uptime tests", _uptime_tests),
-    _Entry("request_signing.is_enabled", "signing of upstream requests", _set),
     _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
     _Entry("cache_options.enable_cache", "the response cache", _set),
     _Entry("enable_batch_request_support", "batch requests", _set),
@@ -175,6 +174,8 @@ def report_raw(section: Section, api: ApiDefinition) -> None:
             section.error(name, "not active yet for raw services; the API is refused")
     if api.version.refusal or any(getattr(api.version, name) != default for name, default in _CLOSING_RULES.items()):
         section.error("version_data", "a raw service carries bytes and has no paths: its rules cannot be kept; the API is refused")
+    if section.section("request_signing").flag("is_enabled"):
+        section.warning("request_signing", "without effect on a raw service")
     if api.cors is not None:
         section.warning("CORS", "without effect on a raw service")
     if api.version.request_headers or api.version.response_headers or api.response_header_injector:

@@ -208,8 +208,11 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     made.take(limit, "rate", "global_rate_limit.rate")
     made.put("global_rate_limit.per", _seconds(limit, "per"), limit.where("per"))
     login = upstream.section("authentication")
-    made.take(login, "enabled", "upstream_auth.enabled")
-    _map_signing(login.section("requestSigning"), made)
+    signing = login.section("requestSigning")
+    if not signing.flag("enabled") or any(login.section(way).flag("enabled") for way in ("basicAuth", "oauth")):
+        # The switch stands above signing as well, which needs no log-in.
+        made.take(login, "enabled", "upstream_auth.enabled")
+    _map_signing(signing, made)
     _map_targets(upstream.section("loadBalancing"), made)
     made.take(upstream.section("preserveHostHeader"), "enabled", "proxy.preserve_host_header")
     made.take(upstream.section("preserveTrailingSlash"), "enabled", "proxy.disable_strip_slash")

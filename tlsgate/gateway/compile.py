@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireEr
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
+from tlsgate.gateway.upstream_signing import build_request_signer
 from tlsgate.limits import api_limits, key_limits, monitor, org_limits, report
 from tlsgate.limits.headers import default_headers
 from tlsgate.pki.upstream import build_upstream_certificates
@@ -240,6 +242,12 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     if mounted:
         from tlsgate.gateway.mounted import MountedLeaf
 
+        if api.request_signing is not None:
+            workshop.upstream.note(
+                Problem(
+                    api.source, "request_signing", "", "without effect on a mounted resource, which has no upstream", severity="warning"
+                )
+            )
         return MountedLeaf(
             _load_resource(api, str(mounted), config.own.resources),
             workshop.reactor,
@@ -251,6 +259,15 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
             remove_xff=remove_xff,
             extra_response_headers=_expiry_header(api),
         )
+    signer = build_request_signer(
+        api,
+        resolve=partial(workshop.upstream.resolve, api),
+        note=workshop.upstream.note,
+        clock=workshop.clock,
+        reactor=workshop.reactor,
+    )
+    if signer is not None:
+        protected |= signer.names
     return Forwarder(
         _build_plan(api, workshop, api.protocol if api.protocol in ("http", "https") else "http"),
         workshop.pool,
@@ -268,6 +285,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
         protected=frozenset(protected),
         extra_response_headers=_expiry_header(api),
         limit_headers=default_headers(config.rate_limits),
+        signer=signer,
         override=workshop.renderer(api).override_answer,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
+from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, MessageSignatureRules, RequestSigning
 from tlsgate.model.events import EventHandlers
 
 __all__ = [
@@ -265,6 +265,7 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """None where keys come without a signature."""
     basic: BasicSettings = BasicSettings()
     hmac: HmacSettings = HmacSettings()
+    message_signatures: MessageSignatureRules = MessageSignatureRules()
     request_signing: RequestSigning | None = None
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""

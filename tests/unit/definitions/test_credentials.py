@@ -169,6 +169,36 @@ def test_settings_of_ours_for_basic() -> None:
         assert refused(**{"x-tlsgate": {"basic": {"max_body": size}}}) == ["x-tlsgate.basic.max_body"]
 
 
+@pytest.mark.parametrize(
+    ("signing", "own", "paths"),
+    [
+        ({"key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}, {}, []),
+        ({"key_id": "k", "algorithm": "rsa-sha256", "certificate_id": "c"}, {}, []),
+        ({}, {}, ["key_id", "algorithm", "secret"]),
+        ({"key_id": "k", "algorithm": "rsa-sha256", "secret": "s"}, {}, ["certificate_id"]),
+        ({"key_id": "k", "algorithm": "hmac-123", "secret": "s"}, {}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "ed25519", "secret": "s"}, {}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "ed25519", "certificate_id": "c"}, {"format": "rfc9421"}, []),
+        ({"key_id": "k", "algorithm": "hmac-sha1", "certificate_id": "c"}, {"format": "rfc9421"}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "hmac-sha256"}, {"format": "rfc9421"}, ["secret"]),
+    ],
+)
+def test_signing_that_cannot_work_is_said(signing: dict[str, Any], own: dict[str, Any], paths: list[str]) -> None:
+    """A warning each: requests are refused then, as Tyk refuses them."""
+    problems = Problems("api.json")
+    members = {"request_signing": {"is_enabled": True, **signing}, "x-tlsgate": {"request_signing": own}}
+    build_credentials(check(members, CLASSIC, problems), make_config())
+    assert [(problem.path, problem.severity) for problem in problems.all()] == [(f"request_signing.{path}", "warning") for path in paths]
+
+
+def test_the_list_of_algorithms_holds_for_signing() -> None:
+    """``hmac_allowed_algorithms``, of draft-cavage."""
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha1", "secret": "s"}
+    problems = Problems("api.json")
+    build_credentials(check({"request_signing": signing, "hmac_allowed_algorithms": ["hmac-sha256"]}, CLASSIC, problems), make_config())
+    assert [problem.path for problem in problems.all()] == ["request_signing.algorithm"]
+
+
 def test_settings_of_signatures_that_help_nobody_are_said() -> None:
     """A skew below a second, a name that is no algorithm; replays cannot be kept for ever."""
     problems = Problems("api.json")

@@ -129,7 +129,6 @@ def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> No
         ({"proxy": {"service_discovery": {"use_discovery_service": True}}}, "proxy.service_discovery.use_discovery_service"),
         ({"proxy": {"check_host_against_uptime_tests": True}}, "proxy.check_host_against_uptime_tests"),
         ({"uptime_tests": {"check_list": [{"url": "http://a"}]}}, "uptime_tests.check_list"),
-        ({"request_signing": {"is_enabled": True}}, "request_signing.is_enabled"),
         ({"upstream_auth": {"enabled": True}}, "upstream_auth.enabled"),
         ({"cache_options": {"enable_cache": True}}, "cache_options.enable_cache"),
         ({"enable_batch_request_support": True}, "enable_batch_request_support"),
@@ -258,6 +257,7 @@ def test_raw_services_refuse_what_they_cannot_keep(members: dict[str, Any], path
 
 def test_raw_services_name_what_has_no_effect() -> None:
     """Headers and CORS open nothing by their absence."""
-    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}})
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}
+    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}}, request_signing=signing)
     api, problems = parse(tree, make_context(disable_ports_whitelist=True))
-    assert api is not None and [problem.path for problem in problems] == ["CORS", "version_data"]
+    assert api is not None and [problem.path for problem in problems] == ["request_signing", "CORS", "version_data"]
