@@ -176,6 +176,10 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "auth.signature_failed": CatalogueEntry(401, "Request signature verification failed", "KSF"),
         "auth.key_inactive": CatalogueEntry(403, "Key is inactive, please renew", "KIN"),
         "auth.key_expired": CatalogueEntry(401, "Key has expired, please renew", "KEX"),
+        "auth.cert_required": CatalogueEntry(401, "Client certificate required", "CRQ"),
+        "auth.cert_expired": CatalogueEntry(403, "Certificate has expired", "TKE"),
+        "auth.cert_mismatch": CatalogueEntry(401, "Access to this API has been disallowed", "CMM"),
+        "auth.cert_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
         "access.no_session": CatalogueEntry(
             400, "Session state is missing or unset! Please make sure that auth headers are properly applied", "NSS"
         ),

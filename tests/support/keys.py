@@ -13,6 +13,7 @@ from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook, PolicyTable
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.config.model import GatewayConfig, KeySettings
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.policy import Policy
@@ -84,7 +85,17 @@ class Keys:
         self.store.subscribe(self.sessions.on_change)
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.slept: list[float] = []
-        self.tools = AuthTools(self.sessions, self.clock, self._notify, self._sleep)
+        self.present: set[str] = set()
+        """Ids of the certificates that the store of certificates has."""
+        self.asked = 0
+        keep_s = self.settings.cache_s if self.settings.cache_sessions else 0
+        self.presence = CertificatePresence(self._has, self.clock, keep_s)
+        self.store.subscribe(self.presence.on_change)
+        self.tools = AuthTools(self.sessions, self.clock, self._notify, self._sleep, certificate_presence=self.presence)
+
+    async def _has(self, id: str) -> bool:
+        self.asked += 1
+        return id in self.present
 
     def _notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         self.events.append((event, fields))

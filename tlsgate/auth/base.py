@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
@@ -73,6 +74,8 @@ class AuthTools(NamedTuple):
     """Provides ``callLater`` and the thread pool."""
     shelf: CertificateShelf | None = None
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
+    certificate_presence: CertificatePresence | None = None
+    """Which certificates of clients the store has; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

@@ -64,6 +64,8 @@ class Candidate(NamedTuple):
     """What it is stored under, without prefix: the id, or its hash."""
     weak: bool
     """The hash alone proves nothing: a check value beside it has to agree."""
+    fingerprint: str = ""
+    """Of the certificate that the session has to name; empty where the id alone decides."""
 
     @property
     def key(self) -> str:
@@ -144,6 +146,16 @@ class KeyNaming:
             if self.function and (not self.hashes or "murmur32" in self._accepted):
                 ids.append(_generate(org, presented, ""))  # made before there was a hash_key_function
         return tuple(candidate for id in dict.fromkeys(ids) if (candidate := self.find_candidate(id)) is not None)
+
+    def derived(self, org: str, fingerprint: str) -> tuple[Candidate, ...]:
+        """Return the keys that may have been made from a certificate, in the order in which they count.
+
+        :param org: of the API, or of the key.
+        :param fingerprint: lower-case hexadecimal.
+        """
+        ids = dict.fromkeys(_generate(org, fingerprint, name) for name in (self.function, *self._fallbacks, ""))
+        found = (self.find_candidate(id) for id in ids)
+        return tuple(candidate._replace(fingerprint=fingerprint) for candidate in found if candidate is not None)
 
     def find_candidate(self, id: str) -> Candidate | None:
         """Return where a stored id is kept, None when the id names an algorithm that is not accepted."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tlsgate.errors import Refusal, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tlsgate.auth.sessions import Sessions
     from tlsgate.model.exchange import Exchange
@@ -18,15 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["judge_key"]
 
 
-async def judge_key(sessions: Sessions, exchange: Exchange, access: Callable[[Exchange], None]) -> str | None:
+async def judge_key(
+    sessions: Sessions,
+    exchange: Exchange,
+    access: Callable[[Exchange], None],
+    certificate: Callable[[Exchange], Awaitable[None]] | None = None,
+) -> str | None:
     """Return why a request may not go on with its key, None when it may.
 
     A store that is away decides nothing: the stream was let in, and the change that made us look is told again after the gap.
 
     :param access: the access check of its API.
+    :param certificate: judges the client's certificate, where one may stand for a key.
     """
     if exchange.key is None or exchange.api is None:
         return None
+    if certificate is not None:
+        try:
+            await certificate(exchange)
+        except Refusal as refusal:
+            return f"its certificate: {refusal.id}"
     try:
         view = await sessions.reader(exchange.api.org_id, "any").find(exchange.session_id.encode())
     except StoreUnavailable:

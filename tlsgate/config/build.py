@@ -234,6 +234,13 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
             "this is a secret that everybody knows: it protects no private key",
             "set a long random text",
         )
+    unsafe = section.flag("allow_unsafe_dynamic_mtls_token")
+    if unsafe:
+        section.warning(
+            "allow_unsafe_dynamic_mtls_token",
+            "APIs with use_certificate take a token without its certificate, also one that everybody can work out from a certificate",
+            "take it out when clients send their certificates",
+        )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),
         upstream=certificates.pairs("upstream"),
@@ -244,6 +251,7 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
         check_cooldown_s=monitor.integer("check_cooldown_seconds") or 3600,
         event_cooldown_s=monitor.integer("event_cooldown_seconds") or 86400,
         encoding_secret=encoding_secret,
+        allow_unsafe_dynamic_mtls_token=unsafe,
     )
 
 
@@ -317,6 +325,7 @@ def _build_own(section: Section) -> OwnSettings:
         ),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
+        ask_for_bound_keys=section.section("client_certificates").flag("ask_for_bound_keys"),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
         workers=section.integer("workers", high=_MAX_WORKERS),

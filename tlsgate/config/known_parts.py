@@ -221,7 +221,9 @@ OWN = object_of(
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,
-        "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "client_certificates": object_of(
+            {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
+        ),
         "require_explicit_authentication": FLAG,
         "workers": INTEGER,
     },

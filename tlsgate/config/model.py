@@ -86,6 +86,8 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
     encoding_secret: str = ""
     """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
+    allow_unsafe_dynamic_mtls_token: bool = False
+    """A token alone opens an API that takes certificates, one made from a certificate as well: Tyk's rule before 5.12."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,6 +271,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``client_certificates.require_client_usage``: default of the setting of the same name under ``x-tlsgate``."""
     resources: tuple[str, ...] = ()
     """Modules (or packages above them) that definitions may mount by ``x-tlsgate.resource``; empty is none."""
+    ask_for_bound_keys: bool = False
+    """``client_certificates.ask_for_bound_keys``: default of the setting of the same name under ``x-tlsgate``."""
     trust_unmarked_ca: bool = True
     """``client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA (RFC 5280 4.2.1.3 allows it, and
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""

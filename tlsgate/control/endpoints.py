@@ -55,7 +55,7 @@ def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
         *ApiHealth(tools).endpoints(),
         *Description(tools).endpoints(),
         *Metrics(tools).endpoints(),
-        *Keys(tools, tools.state.certificates.has).endpoints(),
+        *Keys(tools, tools.state.certificates.has_certificate).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),
         *CertificateEndpoints(tools).endpoints(),

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import ORIGIN, certificates_of
 from tlsgate.auth.go_json import UnusableRecord, cut_integer
-from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
+from tlsgate.auth.key_ids import CHECK_PREFIX
 from tlsgate.auth.session_codec import parse_session
 from tlsgate.auth.shown import show_key
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried, in_thread, parse_aside
+from tlsgate.control.key_certificates import KeyCertificates
 from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
 from tlsgate.control.key_names import StoredKey, choose_id
 from tlsgate.limits.quota import reset_quotas
@@ -52,6 +54,7 @@ class KeyWrites:
         self._naming = tools.state.naming
         self._finder = finder
         self._checks = checks
+        self._certificates = KeyCertificates(tools)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the endpoints."""
@@ -66,14 +69,26 @@ class KeyWrites:
         """Make a key with an id of our own, or that of its certificate."""
         session = await read_body(self._tools, call, 500, "Unmarshalling failed")
         await self._checks.check_bindings(session, None)
-        await self._checks.check_own_certificate(session)
-        custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
-        id = self._naming.generate(session.org_id, custom)
+        await self._checks.check_own_certificates(session)
+        id = self._naming.generate(session.org_id)
+        if session.certificate:
+            await self._certificates.refuse_taken(session)
+            derived = self._naming.generate(session.org_id, session.certificate.removeprefix(session.org_id).lower())
+            # Taken by a key whose certificate was replaced since: then the index alone leads to this one.
+            is_taken = await self._finder.find_id(derived) is not None
+            id = id if is_taken else derived
+            origin = ORIGIN if is_taken else ""
         session = await self._prepare_new(session, BY_CREATE)
         await self._refuse_collision(id)
         if session.hmac_enabled:
             session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
-        await self._write_new(id, session, call, only_if="absent" if custom else "")
+        if session.certificate:
+            session = msgspec.structs.replace(session, origin=origin)
+            await self._certificates.claim(session, id, self._checks.find_lifetimes(session))
+        await self._write_new(id, session, call, only_if="absent" if session.certificate else "")
+        if session.origin == ORIGIN and (owner := await self._certificates.find_owner(session.certificate)) != id:
+            await self._tools.state.sessions.delete(id)
+            raise fail(500, f"Failed to create key - Key with given certificate already found:{owner}")
         return self._created(id, session, "")
 
     async def add(self, call: Call) -> Answer:
@@ -82,7 +97,10 @@ class KeyWrites:
         session = await read_body(self._tools, call, 400, "Request malformed")
         self._check_custom(call, custom)
         await self._checks.check_bindings(session, None)
+        if session.certificates:
+            raise fail(400, "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate")
         id = choose_id(self._tools, session.org_id, custom)
+        session = await self._checks.complete_certificate(session, id)
         colon = _has_colon(session, custom)
         session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
@@ -97,8 +115,16 @@ class KeyWrites:
             raise fail(404, "Key is not found")
         old = found.session
         await self._checks.check_certificate(session, old)
+        session = await self._checks.complete_certificate(session, found.id)
         await self._checks.check_bindings(session, old)
-        keep = call.query.get("suppress_reset") == "1"
+        made_with = await self._certificates.find_id(found)
+        if session.certificates and not made_with:
+            raise fail(400, "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate")
+        if made_with:
+            await self._certificates.refuse_taken(session, made_with)
+        # Whoever replaces a certificate goes on with the same key, its counters included.
+        replaces = bool(made_with) and certificates_of(session) != certificates_of(old)
+        keep = call.query.get("suppress_reset") == "1" or replaces
         now = int(self._tools.clock.now())
         session = _keep_masked(session, old)
         session = msgspec.structs.replace(
@@ -111,11 +137,17 @@ class KeyWrites:
         )
         session = await self._checks.hash_password(session, old)
         session = await self._checks.apply_policies(session, BY_ID, creation=False)
-        session = self._begin_quotas(session, call)
-        written = await self._replace(found, session)
-        await self._reset(session, written.name, call)
-        self._tell("TokenUpdated", session.org_id, written.id, written.name)
-        return success(written.shown, "modified")
+        if not replaces:
+            session = self._begin_quotas(session, call)
+        if made_with:
+            await self._certificates.claim(session, made_with, self._checks.find_lifetimes(session))
+        await self._replace(found, session)
+        if made_with:
+            await self._certificates.release(old, made_with, session)
+        if not replaces:
+            await self._reset(session, found.name, call)
+        self._tell("TokenUpdated", session.org_id, found.id, found.name)
+        return success(found.shown, "modified")
 
     async def _prepare_new(self, session: Session, wording: Wording) -> Session:
         now = self._tools.clock.now()
@@ -137,34 +169,15 @@ class KeyWrites:
         await self._reset(session, name, call)
         self._tell("TokenCreated", session.org_id, id, name)
 
-    async def _replace(self, found: StoredKey, session: Session) -> StoredKey:
-        """Write a key again, under a new id where its id speaks of another certificate."""
+    async def _replace(self, found: StoredKey, session: Session) -> None:
         sessions = self._tools.state.sessions
         lifetimes = self._checks.find_lifetimes(session)
-        moved = self._find_new_id(found, session)
-        if moved:
-            if not await sessions.save(moved, session, apis=lifetimes, only_if="absent"):
-                raise fail(500, f"Failed to create key - Key with given certificate already found:{moved}")
-            await sessions.delete_name(found.name)
-            return StoredKey(moved, self._naming.place(moved).name, session)
         if found.id:
             written = await sessions.save(found.id, session, apis=lifetimes, only_if="present")
         else:
             written = await sessions.save_name(found.name, session, apis=lifetimes)
         if not written:
             raise fail(404, "Key is not found")
-        return found
-
-    def _find_new_id(self, found: StoredKey, session: Session) -> str:
-        """Return the id that a certificate's key gets with another certificate, empty when the id stays."""
-        old = found.session
-        if old is None or not old.certificate or old.certificate == session.certificate or not found.id:
-            return ""
-        own = old.certificate.removeprefix(old.org_id).lower()
-        parts = find_id_parts(found.id)
-        if (parts.id if parts is not None else found.id.removeprefix(old.org_id)).lower() != own:
-            return ""
-        return self._naming.generate(session.org_id, session.certificate.removeprefix(session.org_id).lower())
 
     def _begin_quotas(self, session: Session, call: Call) -> Session:
         if self._leaves_quotas(session, call):

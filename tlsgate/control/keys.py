@@ -16,6 +16,7 @@ from tlsgate.auth.policies import PolicyFault, apply_policies
 from tlsgate.auth.session_codec import dump_session
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried
+from tlsgate.control.key_certificates import KeyCertificates
 from tlsgate.control.key_checks import KeyChecks, mask_secrets
 from tlsgate.control.key_lists import KeyLists
 from tlsgate.control.key_names import KeyFinder, StoredKey
@@ -72,6 +73,10 @@ class Keys:
             raise fail(404, "There is no such key found")
         if not await self._tools.state.sessions.delete_name(found.name):
             raise fail(400, "Failed to remove the key")
+        certificates = KeyCertificates(self._tools)
+        made_with = await certificates.find_id(found)
+        if found.session is not None and made_with:
+            await certificates.release(found.session, made_with)
         await self._forget_counters(found)
         if call.query.get("api_id") == _EVERYWHERE:
             return Answer(200, None)

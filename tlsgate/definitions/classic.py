@@ -146,6 +146,8 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         response_header_injector=_injector(section),
         require_client_usage=certificates.flag("require_client_usage", context.config.own.require_client_usage),
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
+        ask_for_bound_keys=not (is_raw or section.flag("use_keyless"))
+        and certificates.flag("ask_for_bound_keys", context.config.own.ask_for_bound_keys),
         settings=section.free("x-tlsgate"),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
         **({} if is_raw else build_credentials(section)),
@@ -155,6 +157,12 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
     elif api.use_mutual_tls and not _is_secure(api, context.config):
         section.warning(
             "use_mutual_tls_auth", "the API's port speaks plain HTTP: every request is refused", "use TLS (use_ssl, or protocol https)"
+        )
+    elif api.use_certificate and not _is_secure(api, context.config):
+        section.warning(
+            "auth.use_certificate",
+            "the API's port speaks plain HTTP: no certificate arrives, and no key of one gets in",
+            "use TLS (use_ssl, or protocol https)",
         )
     return api
 

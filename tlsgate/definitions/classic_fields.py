@@ -30,7 +30,9 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 
 OWN_SETTINGS = object_of(
     {
-        "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "client_certificates": object_of(
+            {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
+        ),
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

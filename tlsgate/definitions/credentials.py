@@ -52,8 +52,8 @@ def build_credentials(section: Section) -> dict[str, Any]:
         "base_identity": _base_identity(section, methods),
         "auth_sources": {name: _build_source(entry) for name, entry in section.named("auth_configs")},
         "auth_default": _build_source(section.section("auth")) if section.has("auth") else None,
-        "use_certificate": _key_entry(section).flag("use_certificate"),
-        "key_signature": build_key_signature(_key_entry(section), has_tokens="token" in methods),
+        "use_certificate": "token" in methods and _key_entry(section).flag("use_certificate"),
+        "key_signature": build_key_signature(_key_entry(section), section.section("auth"), has_tokens="token" in methods),
         "basic": _build_basic(section.section("basic_auth")),
         "hmac": HmacSettings(
             algorithms=section.texts("hmac_allowed_algorithms"),

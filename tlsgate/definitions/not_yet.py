@@ -208,7 +208,7 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
             reader.error(name, f"{method.words} is not active yet, so that the API is refused")
         elif is_raw:
             reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
-    _report_certificate_auth(section)
+    _report_certificate_auth(section, methods, is_raw=is_raw)
     if keyless or methods:
         return
     if is_raw and not section.flag("use_mutual_tls_auth"):
@@ -219,13 +219,24 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         )
 
 
-def _report_certificate_auth(section: Section) -> None:
-    readers = [section.section("auth"), *(entry for _, entry in section.named("auth_configs"))]
-    for reader in readers:
-        if reader.flag("use_certificate"):
-            reader.error(
-                "use_certificate", "authentication by client certificate instead of a key is not active yet, so that the API is refused"
-            )
+def _report_certificate_auth(section: Section, methods: list[AuthMethod], *, is_raw: bool) -> None:
+    """Refuse an API that asks for certificates in place of keys where nobody would look at them; Tyk ignores the switch."""
+    general, own = section.section("auth"), dict(section.named("auth_configs")).get("authToken")
+    reader = general if own is None else own
+    if own is not None and general.flag("use_certificate") and not own.flag("use_certificate"):
+        general.warning("use_certificate", "without effect: auth_configs.authToken is there, and hides auth")
+    if not reader.flag("use_certificate"):
+        return
+    if section.flag("use_keyless"):
+        reader.warning("use_certificate", "without effect: use_keyless is on, and nobody is asked for a key")
+    elif is_raw:
+        reader.error("use_certificate", "a certificate in place of a key needs HTTP; the raw service is refused", "use use_mutual_tls_auth")
+    elif methods and all(method.name != "token" for method in methods):
+        reader.error(
+            "use_certificate",
+            "a certificate in place of a key belongs to the auth token, which is off: none would be looked at; the API is refused",
+            "set use_standard_auth to true, or use_certificate to false",
+        )
 
 
 def _report(section: Section, entry: _Entry, *, refused: bool) -> None:

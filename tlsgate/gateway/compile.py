@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.web.resource import IResource
 
 from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.certificate import build_recheck
 from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
@@ -30,7 +31,7 @@ from tlsgate.transform.headers import build_request_headers_step, build_response
 from tlsgate.transform.timeouts import build_timeout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tlsgate.auth.base import Step
     from tlsgate.clock import Clock
@@ -67,7 +68,7 @@ class Workshop(NamedTuple):
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("access", "allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
+    __slots__ = ("access", "allow_list", "api", "certificate", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
 
     def __init__(
         self,
@@ -81,8 +82,11 @@ class CompiledApi:
         errors: ErrorRenderer,
         misdirected: Callable[[Any], None] | None,
         allow_list: AllowList | None,
+        certificate: Callable[[Exchange], Awaitable[None]] | None = None,
     ) -> None:
         self.api = api
+        self.certificate = certificate
+        """Judges again the certificate that stands for a key (``auth.recheck``); None without dynamic mTLS."""
         self.gates = gates
         """Checks before authentication; they never wait."""
         self.steps = steps
@@ -167,6 +171,7 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
         errors=workshop.renderer(api),
         misdirected=misdirected,
         allow_list=allow_list,
+        certificate=build_recheck(api, config, workshop.state.auth),
     )
 
 

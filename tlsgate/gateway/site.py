@@ -99,6 +99,7 @@ class Site:
         self.close_connections = config.close_connections
         self.underscore_headers = config.own.underscore_headers
         self._trusted = build_address_set(config.own.trusted_proxies)
+        self._has_trusted = bool(self._trusted)
         self._xff_depth = config.http.xff_depth
         self.max_body_bytes = config.http.max_request_body_size
         self.handshake_timeout_s = limits.handshake_timeout_s
@@ -127,7 +128,7 @@ class Site:
     def handle(self, request: GateRequest) -> None:
         """Serve a request through the resource tree."""
         self.counters["requests"] += 1
-        if self._trusted:
+        if self._has_trusted:
             request.client_address = client_address(request.index, request.connection.peer_address, self._xff_depth, self._trusted)
         self.root.getChildWithDefault(b"", request).render(request)
 
@@ -333,21 +334,36 @@ class Site:
 
     def key_changed(self, topic: str, payload: str) -> None:
         """Listen to the store's changes: an upgraded connection ends when its key is revoked (``ChangeFeed.subscribe``)."""
+        streams = self._streams
+        if topic == "certificate":
+            self._certificate_changed(payload)
+            return
         if topic not in ("key", "gap"):
             return
-        streams = self._streams
         # A list, or one name that has a comma itself.
         for name in {payload, *payload.split(",")} if topic == "key" else tuple(streams):
             for request in tuple(streams.get(name, ())):
-                Deferred.fromCoroutine(self._judge_key(request)).addErrback(
-                    lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
-                )
+                self._start_judging(request)
+
+    def _certificate_changed(self, id: str) -> None:
+        """Judge the streams again that their client's certificate may have opened."""
+        if not self._streams:
+            return
+        for request in [request for requests in self._streams.values() for request in requests]:
+            tls = request.connection.tls
+            if tls is not None and tls.peer is not None and id.endswith(tls.peer.fingerprint):
+                self._start_judging(request)
+
+    def _start_judging(self, request: GateRequest) -> None:
+        Deferred.fromCoroutine(self._judge_key(request)).addErrback(
+            lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
+        )
 
     async def _judge_key(self, request: GateRequest) -> None:
         compiled = self.generation.apis.get(request.api.api_id) if request.api is not None else None
         if compiled is None or compiled.access is None or self.sessions is None:
             return  # gone, or keyless now: the recheck of the reload has dealt with it
-        reason = await judge_key(self.sessions, request, compiled.access)
+        reason = await judge_key(self.sessions, request, compiled.access, compiled.certificate)
         if reason is not None:
             request.channel.cut_upgraded(request, reason)
 

@@ -13,6 +13,7 @@ from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
 from tlsgate.events.hub import EventHub
@@ -52,8 +53,16 @@ class State:
         self._secret = config.security.encoding_secret or config.control.secret
         self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
         self.shelf = CertificateShelf(self.certificates)
+        keep_s = config.keys.cache_s if config.keys.cache_sessions else 0
+        self.certificate_presence = CertificatePresence(lambda id: self.certificates.has(id), clock, keep_s, config.keys.cache_size)
         self.auth = AuthTools(
-            self.sessions, clock, self.notify, lambda seconds: deferLater(reactor, seconds, lambda: None), reactor, self.shelf
+            self.sessions,
+            clock,
+            self.notify,
+            lambda seconds: deferLater(reactor, seconds, lambda: None),
+            reactor,
+            self.shelf,
+            self.certificate_presence,
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -62,6 +71,7 @@ class State:
         self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
+        store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:

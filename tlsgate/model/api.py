@@ -249,6 +249,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """``x-tlsgate.client_certificates.require_client_usage``: a leaf needs EKU clientAuth, anyEKU or no EKU."""
     trust_unmarked_ca: bool = True
     """``x-tlsgate.client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA."""
+    ask_for_bound_keys: bool = False
+    """``x-tlsgate.client_certificates.ask_for_bound_keys``: handshakes ask for a client's certificate, for keys that are bound to one."""
     settings: dict[str, Any] = {}
     """``x-tlsgate`` as written and checked."""
     auth_sources: dict[str, CredentialSource] = {}

@@ -8,7 +8,7 @@ from tests.support.apis import make_api
 from tests.support.keys import Keys, run
 from tlsgate.auth.access import AccessCheck
 from tlsgate.auth.recheck import judge_key
-from tlsgate.errors import StoreUnavailable
+from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.session import AccessRight
 
@@ -70,3 +70,18 @@ def test_a_store_that_is_away_decides_nothing() -> None:
 def test_requests_without_a_key_are_left_alone() -> None:
     keys = Keys()
     assert run(judge_key(keys.sessions, keys.request(None), lambda exchange: None)) is None
+
+
+def test_a_certificate_that_counts_no_more_ends_it() -> None:
+    """Judged before the key, which may be as good as ever."""
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+
+    async def refuse(exchange: Exchange) -> None:
+        raise Refusal("auth.cert_not_found")
+
+    async def accept(exchange: Exchange) -> None:
+        return None
+
+    assert run(judge_key(keys.sessions, exchange, access, refuse)) == "its certificate: auth.cert_not_found"
+    assert run(judge_key(keys.sessions, exchange, access, accept)) is None

@@ -58,10 +58,28 @@ def test_static_mtls_alone_is_active() -> None:
 
 
 @pytest.mark.parametrize("members", [{"auth": {"use_certificate": True}}, {"auth_configs": {"authToken": {"use_certificate": True}}}])
-def test_dynamic_mtls_is_refused_by_name(members: dict[str, Any]) -> None:
-    """It would take keys made from certificates."""
-    (message,) = refused(classic(**members)).values()
-    assert "client certificate instead of a key is not active yet" in message
+def test_dynamic_mtls_is_part_of_the_token(members: dict[str, Any]) -> None:
+    """It works where the token is on, by its switch or because nothing else is; elsewhere nobody would look at a certificate."""
+    assert accepted(classic(use_keyless=False, **members)).use_certificate
+    assert accepted(classic(use_keyless=False, use_standard_auth=True, **members)).use_certificate
+    (message,) = [
+        text for path, text in refused(classic(use_keyless=False, use_oauth2=True, **members)).items() if "use_certificate" in path
+    ]
+    assert "belongs to the auth token, which is off" in message
+    assert not accepted(classic(use_keyless=True, **members)).use_certificate
+
+
+def test_dynamic_mtls_needs_http() -> None:
+    """A raw service has no key to find."""
+    tree = classic(protocol="tls", listen_port=9443, use_mutual_tls_auth=True, client_certificates=["/a"], auth={"use_certificate": True})
+    tree["use_keyless"] = False
+    assert "needs HTTP" in refused(tree, make_context(disable_ports_whitelist=True))["auth.use_certificate"]
+
+
+def test_a_hidden_switch_of_dynamic_mtls_is_told_of() -> None:
+    """An entry of auth_configs hides auth; somebody may have meant it."""
+    tree = classic(use_keyless=False, auth={"use_certificate": True}, auth_configs={"authToken": {}})
+    assert not accepted(tree).use_certificate
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from tests.support.apis import make_connection, make_exchange, make_peer, make_tls
 from tests.support.certs import SERVER, Issued, make_authority
 from tests.support.gateway import classic
 from tests.support.handshakes import client_context
@@ -311,3 +312,20 @@ def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pyte
     site.key_changed("org", "other")
     site.key_changed("gap", "")
     assert sorted(judged[2:]) == ["commas", "other", "plain"]
+
+
+def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of other clients, and those without a certificate, are not."""
+    site = MemoryGateway().site
+    judged: list[object] = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    site.key_changed("certificate", "org" + "ab" * 32)
+    facts = [make_tls(make_peer("ab" * 32)), make_tls(make_peer("cd" * 32)), make_tls(None), None]
+    streams = [make_exchange(connection=make_connection(tls=tls)) for tls in facts]
+    site._streams = {"one": set(streams[:2]), "two": set(streams[2:])}  # type: ignore[arg-type]
+    site.key_changed("certificate", "org" + "ab" * 32)
+    assert judged == streams[:1]
