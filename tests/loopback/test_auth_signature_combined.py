@@ -17,7 +17,6 @@ from tests.support.control import rights
 from tests.support.credentials import EACH_WORLD, protected, running_world, told
 from tests.support.gateway import Client, StrictUpstream
 from tests.support.token_world import EACH_BACKEND, FORMS, SERVER_CERTIFICATE, key_world
-from tlsgate.auth.registry import METHODS
 
 REFUSED = (401, "Request signature verification failed")
 SIGNATURE = {"algorithm": "MasherySHA256", "header": "X-Sig", "secret": "$tyk_meta.shared", "allowed_clock_skew": 5}
@@ -53,7 +52,6 @@ def test_the_key_of_a_certificate_is_signed_by_its_id(tmp_path: Path, form: str,
             assert len(upstream.requests) == 2
 
 
-@pytest.mark.skipif("basic" not in {method.name for method in METHODS}, reason="needs a second method")
 @pytest.mark.parametrize("backend", EACH_BACKEND)
 def test_a_signature_behind_another_method(tmp_path: Path, backend: str) -> None:
     """The variables are those of the session that counts; the text that was signed is the key's."""

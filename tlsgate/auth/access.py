@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step
+from tlsgate.auth.identity import tell_of
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
@@ -101,10 +102,10 @@ class AccessCheck:
             if bindings is not None:
                 self._check_binding(exchange, bindings)
             if view.session.is_inactive:
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from inactive key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from inactive key.", view)
                 raise Refusal("auth.key_inactive", "a session beside the one that counts")
             if 1 <= view.session.expires < self._now():
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from expired key.", view)
                 raise Refusal("auth.key_expired", "a session beside the one that counts")
 
     def _check_binding(self, exchange: Exchange, bindings: frozenset[str]) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import Store
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
 
@@ -76,6 +78,10 @@ class AuthTools(NamedTuple):
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
     certificate_presence: CertificatePresence | None = None
     """Which certificates of clients the store has; None where nothing serves (tests)."""
+    proofs: PasswordProofs | None = None
+    """Passwords that are being verified; None where nothing serves (tests)."""
+    store: Store | None = None
+    """For what a method notes by itself; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

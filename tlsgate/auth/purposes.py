@@ -11,7 +11,10 @@ from tlsgate.auth.certificate_keys import ORIGIN, bears_certificate, find_finger
 from tlsgate.auth.key_ids import Candidate, find_id_parts, looks_like_hash
 from tlsgate.model.session import Session
 
-__all__ = ["PURPOSES", "is_issued_key"]
+__all__ = ["PURPOSES", "USERS", "is_basic_user", "is_issued_key"]
+
+USERS = "basic"
+"""The purpose of users of basic authentication."""
 
 
 def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
@@ -59,6 +62,15 @@ def _is_of_certificate(session: Session, candidate: Candidate, hashes: bool) -> 
     return _is_key(session, candidate, hashes) and bears_certificate(session, candidate.id, candidate.fingerprint)
 
 
+def is_basic_user(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session is a user of basic authentication: one with a stored password (in Tyk any key is one, with an empty password).
+
+    :param candidate: the stored id.
+    :param hashes: ``hash_keys``.
+    """
+    return bool(session.basic_auth_data.get("password")) and session.origin in ("", USERS)
+
+
 def _is_session(session: Session, candidate: Candidate, hashes: bool) -> bool:
     return True
 
@@ -68,6 +80,7 @@ PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {
     "without_certificate": _is_without_certificate,
     "old_rule": _is_key,
     "certificate": _is_of_certificate,
+    USERS: is_basic_user,
     "any": _is_session,
 }
 """Who is found by which look-up."""

@@ -1,4 +1,4 @@
-"""Judges a key again while its request goes on: a WebSocket ends when its key is revoked; knows no connection.
+"""Judges keys again while their request goes on: a WebSocket ends when one of its keys is revoked; knows no connection.
 
 Source: decisions 3.1, 3.10; the key is looked up by its stored id, whatever the client presented.
 """
@@ -24,7 +24,7 @@ async def judge_key(
     access: Callable[[Exchange], None],
     certificate: Callable[[Exchange], Awaitable[None]] | None = None,
 ) -> str | None:
-    """Return why a request may not go on with its key, None when it may.
+    """Return why a request may not go on with its key, and with those of the other methods that let it in; None when it may.
 
     A store that is away decides nothing: the stream was let in, and the change that made us look is told again after the gap.
 
@@ -38,19 +38,24 @@ async def judge_key(
             await certificate(exchange)
         except Refusal as refusal:
             return f"its certificate: {refusal.id}"
-    try:
-        view = await sessions.reader(exchange.api.org_id, "any").find(exchange.session_id.encode())
-    except StoreUnavailable:
-        return None
-    if view is None:
-        return "its key is gone"
-    if view.fault:
-        return f"its key: {view.fault}"
-    before, exchange.key = exchange.key, view
-    exchange.session = view.session
+    reader = sessions.reader(exchange.api.org_id, "any")
+    found = []
+    for held in (exchange.key, *exchange.others):
+        try:
+            view = await reader.find(held.id.encode())
+        except StoreUnavailable:
+            return None
+        if view is None:
+            return "its key is gone"
+        if view.fault:
+            return f"its key: {view.fault}"
+        found.append(view)
+    before = exchange.key, exchange.others
+    exchange.key, exchange.others = found[0], tuple(found[1:])
     try:
         access(exchange)
     except Refusal as refusal:
-        exchange.key = before
+        exchange.key, exchange.others = before
         return f"its key: {refusal.id}"
+    exchange.session = exchange.key.session
     return None

@@ -27,14 +27,15 @@ def enabled_for(api: ApiDefinition) -> bool:
 
 
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
-    """Return the step of an API: with ``use_certificate`` that of ``auth.certificate``; the signature beside the key behind it."""
-    step: Step
+    """Return the step of an API, with the signature beside the key where its definition asks for one.
+
+    With ``use_certificate`` the key is that of the client's certificate (``auth.certificate``).
+    """
+    step: Step = TokenAuth(api, tools)
     if api.use_certificate:
         from tlsgate.auth import certificate  # it builds upon this module
 
         step = certificate.build(api, config, tools)
-    else:
-        step = TokenAuth(api, tools)
     return key_signature.build(step, NAME, api, config, tools)
 
 

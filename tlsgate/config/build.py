@@ -14,9 +14,12 @@ import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
+from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
+    MAX_BASIC_BODY,
     AccessLogSettings,
+    BasicDefaults,
     CertificateSettings,
     ConnectionLimits,
     ControlSettings,
@@ -35,6 +38,7 @@ from tlsgate.config.section import Section
 from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
+from tlsgate.model.credentials import HmacRules
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
@@ -318,6 +322,10 @@ def _build_own(section: Section) -> OwnSettings:
         log=_build_log(section.section("log")),
         metrics=_build_metrics(section.section("metrics")),
         events=_build_settings(section.section("events"), EventSettings),
+        basic=BasicDefaults(
+            rfc7617=section.section("basic").flag("rfc7617"),
+            max_body=section.section("basic").integer("max_body", BasicDefaults().max_body, low=1, high=MAX_BASIC_BODY),
+        ),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),
@@ -328,6 +336,7 @@ def _build_own(section: Section) -> OwnSettings:
         ask_for_bound_keys=section.section("client_certificates").flag("ask_for_bound_keys"),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        hmac=build_hmac_rules(section.section("hmac"), HmacRules()),
         workers=section.integer("workers", high=_MAX_WORKERS),
     )
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, MetricsSettings
+from tlsgate.config.hmac_rules import HMAC_RULES
+from tlsgate.config.model import AccessLogSettings, BasicDefaults, ConnectionLimits, EventSettings, MetricsSettings
 from tlsgate.config.schema import (
     FLAG,
     FREE,
@@ -218,6 +219,7 @@ OWN = object_of(
         "log": _settings_of(AccessLogSettings),
         "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),
+        "basic": _settings_of(BasicDefaults),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,
@@ -225,6 +227,7 @@ OWN = object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
         "require_explicit_authentication": FLAG,
+        "hmac": HMAC_RULES,
         "workers": INTEGER,
     },
     strict=True,

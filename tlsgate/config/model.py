@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.credentials import HmacRules
 from tlsgate.model.events import EventHandlers, WebhookHandler
 
 __all__ = [
+    "MAX_BASIC_BODY",
     "AccessLogSettings",
+    "BasicDefaults",
     "ConnectionLimits",
     "ControlSettings",
     "EventSettings",
@@ -31,6 +34,9 @@ __all__ = [
     "SecuritySettings",
     "StorageSettings",
 ]
+
+MAX_BASIC_BODY = 1 << 20
+"""Most bytes of a body that credentials may be looked for in: it is held in memory and searched."""
 
 
 class LegacyCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +249,15 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After the first attempt; doubled after each."""
 
 
+class BasicDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.basic``: defaults of the settings of the same name under ``x-tlsgate``."""
+
+    rfc7617: bool = False
+    """True splits user and password at the first colon; else a password with a colon is Tyk's 400."""
+    max_body: int = 65536
+    """Bytes of a body that credentials are looked for in; a longer one is 413."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -263,6 +278,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: AccessLogSettings = AccessLogSettings()
     metrics: MetricsSettings = MetricsSettings()
     events: EventSettings = EventSettings()
+    basic: BasicDefaults = BasicDefaults()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
@@ -278,6 +294,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    hmac: HmacRules = HmacRules()
+    """Default of the settings of the same names under ``x-tlsgate``."""
     workers: int = 0
     """Processes that serve; 0 and 1 are one process without a parent."""
 

@@ -5,6 +5,7 @@ Source: keys reference, sections 6, 7 and 11; mTLS reference, section 7; token r
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.session import Session
 
-__all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "mask_secrets"]
+__all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "give_secret", "mask_secrets"]
 
 _log = Logger()
 _HASHING = DeferredSemaphore(2 if (os.cpu_count() or 1) > 2 else 1)
@@ -206,6 +207,19 @@ class KeyChecks:
 
     async def _hash(self, password: str, kind: str) -> str:
         return await in_thread(self._tools.site.reactor, hash_password, password, kind)
+
+
+def give_secret(session: Session, *, anew: bool = False) -> Session:
+    """Return a session that can sign: where HMAC is on and no secret is given it gets one of 256 random bits.
+
+    A mask is no secret: everybody knows it. Source: token reference, section 7; Tyk does this at ``POST /tyk/keys/create`` only.
+
+    :param anew: a given secret is replaced (``POST /tyk/keys/create``).
+    """
+    masked = session.hmac_string == MASK
+    if session.hmac_enabled and (anew or masked or not session.hmac_string):
+        return msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
+    return msgspec.structs.replace(session, hmac_string="") if masked else session
 
 
 def mask_secrets(session: Session, *, all: bool) -> Session:

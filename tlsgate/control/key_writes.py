@@ -5,8 +5,6 @@ A write is refused or done whole. Source: keys reference, sections 6, 7, 9 and 1
 
 from __future__ import annotations
 
-import base64
-import os
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from tlsgate.auth.shown import show_key
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried, in_thread, parse_aside
 from tlsgate.control.key_certificates import KeyCertificates
-from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
+from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording, give_secret
 from tlsgate.control.key_names import StoredKey, choose_id
 from tlsgate.limits.quota import reset_quotas
 
@@ -80,8 +78,7 @@ class KeyWrites:
             origin = ORIGIN if is_taken else ""
         session = await self._prepare_new(session, BY_CREATE)
         await self._refuse_collision(id)
-        if session.hmac_enabled:
-            session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
+        given, session = session, give_secret(session, anew=True)
         if session.certificate:
             session = msgspec.structs.replace(session, origin=origin)
             await self._certificates.claim(session, id, self._checks.find_lifetimes(session))
@@ -89,7 +86,7 @@ class KeyWrites:
         if session.origin == ORIGIN and (owner := await self._certificates.find_owner(session.certificate)) != id:
             await self._tools.state.sessions.delete(id)
             raise fail(500, f"Failed to create key - Key with given certificate already found:{owner}")
-        return self._created(id, session, "")
+        return self._created(id, session, **_new_secret(given, session))
 
     async def add(self, call: Call) -> Answer:
         """Make a key under the id of the path, over an existing one, or under a random one."""
@@ -104,8 +101,9 @@ class KeyWrites:
         colon = _has_colon(session, custom)
         session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
+        given, session = session, give_secret(session)
         await self._write_new(id, session, call)
-        return self._created(id, session, _COLON if colon else "")
+        return self._created(id, session, **({"message": _COLON} if colon else {}), **_new_secret(given, session))
 
     async def update(self, call: Call) -> Answer:
         """Replace a key."""
@@ -137,6 +135,7 @@ class KeyWrites:
         )
         session = await self._checks.hash_password(session, old)
         session = await self._checks.apply_policies(session, BY_ID, creation=False)
+        given, session = session, give_secret(session)
         if not replaces:
             session = self._begin_quotas(session, call)
         if made_with:
@@ -147,7 +146,7 @@ class KeyWrites:
         if not replaces:
             await self._reset(session, found.name, call)
         self._tell("TokenUpdated", session.org_id, found.id, found.name)
-        return success(found.shown, "modified")
+        return success(found.shown, "modified", **_new_secret(given, session))
 
     async def _prepare_new(self, session: Session, wording: Wording) -> Session:
         now = self._tools.clock.now()
@@ -207,8 +206,7 @@ class KeyWrites:
         if check is not None and check != candidate.check:
             raise fail(400, "another key has the same hash; choose another ID, or sha256 as hash_key_function")
 
-    def _created(self, id: str, session: Session, note: str) -> Answer:
-        more: dict[str, Any] = {"message": note} if note else {}
+    def _created(self, id: str, session: Session, **more: Any) -> Answer:
         if not self._naming.hashes:
             return success(id, "added", **more)
         is_user = bool(session.basic_auth_data.get("password"))
@@ -253,10 +251,15 @@ def _refuse_unsendable(id: str) -> None:
         raise fail(400, "the key ID holds characters that no client can send")
 
 
+def _new_secret(given: Session, session: Session) -> dict[str, Any]:
+    """Return what an answer says beside Tyk's: the secret that was made, once (Tyk shows it by GET only)."""
+    return {} if session.hmac_string in ("", given.hmac_string) else {"hmac_string": session.hmac_string}
+
+
 def _keep_masked(session: Session, old: Session) -> Session:
-    """Put the old secrets back where a masked answer was sent back."""
+    """Put the old secrets back where a masked answer was sent back; that of HMAC also where none was (Tyk wipes it)."""
     kept: dict[str, Any] = {}
-    if session.hmac_string == MASK:
+    if session.hmac_string in ("", MASK):
         kept["hmac_string"] = old.hmac_string
     if session.jwt_data.get("secret") == MASK:
         kept["jwt_data"] = {**session.jwt_data, "secret": old.jwt_data.get("secret", "")}

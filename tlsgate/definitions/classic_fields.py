@@ -5,6 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
     ANY,
@@ -30,9 +31,11 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 
 OWN_SETTINGS = object_of(
     {
+        "basic": object_of({"rfc7617": FLAG, "max_body": INTEGER}, strict=True),
         "client_certificates": object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
+        "hmac": HMAC_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

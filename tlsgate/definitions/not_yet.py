@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"token"})
+_ACTIVE = frozenset({"basic", "hmac", "token"})
 
 
 class _Entry(NamedTuple):
@@ -82,7 +82,6 @@ def _names_loop(value: object) -> bool:
 
 _REFUSED = (
     _Entry("definition.enabled", "versions of an API", _set),
-    _Entry("security_requirements", "alternatives of authentication", _set),
     _Entry("custom_middleware.pre", "plugins before authentication", _enabled_entries),
     _Entry("custom_middleware.post_key_auth", "plugins after authentication", _enabled_entries),
     _Entry("custom_middleware.post", "plugins before the upstream", _enabled_entries),

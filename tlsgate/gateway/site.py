@@ -81,7 +81,7 @@ class Site:
         self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
         self._streams: dict[str, set[GateRequest]] = {}
-        """Upgraded connections by the stored name of the key that opened them."""
+        """Upgraded connections by the stored name of the keys that opened them."""
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
@@ -214,16 +214,16 @@ class Site:
     def upgraded(self, request: GateRequest) -> None:
         """Take note of a request whose connection speaks another protocol from now on; it is finished when that ends."""
         request.on_end = self._stream_ended
-        if request.key is not None:
-            self._streams.setdefault(request.key.name, set()).add(request)
+        for name in _name_keys(request):
+            self._streams.setdefault(name, set()).add(request)
 
     def _stream_ended(self, request: GateRequest) -> None:
-        if request.key is not None:
-            found = self._streams.get(request.key.name)
+        for name in _name_keys(request):
+            found = self._streams.get(name)
             if found is not None:
                 found.discard(request)
                 if not found:
-                    del self._streams[request.key.name]
+                    del self._streams[name]
         self.finished(request)
 
     def judge_again(self, request: GateRequest) -> str | None:
@@ -341,15 +341,15 @@ class Site:
         if topic not in ("key", "gap"):
             return
         # A list, or one name that has a comma itself.
-        for name in {payload, *payload.split(",")} if topic == "key" else tuple(streams):
-            for request in tuple(streams.get(name, ())):
-                self._start_judging(request)
+        names = {payload, *payload.split(",")} if topic == "key" else tuple(streams)
+        for request in {request for name in names for request in streams.get(name, ())}:
+            self._start_judging(request)
 
     def _certificate_changed(self, id: str) -> None:
         """Judge the streams again that their client's certificate may have opened."""
         if not self._streams:
             return
-        for request in [request for requests in self._streams.values() for request in requests]:
+        for request in {request for requests in self._streams.values() for request in requests}:
             tls = request.connection.tls
             if tls is not None and tls.peer is not None and id.endswith(tls.peer.fingerprint):
                 self._start_judging(request)
@@ -379,3 +379,8 @@ class Site:
         """Cut what is left."""
         for channel in list(self._channels):
             channel.abort("shut down")
+
+
+def _name_keys(request: GateRequest) -> set[str]:
+    """Return the stored names of the keys that let a request in, those of methods whose session does not count too."""
+    return {view.name for view in (request.key, *request.others) if view is not None}

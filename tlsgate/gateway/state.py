@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.presence import CertificatePresence
@@ -51,7 +52,8 @@ class State:
         self.organisations = Organisations(store, clock, config.keys)
         self._reactor = reactor
         self._secret = config.security.encoding_secret or config.control.secret
-        self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
+        run_aside = build_runner(reactor)
+        self.certificates = Library(store, Sealer(self._secret), clock, run_aside)
         self.shelf = CertificateShelf(self.certificates)
         keep_s = config.keys.cache_s if config.keys.cache_sessions else 0
         self.certificate_presence = CertificatePresence(lambda id: self.certificates.has(id), clock, keep_s, config.keys.cache_size)
@@ -62,7 +64,9 @@ class State:
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             reactor,
             self.shelf,
-            self.certificate_presence,
+            certificate_presence=self.certificate_presence,
+            proofs=PasswordProofs(run_aside, clock),
+            store=store,
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -73,6 +77,7 @@ class State:
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["BasicSettings", "CredentialSource", "HmacSettings", "KeySignature", "RequestSigning"]
+__all__ = ["METHOD_ORDER", "BasicSettings", "CredentialSource", "HmacRules", "HmacSettings", "KeySignature", "RequestSigning"]
+
+METHOD_ORDER = ("oauth", "external_oauth", "basic", "hmac", "jwt", "oidc", "custom", "token")
+"""Our names of the methods, in the order in which they run, whatever a definition's (token reference, section 1)."""
 
 
 class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,29 @@ class BasicSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``body_user_regexp``: RE2, first group of the first match."""
     password_pattern: str = ""
     """``body_password_regexp``."""
+    rfc7617: bool | None = None
+    """``x-tlsgate.basic.rfc7617``: passwords may hold colons; None is the configuration's."""
+    max_body: int = 0
+    """``x-tlsgate.basic.max_body``: bytes of a body that credentials are looked for in; 0 is the configuration's."""
+
+
+class HmacRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How strictly request signatures are read: ``x-tlsgate.hmac``, and ``tlsgate.hmac`` as the default of all APIs."""
+
+    required_headers: tuple[str, ...] = ()
+    """What each signature has to cover, lower-case; ``digest`` where there is a body only."""
+    request_target: str = "either"
+    """``path`` (Tyk's: decoded, without query), ``full`` (the draft's: as sent, with the query), ``either``."""
+    lenient_algorithm: bool = False
+    """An absent or unknown algorithm means ``hmac-sha1``, whatever begins with ``rsa`` means ``rsa-sha256`` (Tyk)."""
+    empty_host: bool = False
+    """``host`` is signed as an empty value (Tyk)."""
+    verify_digest: bool = True
+    """A signed ``Digest`` is compared with the body; False leaves that to the upstream (Tyk)."""
+    max_digest_body: int = 16 * 1024 * 1024
+    """Bytes of the longest body that is compared."""
+    refuse_replays: bool = False
+    """A signature is taken once within the skew; noted in the store."""
 
 
 class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +85,7 @@ class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Empty is every known one."""
     skew_ms: float = 0.0
     """0 is no check of the date."""
+    rules: HmacRules = HmacRules()
 
 
 class RequestSigning(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
 
 def test_purposes() -> None:
     """One line each."""
-    assert set(PURPOSES) == {"token", "without_certificate", "old_rule", "certificate", "any"}
+    assert set(PURPOSES) == {"token", "without_certificate", "old_rule", "certificate", "basic", "any"}
 
 
 CERT, OTHER = "org" + "ab" * 32, "org" + "cd" * 32
@@ -88,3 +88,17 @@ def test_an_id_made_from_a_certificate_is_no_token_after_a_change_of_organisatio
     assert find(keys, id.encode(), purpose="any") is not None
     keys.add("mine", certificate="org" + "ab" * 32)
     assert find(keys, b"mine") is not None
+
+
+def test_users_have_a_password_and_no_other_origin() -> None:
+    """Decisions 3.3: a key without password is no user, whatever password is sent; neither is a virtual session."""
+    keys = Keys()
+    keys.add("key")
+    keys.add("empty", basic_auth_data={"password": "", "hash_type": ""})
+    keys.add("odd", basic_auth_data={"hash_type": "bcrypt"})
+    keys.add("subject", origin="jwt", basic_auth_data={"password": "x"})
+    for name in (b"key", b"empty", b"odd", b"subject"):
+        assert find(keys, name, purpose="basic") is None
+    for origin in ("", "basic"):
+        keys.add("user", origin=origin, basic_auth_data={"password": "x"})
+        assert find(keys, b"user", purpose="basic").id == "orguser"

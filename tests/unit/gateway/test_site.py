@@ -21,11 +21,13 @@ from tests.support.logged import logged_events
 from tests.support.memory_channel import MemoryTransport
 from tests.support.memory_edge import take
 from tests.support.memory_gateway import MemoryGateway
+from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources
 from tlsgate.gateway.raw import RawService
 from tlsgate.model.exchange import Connection
+from tlsgate.model.session import Session
 from tlsgate.model.tls import TlsFacts, TlsPolicy
 from tlsgate.pki.identity import build_identity
 from tlsgate.tls.server import TlsServer
@@ -329,3 +331,27 @@ def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest
     site._streams = {"one": set(streams[:2]), "two": set(streams[2:])}  # type: ignore[arg-type]
     site.key_changed("certificate", "org" + "ab" * 32)
     assert judged == streams[:1]
+
+
+def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each change, until it ends."""
+    site = MemoryGateway(classic("one", 9, "/one/")).site
+    judged: list[object] = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    monkeypatch.setattr(site, "finished", lambda request: None)
+    views = [KeyView(name, name, Session(), "") for name in ("counts", "other", "other")]
+    request: Any = type("Request", (), {"key": views[0], "others": tuple(views[1:])})()
+    site.upgraded(request)
+    for name in ("counts", "other", "else"):
+        site.key_changed("key", name)
+    assert judged == [request] * 2
+    site.key_changed("key", "counts,other")
+    site.key_changed("gap", "")
+    assert judged == [request] * 4
+    request.on_end(request)
+    site.key_changed("gap", "")
+    assert len(judged) == 4 and site._streams == {}
