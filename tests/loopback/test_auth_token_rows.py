@@ -492,7 +492,7 @@ def test_messages_flags_and_events(tmp_path: Path, form: str, backend: str) -> N
     with StrictUpstream() as upstream:
         tree = protected(form, "plain", upstream.port)
         if form == "classic":
-            log = {"handler_name": "eh_log_handler", "handler_meta": {"prefix": "mine"}}
+            log: dict[str, Any] = {"handler_name": "eh_log_handler", "handler_meta": {"prefix": "mine"}}
             tree["event_handlers"] = {"events": {"AuthFailure": [log]}}
         else:
             log = {"enabled": True, "trigger": "AuthFailure", "type": "log", "logPrefix": "mine"}

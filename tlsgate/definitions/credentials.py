@@ -70,7 +70,7 @@ def build_credentials(section: Section, config: GatewayConfig, schemes: Mapping[
         "auth_sources": sources,
         "auth_default": default,
         "use_certificate": "token" in methods and _key_entry(section).flag("use_certificate"),
-        "key_signature": build_key_signature(_key_entry(section), has_tokens="token" in methods),
+        "key_signature": build_key_signature(_key_entry(section), section.section("auth"), has_tokens="token" in methods),
         "basic": _build_basic(section),
         "hmac": _build_hmac(section, config, checks="hmac" in methods),
         "message_signatures": build_message_signatures(own.section("message_signatures"), config.own.message_signatures),

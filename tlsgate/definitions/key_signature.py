@@ -21,13 +21,16 @@ _STATUSES = (400, 599)
 _FAR_AWAY = re.compile(r"\$secret_(?:vault|consul)\.")
 
 
-def build_key_signature(entry: Section, *, has_tokens: bool) -> KeySignature | None:
+def build_key_signature(entry: Section, general: Section, *, has_tokens: bool) -> KeySignature | None:
     """Return what stands beside a key, None for nothing.
 
     :param entry: what speaks of auth tokens.
+    :param general: ``auth``, which it may hide.
     :param has_tokens: whether the API takes any.
     """
     if not entry.flag("validate_signature"):
+        if general.flag("validate_signature"):
+            general.warning("validate_signature", "without effect: auth_configs.authToken is there, and hides auth")
         return None
     if not has_tokens:
         entry.warning("validate_signature", "without effect: the API takes no auth tokens")

@@ -20,7 +20,7 @@ KEY = "5bcef48a3f03d311ff27d156630baf849e3b438b8a48fec99239d5c9"
 TIME = 1546259837
 SHA256 = "fce2e80253cd438b666341176f34bde499116b63719e2482dae6965518ffd316"
 MD5 = "eb7cc742c07c2ce0d71fa2d5a6f81a91"
-TO_SEED = {"secret": "$tyk_meta.shared", "header": "X-Sig", "algorithm": "MasherySHA256"}
+TO_SEED: dict[str, Any] = {"secret": "$tyk_meta.shared", "header": "X-Sig", "algorithm": "MasherySHA256"}
 
 
 def sign(key: str, second: float, secret: str = "s3cret", algorithm: str = "sha256") -> str:

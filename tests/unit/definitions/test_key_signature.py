@@ -19,7 +19,7 @@ def build(signature: dict[str, Any], *, on: bool = True, has_tokens: bool = True
     """What was made, and severity and place of each problem."""
     problems = Problems("api.json")
     section = check({"auth": {"validate_signature": on, "signature": signature}}, CLASSIC, problems)
-    made = build_key_signature(section.section("auth"), has_tokens=has_tokens)
+    made = build_key_signature(section.section("auth"), section.section("auth"), has_tokens=has_tokens)
     return made, [(problem.severity, problem.path) for problem in problems.all()]
 
 
@@ -90,3 +90,13 @@ def test_a_reference_that_leads_nowhere_is_no_secret(secret: str) -> None:
     made, problems = build({**WHOLE, "secret": secret})
     assert made is not None and made.secret == ""
     assert problems == [("warning", "auth.signature.secret")]
+
+
+def test_a_hidden_one_is_said() -> None:
+    """An entry of ``auth_configs``, even an empty one, hides ``auth`` with its signature."""
+    problems = Problems("api.json")
+    tree = {"auth": {"validate_signature": True, "signature": WHOLE}, "auth_configs": {"authToken": {}}}
+    section = check(tree, CLASSIC, problems)
+    (entry,) = (entry for _, entry in section.named("auth_configs"))
+    assert build_key_signature(entry, section.section("auth"), has_tokens=True) is None
+    assert [problem.path for problem in problems.all()] == ["auth.validate_signature"]
