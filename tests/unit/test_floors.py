@@ -16,7 +16,7 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         (
             "errors clock ids",
-            "model config definitions wire pki routing",
+            "model config definitions wire pki routing jose",
             "tls store",
             "gates auth limits events hooks transform proxy analytics certs",
             "gateway",
