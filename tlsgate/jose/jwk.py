@@ -1,6 +1,6 @@
 """JSON Web Keys and sets of them: each key is judged alone, a bad one never spoils its set; knows nothing of where a set was read.
 
-Differs from Tyk: ``alg``, ``use`` and ``key_ops`` count, ``oct`` keys of a public set are no keys, ``x5c`` has to agree with the key beside it.
+Differs from Tyk: ``alg``, ``use`` and ``key_ops`` count, ``oct`` keys of a public set are no keys, ``x5c`` has to agree with its key.
 Source: RFC 7517 sections 4 and 5; RFC 7518 section 6; RFC 8037; JWT reference, section 5; decisions 3.12.
 """
 
