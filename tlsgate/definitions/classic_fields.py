@@ -30,6 +30,19 @@ __all__ = ["CLASSIC", "OWN_SETTINGS"]
 
 OWN_SETTINGS = object_of(
     {
+        "jwt": object_of(
+            {
+                "subject_claims": TEXTS,
+                "base_policy_claims": TEXTS,
+                "scope_claims": TEXTS,
+                "allowed_issuers": TEXTS,
+                "allowed_audiences": TEXTS,
+                "allowed_subjects": TEXTS,
+                "require_jti": FLAG,
+                "custom_claims": map_of({"type": TEXT, "allowed_values": ListOf(ANY), "non_blocking": FLAG}),
+            },
+            strict=True,
+        ),
         "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
         "resource": TEXT,
         "upstream_ca": TEXTS,
