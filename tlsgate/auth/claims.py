@@ -1,6 +1,6 @@
 """What a token claims: finding claims, judging time, issuer, audience and the rest; knows nothing of keys, sessions or requests.
 
-Differs from Tyk: time is compared at full resolution, ``exp: 0`` is expired, subjects are compared with claims only, and every allowed value
+Differs from Tyk: time is compared at full resolution, ``exp: 0`` is expired, subjects are compared with claims only, and each allowed value
 of ``contains`` counts. Source: JWT reference, sections 6 and 7; RFC 7519 section 4.1.
 """
 
