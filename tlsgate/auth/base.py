@@ -13,6 +13,7 @@ from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
+from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
@@ -73,6 +74,8 @@ class AuthTools(NamedTuple):
     """Provides ``callLater`` and the thread pool."""
     shelf: CertificateShelf | None = None
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
+    key_sets: KeySets | None = None
+    """Of identity providers; None where nothing is fetched (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

@@ -47,5 +47,15 @@ def _is_session(session: Session, candidate: Candidate, hashes: bool) -> bool:
     return True
 
 
-PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {"token": is_issued_key, "any": _is_session}
+def _has_jwt_secret(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session can verify tokens: an empty secret is none (decisions 3.6)."""
+    return bool(session.jwt_data.get("secret"))
+
+
+PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {
+    "token": is_issued_key,
+    "any": _is_session,
+    "virtual": _is_session,
+    "jwt": _has_jwt_secret,
+}
 """Who is found by which look-up."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, strip, token
+from tlsgate.auth import access, jwt, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -25,7 +25,10 @@ class Method(NamedTuple):
     build: Callable[[ApiDefinition, GatewayConfig, AuthTools], Step]
 
 
-METHODS: tuple[Method, ...] = (Method(token.NAME, token.enabled_for, token.build),)
+METHODS: tuple[Method, ...] = (
+    Method(jwt.NAME, jwt.enabled_for, jwt.build),
+    Method(token.NAME, token.enabled_for, token.build),
+)
 """In the order in which they run."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, MetricsSettings
+from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, IdentityProviderSettings, MetricsSettings
 from tlsgate.config.schema import (
     FLAG,
     FREE,
@@ -218,6 +218,7 @@ OWN = object_of(
         "log": _settings_of(AccessLogSettings),
         "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),
+        "identity_providers": _settings_of(IdentityProviderSettings),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,

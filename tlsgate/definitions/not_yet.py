@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"token"})
+_ACTIVE = frozenset({"token", "jwt"})
 
 
 class _Entry(NamedTuple):

@@ -17,6 +17,7 @@ from tlsgate.clock import Clock
 from tlsgate.errors import TlsgateError
 from tlsgate.jose.jwk import KeySet, parse_key_set
 from tlsgate.jose.keys import KeyFault, VerificationKey
+from tlsgate.tls.web_client import describe_failure
 
 __all__ = ["REFETCH_S", "Fetch", "KeySets", "KeysUnavailable"]
 
@@ -94,6 +95,13 @@ class KeySets:
             return address.set
         return None
 
+    def prefetch(self, url: str, cache_s: float = 0.0) -> None:
+        """Fetch a set that is not there, beside everything else."""
+        if self.peek(url, cache_s) is None:
+            address = self._place(url)
+            if address.flight is None and self._clock.monotonic() >= address.next_at:
+                self._start(url, address, cache_s)
+
     def version(self, url: str) -> int:
         """Return the number of the set in use: what was verified by another one has to be verified again."""
         address = self._addresses.get(url)
@@ -121,17 +129,21 @@ class KeySets:
         found = self.peek(url, cache_s)
         if found is not None:
             return found
-        address = self._addresses.get(url)
-        if address is None:
-            while len(self._addresses) >= _MAX_ADDRESSES:
-                del self._addresses[next(iter(self._addresses))]
-            address = self._addresses[url] = _Address()
+        address = self._place(url)
         if address.flight is not None or self._clock.monotonic() >= address.next_at:
             await self._join(url, address, cache_s)
         found = self.peek(url, cache_s)
         if found is None:
             raise KeysUnavailable("its provider did not give the key set")
         return found
+
+    def _place(self, url: str) -> _Address:
+        address = self._addresses.get(url)
+        if address is None:
+            while len(self._addresses) >= _MAX_ADDRESSES:
+                del self._addresses[next(iter(self._addresses))]
+            address = self._addresses[url] = _Address()
+        return address
 
     def drop(self, urls: tuple[str, ...] | None = None) -> None:
         """Forget sets, all of them without a list (``DELETE /tyk/cache/jwks``); the next request fetches."""
@@ -177,7 +189,7 @@ class KeySets:
                 event="jwks.unavailable",
                 url=url,
                 seconds=address.backoff_s,
-                reason=str(error) or type(error).__name__,
+                reason=describe_failure(error),
             )
         else:
             self._take(url, address, found, body, control, cache_s)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet._sslverify import IOpenSSLTrustRoot  # its place; twisted.internet.ssl takes what provides it
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import PrivateCertificate, TLSVersion, optionsForClientTLS
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion, optionsForClientTLS
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
@@ -29,7 +31,7 @@ from tlsgate.errors import TlsgateError
 if TYPE_CHECKING:
     from tlsgate.tls.trust import TrustSet
 
-__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient"]
+__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient", "describe_failure"]
 
 _IDLE_S = 10
 _MAX_TARGETS = 64
@@ -58,6 +60,7 @@ class WebClient:
     :param connect_timeout_s: for each connection.
     :param max_bytes: of an answer's body; head, interim answers and all may have four times as many.
     :param identity: certificate and key that we show.
+    :param verify: False believes every server: whoever is on the way can answer.
     """
 
     def __init__(
@@ -68,15 +71,17 @@ class WebClient:
         connect_timeout_s: float = 5.0,
         max_bytes: int = 65536,
         identity: PrivateCertificate | None = None,
+        verify: bool = True,
     ) -> None:
         self._reactor = reactor
         self._trust = trust
+        self._verify = verify
         self._max_bytes = max_bytes
         self._pool = _Pool(reactor, persistent=True)
         self._pool.max_exchange_bytes = 4 * max_bytes
         self._pool.cachedConnectionTimeout = _IDLE_S
         self._pool.retryAutomatically = False
-        agent = Agent(reactor, _Policy(trust, identity), connectTimeout=connect_timeout_s, pool=self._pool)
+        agent = Agent(reactor, _Policy(trust, identity) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool)
         self._client = HTTPClient(agent)
 
     async def exchange(
@@ -89,7 +94,7 @@ class WebClient:
         :raises Exception: there was no answer; ``twisted.internet.defer.TimeoutError``: not in time; :class:`NoTrust`;
             :class:`AnswerTooLarge`.
         """
-        if self._trust is None and url[:6].lower() == "https:":
+        if self._verify and self._trust is None and url[:6].lower() == "https:":
             raise NoTrust("no CAs are configured, and the system has none")
         sent = Headers()
         for name, value in headers:
@@ -109,6 +114,17 @@ class WebClient:
         """Close idle connections."""
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed
+
+
+def describe_failure(error: Exception) -> str:
+    """Return why an attempt failed, in one line; never the address."""
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        # Twisted wraps what happened to a connection.
+        inner = reasons[0].value
+        return describe_failure(inner) if isinstance(inner, Exception) else type(inner).__name__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def _too_late(result: Any, timeout_s: float) -> Any:
@@ -233,6 +249,26 @@ class _Policy:
             )
             self._creators[hostname] = found
         return found
+
+
+@implementer(IPolicyForHTTPS)
+class _Unverified:
+    """TLS that keeps listeners out, and nobody else."""
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        return _UnverifiedCreator(hostname)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _UnverifiedCreator:
+    def __init__(self, hostname: bytes) -> None:
+        self._hostname = hostname
+        self._options = CertificateOptions(verify=False, raiseMinimumTo=TLSVersion.TLSv1_2)
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._options.getContext(), None)
+        connection.set_tlsext_host_name(self._hostname)
+        return connection
 
 
 @implementer(IOpenSSLTrustRoot)
