@@ -25,10 +25,7 @@ class SystemClock:
 
     __slots__ = ()
 
-    def now(self) -> float:
-        """Return the wall time in seconds since the epoch (UTC)."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return monotonic time in seconds, for time-outs."""
-        return time.monotonic()
+    now = staticmethod(time.time)
+    """Wall time in seconds since the epoch (UTC)."""
+    monotonic = staticmethod(time.monotonic)
+    """Monotonic time in seconds, for time-outs."""

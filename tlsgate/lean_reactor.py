@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from select import EPOLLIN
 from typing import Any
 
@@ -19,13 +20,23 @@ _log = Logger()
 
 
 class LeanReactor(EPollReactor):
-    """Differs from its parent only in how an event reaches its descriptor."""
+    """Differs from its parent in how an event reaches its descriptor, and tells when a turn ends."""
+
+    def __init__(self) -> None:
+        self._at_turn_end: list[Callable[[], None]] = []
+        super().__init__()
+
+    def at_turn_end(self, call: Callable[[], None]) -> None:
+        """Call once when all events and delayed calls of this turn have been served, before the next ones are waited for."""
+        self._at_turn_end.append(call)
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and serve them.
 
         :param timeout: seconds; None waits for ever.
         """
+        if self._at_turn_end:
+            self._end_turn()
         selectables = self._selectables
         for descriptor, event in self._poller.poll(-1 if timeout is None else timeout, len(selectables)):
             selectable: Any = selectables.get(descriptor)
@@ -43,6 +54,14 @@ class LeanReactor(EPollReactor):
                 self._disconnectSelectable(selectable, why, True)
 
     doIteration = doPoll
+
+    def _end_turn(self) -> None:
+        calls, self._at_turn_end = self._at_turn_end, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                _log.failure("the end of a turn failed", event="reactor.failed")
 
 
 def install() -> bool:

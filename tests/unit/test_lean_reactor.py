@@ -52,3 +52,35 @@ def test_descriptors_are_served_and_failures_end_only_their_own_connection() -> 
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n") == ["got one", "lost one", "lost fail", "got " + "x" * 10, "lost " + "x" * 10, "got two", "lost two", ""]
+
+
+TURNS = """
+import sys
+from tlsgate.lean_reactor import install
+install()
+from twisted.internet import reactor
+
+def fail():
+    raise ValueError("on purpose")
+
+def first():
+    reactor.at_turn_end(fail)
+    reactor.at_turn_end(lambda: print("end of the first turn"))
+    reactor.callLater(0, second)
+    print("first")
+
+def second():
+    print("second")
+    reactor.callLater(0, reactor.stop)
+
+reactor.callLater(0, first)
+reactor.callLater(10, reactor.stop)
+reactor.run()
+"""
+
+
+def test_the_end_of_a_turn_is_told_once_before_the_next_events() -> None:
+    """Whatever fails at it keeps nobody else from being told."""
+    done = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["first", "end of the first turn", "second", ""]

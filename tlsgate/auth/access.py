@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tlsgate.auth.base import AuthTools, Check, Step
+from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
@@ -37,7 +37,7 @@ class _Grant(NamedTuple):
 
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     """Return the step of an API."""
-    return Check(AccessCheck(api, config, tools).look)
+    return AccessCheck(api, config, tools)
 
 
 class AccessCheck:
@@ -51,14 +51,14 @@ class AccessCheck:
         self._now = tools.clock.now
         self._notify = tools.notify
 
-    def look(self, exchange: Exchange) -> None:
-        """Let a request pass or refuse it.
+    def try_now(self, exchange: Exchange) -> bool:
+        """Let a request pass or refuse it; never waits.
 
         :raises Refusal: ``access.no_session``, ``auth.key_inactive``, ``auth.key_expired``, ``access.api``, ``access.version``,
             ``access.endpoint``, ``route.ambiguous_path``.
         """
         if exchange.ignored:
-            return
+            return True
         view = exchange.key
         if view is None:
             raise Refusal("access.no_session")
@@ -79,6 +79,15 @@ class AccessCheck:
             raise Refusal("access.version")
         if grant.paths is not None:
             _check_path(exchange, grant.paths)
+        return True
+
+    async def finish(self, exchange: Exchange) -> None:
+        """Never needed."""
+        self.try_now(exchange)
+
+    def look(self, exchange: Exchange) -> None:
+        """The same for requests that go on (``auth.recheck``)."""
+        self.try_now(exchange)
 
     def _check_others(self, exchange: Exchange) -> None:
         """Refuse a request with an inactive or expired session of any method; Tyk looks at the one that counts only."""

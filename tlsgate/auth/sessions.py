@@ -63,7 +63,7 @@ class KeyView:
 class _Cached:
     """A stored session in the cache."""
 
-    __slots__ = ("_table", "_views", "aliases", "candidate", "names", "raw", "session", "valid_until")
+    __slots__ = ("aliases", "candidate", "names", "raw", "session", "table", "valid_until", "views")
 
     def __init__(self, candidate: Candidate, raw: bytes, session: Session) -> None:
         self.candidate = candidate
@@ -73,22 +73,22 @@ class _Cached:
         self.aliases: list[tuple[KeyReader, bytes]] = []
         self.names: set[str] = set()
         """What ``Sessions._by_name`` lists it under."""
-        self._views: dict[str, KeyView] = {}
+        self.views: dict[str, KeyView] = {}
         """By organisation of the API: a key that opens APIs of several is compiled once for each."""
-        self._table: PolicyTable | None = None
+        self.table: PolicyTable | None = None
 
     def view(self, table: PolicyTable, org: str) -> KeyView:
-        if self._table is not table or len(self._views) > _MAX_VIEWS:
-            self._views = {}
-            self._table = table
-        view = self._views.get(org)
+        if self.table is not table or len(self.views) > _MAX_VIEWS:
+            self.views = {}
+            self.table = table
+        view = self.views.get(org)
         if view is None:
             candidate = self.candidate
             try:
                 view = KeyView(candidate.id, candidate.name, apply_policies(self.session, table, org), "")
             except PolicyFault as fault:
                 view = KeyView(candidate.id, candidate.name, self.session, str(fault))
-            self._views[org] = view
+            self.views[org] = view
         return view
 
 
@@ -373,6 +373,10 @@ class KeyReader:
         entry = self._aliases.get(presented)
         if entry is None or entry.valid_until <= now:
             return None
+        if entry.table is self._policies.table:
+            view = entry.views.get(self.org)
+            if view is not None:
+                return view
         return entry.view(self._policies.table, self.org)
 
     async def find(self, presented: bytes) -> KeyView | None:

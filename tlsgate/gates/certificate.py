@@ -31,10 +31,15 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate |
         return None
     allow_list = tools.allow_list
     now = tools.clock.now
+    key = allow_list.key if allow_list is not None else None
 
     def check_certificate(exchange: Exchange) -> None:
-        if not exchange.ignored:
-            judge_certificate(exchange.connection, allow_list, now())
+        if exchange.ignored:
+            return
+        connection, moment = exchange.connection, now()
+        verdict = connection.verdicts.get(key)
+        if verdict is None or moment >= verdict.valid_until or verdict.refusal is not None:
+            judge_certificate(connection, allow_list, moment)
 
     return check_certificate
 

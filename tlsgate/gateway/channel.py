@@ -48,6 +48,7 @@ _WIRE_IDS = {
     501: "wire.not_implemented",
     505: "wire.version",
 }
+_VERSIONS = {b"1\r\n": "1.1", b"0\r\n": "1.0"}
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 ResponseLength = int | None
@@ -287,9 +288,7 @@ class HttpChannel:
     def on_headers_complete(self) -> None:
         parsing = self._parsing
         assert parsing is not None
-        parser = self._parser
-        parsing.method = parser.get_method()
-        parsing.version = parser.get_http_version()
+        parsing.method = self._parser.get_method()
         parsing.body = BodyStream(self)
         self._head = parsing
 
@@ -395,7 +394,11 @@ class HttpChannel:
                 self.transport.unregisterProducer()
 
     def _feed_head(self, data: bytes) -> bytes:
-        size = _find_end(self._tail, data)
+        if self._tail:
+            size = _find_end(self._tail, data)
+        else:
+            end = data.find(b"\r\n\r\n")
+            size = end + 4 if end >= 0 else 0
         if not size:
             size = len(data)
         if self._head_bytes + size > self.site.limits.max_head_bytes:
@@ -416,8 +419,14 @@ class HttpChannel:
             piece = b"".join(self._early)
             self._early.clear()
         # llhttp takes RTSP and ICE for HTTP, and any number of blanks between the parts.
-        if not piece.startswith(b"%b %b HTTP/" % (head.method, head.target)):
+        line = b"%b %b HTTP/1." % (head.method, head.target)
+        version = ""
+        if piece.startswith(line):
+            version = _VERSIONS.get(piece[len(line) : len(line) + 3], "")
+        else:
             _check_request_line(piece, head)
+        # The parser puts this text together anew each time.
+        head.version = version or self._parser.get_http_version()
         self._head = None
         self._head_bytes = 0
         self._tail = b""
@@ -618,7 +627,8 @@ class HttpChannel:
         :param headers: without framing headers; a Date is added when there is none.
         """
         self.begin(request, status, headers, len(body), body)
-        self.finish(request)
+        if not self._lost and request is self._request:
+            self._answered(request)
 
     def begin(self, request: GateRequest, status: int, headers: HeaderList, length: ResponseLength, first: bytes = b"") -> None:
         """Send the head of an answer together with the first bytes of its body.
@@ -814,12 +824,12 @@ class HttpChannel:
         return bool(body.length - body.received <= _DRAIN_LIMIT)
 
     def _answered(self, request: GateRequest) -> None:
-        self.unregister_producer()
+        if self._producer is not None:
+            self.unregister_producer()
         self._request = None
         body = request.body
         if body.ended:
             self._parsing = None
-        if body.ended:
             if not request.keep_alive:
                 if self._held or self._left_over:
                     # More was sent than is answered: closing at once could reset the answer away (RFC 9112 9.6).
@@ -827,8 +837,9 @@ class HttpChannel:
                 else:
                     self._close()
                 return
-            # A body that nobody asked for may have filled its buffer.
-            self.resume_reading(6)
+            if self._pausers & 6:
+                # A body that nobody asked for may have filled its buffer.
+                self.resume_reading(6)
         elif request.keep_alive and self._body_can_end(request):
             # The rest of the body is read away, for a bounded time.
             self.site.deadlines.set(self, self.site.limits.close_timeout_s)
@@ -837,8 +848,12 @@ class HttpChannel:
         else:
             self._linger()
             return
-        if not self._advancing:
+        if self._advancing:
+            return
+        if self._held or self._choked or self._read_closed or self._closing or self._broken or self._upgraded is not None:
             self._advance()
+        else:
+            self.site.deadlines.set(self, self.site.limits.idle_timeout_s)
 
     def _wire_error(self, problem: WireError) -> None:
         self._refuse(Refusal(_WIRE_IDS.get(problem.status_hint, "wire.bad_request"), problem.reason, close=True))

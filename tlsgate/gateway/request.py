@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["GateRequest"]
 
 
+_fill = Exchange.__init__
+
+
 @implementer(IRequest, IConsumer)
 class GateRequest(WebRequestMixin, Exchange):
     """A request on its channel."""
@@ -37,7 +40,7 @@ class GateRequest(WebRequestMixin, Exchange):
     def __init__(
         self, connection: Connection, number: int, method: bytes, target: bytes, headers: HeaderList, channel: HttpChannel
     ) -> None:
-        super().__init__(connection, number, method, target, headers)
+        _fill(self, connection, number, method, target, headers)
         self.channel = channel
         self.work: Work | None = None
         """The pipeline's coroutine while it runs."""

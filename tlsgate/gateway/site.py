@@ -99,6 +99,7 @@ class Site:
         self.close_connections = config.close_connections
         self.underscore_headers = config.own.underscore_headers
         self._trusted = build_address_set(config.own.trusted_proxies)
+        self._has_trusted = bool(self._trusted)
         self._xff_depth = config.http.xff_depth
         self.max_body_bytes = config.http.max_request_body_size
         self.handshake_timeout_s = limits.handshake_timeout_s
@@ -127,7 +128,7 @@ class Site:
     def handle(self, request: GateRequest) -> None:
         """Serve a request through the resource tree."""
         self.counters["requests"] += 1
-        if self._trusted:
+        if self._has_trusted:
             request.client_address = client_address(request.index, request.connection.peer_address, self._xff_depth, self._trusted)
         self.root.getChildWithDefault(b"", request).render(request)
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from tlsgate.errors import Refusal, WireError
 from tlsgate.gateway.pipeline import refuse, start
 from tlsgate.routing.paths import raw_length, remaining_path
-from tlsgate.wire.target import clean_path, needs_cleaning, readings_below
+from tlsgate.wire.target import clean_path, is_plain, needs_cleaning, readings_below
 
 if TYPE_CHECKING:
     from tlsgate.gateway.compile import CompiledApi
@@ -104,14 +104,17 @@ class RootResource:
         """Return the resource for a request: control first, then APIs (reference, section 6.1)."""
         generation = self._site.generation
         canonical = request.canonical
-        if generation.clean_paths and needs_cleaning(canonical):
+        # The usual path has one reading, and neither empty nor dot segments: one look instead of three.
+        plain = is_plain(canonical)
+        if not plain and generation.clean_paths and needs_cleaning(canonical):
             return self._redirect
         port = request.connection.listener_port
         control = self._site.control.find(port, request)
         if control is not None:
             return control
         try:
-            route = generation.routes.resolve(port, request.host, canonical)
+            routes = generation.routes
+            route = routes.find(port, request.host, canonical) if plain else routes.resolve(port, request.host, canonical)
             if route is None:
                 return self._not_found
             matched = route.matched
@@ -121,10 +124,11 @@ class RootResource:
                 request.alias = True
                 request.canonical = home.enter(route, canonical)
                 request.path = home.prefix + request.path[raw_length(request.path, canonical, len(matched)) :]
-                canonical, matched = request.canonical, home.prefix
+                canonical, matched, plain = request.canonical, home.prefix, False
             request.matched = matched
             below = request.remaining_path = remaining_path(canonical, matched)
-            request.readings = readings_below(below)
+            # Cutting it in the middle of a segment can make a dot segment, nothing else.
+            request.readings = () if plain and below[1:2] != b"." else readings_below(below)
         except Refusal as refusal:
             request.detail = refusal.detail
             return self._ambiguous

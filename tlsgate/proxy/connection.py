@@ -5,6 +5,7 @@ Answers are parsed by llhttp in its strict mode; a body that ends early is never
 
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
@@ -19,6 +20,8 @@ from tlsgate.tls.stream import TlsBroken
 from tlsgate.wire.forwarding import filter_response_headers, filter_trailers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
     from tlsgate.errors import Refusal
@@ -94,6 +97,7 @@ class UpstreamConnection:
         "_keep_alive",
         "_left_over",
         "_message_done",
+        "_parsed",
         "_parser",
         "_pool",
         "_protected",
@@ -107,16 +111,16 @@ class UpstreamConnection:
         "armed_at",
         "deadline",
         "key",
+        "look",
         "lost",
-        "socket",
         "transport",
         "used",
     )
 
     def __init__(self, pool: Any, deadlines: Deadlines) -> None:
         self.transport: Any = None
-        self.socket: Any = None
-        """Of the TCP connection below, for a look at it while idle."""
+        self.look: Callable[[int], list[tuple[int, int]]] | None = None
+        """Says whether the socket of the TCP connection below is readable (``select.poll``); None without a socket."""
         self._left_over = b""
         self._pool = pool
         self._deadlines = deadlines
@@ -144,6 +148,8 @@ class UpstreamConnection:
         self._keep_alive = False
         self._until_close = False
         self._message_done = False
+        self._parsed = False
+        """The parser itself has seen the end of the answer."""
         self._got_bytes = False
         self._upgraded: Any = None
         self._stalled_at = -1
@@ -187,7 +193,7 @@ class UpstreamConnection:
         self._answer = None
         self._answer_paused = False
         self._sink = None
-        self._head_done = self._head_ready = self._message_done = self._got_bytes = False
+        self._head_done = self._head_ready = self._message_done = self._parsed = self._got_bytes = False
         self._until_close = False
         self._head_bytes = 0
         self._client = client
@@ -269,7 +275,7 @@ class UpstreamConnection:
         self.transport = transport
         while hasattr(transport, "transport"):  # TLS, and TLS to a proxy below it
             transport = transport.transport
-        self.socket = getattr(transport, "socket", None)
+        self.look = _build_look(transport)
         self._pool.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -286,6 +292,7 @@ class UpstreamConnection:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._left_over = data[upgrade.args[0] :]
+            self._parsed = False
         except httptools.HttpParserError as problem:
             if not self._message_done:
                 self._failed(UpstreamError("upstream.failed", "UPE", f"malformed answer: {problem}"))
@@ -348,7 +355,7 @@ class UpstreamConnection:
             self._upgraded.upstream_lost()
             return
         self._failed(_describe_loss(reason))
-        self._parser = self.socket = None
+        self._parser = self.look = None
 
     def deadline_passed(self) -> None:
         """The upstream took too long."""
@@ -464,7 +471,7 @@ class UpstreamConnection:
 
     def on_message_complete(self) -> None:
         if self._answer is not None:
-            self._message_done = True
+            self._message_done = self._parsed = True
             self._keep_alive = self._parser.should_keep_alive() and not self._until_close
 
     # Ends.
@@ -482,8 +489,10 @@ class UpstreamConnection:
             self.close()
             return
         if reusable:
-            # Nothing of one answer may reach into the next; and llhttp does not know that the answer to HEAD has no body.
-            self._parser = httptools.HttpResponseParser(self)
+            if not self._parsed:
+                # Nothing of one answer may reach into the next, and llhttp does not know that the answer to HEAD has no body: a parser
+                # that has not come to the end of the answer itself is not used again.
+                self._parser = httptools.HttpResponseParser(self)
             self._pool.released(self)
         else:
             self.transport.loseConnection()
@@ -528,6 +537,16 @@ class UpstreamConnection:
     def untouched(self) -> bool:
         """Whether no byte of an answer has arrived since the last request was sent."""
         return not self._got_bytes
+
+
+def _build_look(transport: Any) -> Callable[[int], list[tuple[int, int]]] | None:
+    """Return what tells whether a transport's socket is readable; None for one without a socket."""
+    socket = getattr(transport, "socket", None)
+    if socket is None:
+        return None
+    poller = select.poll()
+    poller.register(socket, select.POLLIN)
+    return poller.poll
 
 
 def _describe_loss(reason: Failure) -> UpstreamError:

@@ -103,22 +103,43 @@ class Forwarder:
             limit = self._timeout_of(request)
             if limit:
                 expires = request.entered_at + limit
-        connection, answer = await self._exchange(request, target, head, body, chunked, expires)
+        connection = self._pool.take(target.destination().key) if body is None else None
+        answer = None
+        reused = connection is not None
+        if connection is not None:
+            # The usual request: no body, and a kept connection.
+            try:
+                answer = await connection.request(
+                    head,
+                    None,
+                    chunked=False,
+                    is_head=request.method == b"HEAD",
+                    head_timeout_s=self._default_timeout_s,
+                    expires=expires,
+                    client=request,
+                )
+            except UpstreamError as problem:
+                if not _may_repeat(request, connection, problem):
+                    raise
+        if connection is None or answer is None:
+            connection, answer = await self._exchange(request, target, head, body, chunked, expires, anew=reused)
         try:
-            await self._answer(request, connection, answer, upgrade)
+            rest = self._answer(request, connection, answer, upgrade)
+            if rest is not None:
+                await rest
         except BaseException:
             if not answer.complete:
                 connection.close()
             raise
 
-    async def _answer(self, request: Any, connection: UpstreamConnection, answer: UpstreamAnswer, upgrade: bytes) -> None:
-        """Send an answer on; returns when it has been sent."""
+    def _answer(self, request: Any, connection: UpstreamConnection, answer: UpstreamAnswer, upgrade: bytes) -> Waiter[None] | None:
+        """Send an answer on; returns what fires when it has been sent, None when it has been."""
         if answer.status == 101:
             if not upgrade or not _switches_to(upgrade, answer):
                 connection.close()
                 raise UpstreamError("upstream.failed", "UPE", "101 that nobody asked for")
             self._take_over(request, connection, answer)
-            return
+            return None
         headers = filter_response_headers(answer.headers)
         channel = request.channel
         if request.response_headers:
@@ -138,7 +159,7 @@ class Forwarder:
                     connection.close()
                 status, headers, first = overridden
                 channel.respond(request, status, headers, first)
-                return
+                return None
         if answer.complete:
             if request.method == b"HEAD" or answer.status in (204, 304):
                 channel.begin(request, answer.status, headers, answer.length)
@@ -148,56 +169,47 @@ class Forwarder:
                 channel.finish(request, filter_trailers(answer.trailers))
             else:
                 channel.respond(request, answer.status, headers, first)
-            return
+            return None
         done: Waiter[None] = Waiter(connection.close)
         events = _is_event_stream(headers)
         stream = _AnswerStream(request, connection, done, events)
         channel.begin(request, answer.status, headers, answer.length, first)
         channel.register_producer(stream)
         connection.stream_to(stream, self._stream_idle_s if events else self._answer_idle_s)
-        await done
+        return done
 
     async def _exchange(
-        self, request: Any, target: UpstreamTarget, head: bytes, body: Any, chunked: bool, expires: float
+        self, request: Any, target: UpstreamTarget, head: bytes, body: Any, chunked: bool, expires: float, *, anew: bool
     ) -> tuple[UpstreamConnection, UpstreamAnswer]:
+        """Send a request and return the connection with the answer's head.
+
+        :param anew: on a new connection: a kept one has failed already.
+        """
         pool = self._pool
-        retryable = body is None and request.method in _RETRYABLE
         first = b""
         if body is not None:
             if body.failed:
                 raise body.failed
             first = body.take_buffered() if not body.wants_continue else b""
-        again = False
-        while True:
-            destination = target.destination()
-            connection = None
-            if not again:
-                connection = pool.take(destination.key)
-            reused = connection is not None
-            if connection is None:
-                timeout_s = self._connect_timeout_s
-                if expires != _NEVER:
-                    timeout_s = min(timeout_s, max(expires - pool.seconds(), 0.001))
-                connection = await pool.open(destination, timeout_s)
-            try:
-                answer = await connection.request(
-                    head,
-                    body,
-                    chunked=chunked,
-                    is_head=request.method == b"HEAD",
-                    head_timeout_s=self._default_timeout_s,
-                    expires=expires,
-                    first=first,
-                    protected=self._protected,
-                    client=request,
-                )
-            except UpstreamError as problem:
-                if reused and retryable and not again and connection.untouched and problem.refusal == "upstream.failed":
-                    # The kept connection had ended before it was used: once more on a new one (decisions 2.12).
-                    again = True
-                    continue
-                raise
-            return connection, answer
+        destination = target.destination()
+        connection = None if anew else pool.take(destination.key)
+        if connection is None:
+            timeout_s = self._connect_timeout_s
+            if expires != _NEVER:
+                timeout_s = min(timeout_s, max(expires - pool.seconds(), 0.001))
+            connection = await pool.open(destination, timeout_s)
+        answer = await connection.request(
+            head,
+            body,
+            chunked=chunked,
+            is_head=request.method == b"HEAD",
+            head_timeout_s=self._default_timeout_s,
+            expires=expires,
+            first=first,
+            protected=self._protected,
+            client=request,
+        )
+        return connection, answer
 
     def _build_head(self, request: Any, target: UpstreamTarget, upgrade: bytes) -> tuple[bytes, Any, bool]:
         """Return request line and headers, the body to attach (None for none) and whether it goes out chunked."""
@@ -318,6 +330,11 @@ class _AnswerStream:
         self._connection.resume_answer()
 
 
+def _may_repeat(request: Any, connection: UpstreamConnection, problem: UpstreamError) -> bool:
+    """Whether a kept connection had ended before it was used, by what can be seen: once more on a new one (decisions 2.12)."""
+    return connection.untouched and problem.refusal == "upstream.failed" and request.method in _RETRYABLE
+
+
 def _switches_to(protocol: bytes, answer: UpstreamAnswer) -> bool:
     """Whether a 101 names the protocol that was asked for (RFC 9110 section 7.8)."""
     return answer.upgrade and any(name.lower() == b"upgrade" and value.strip().lower() == protocol for name, value in answer.headers)
@@ -336,5 +353,7 @@ def _replace(headers: HeaderList, ours: HeaderList) -> HeaderList:
 def _strip(request: Any) -> bytes:
     """Return the path as sent without the part that the listen path matched, with a leading slash."""
     path: bytes = request.path
-    rest = path[raw_length(path, request.canonical, len(request.matched)) :]
+    canonical = request.canonical
+    length = len(request.matched)
+    rest = path[length if path == canonical else raw_length(path, canonical, length) :]
     return rest if rest[:1] == b"/" else b"/" + rest

@@ -210,7 +210,7 @@ class _Port:
             route = table.find(path)
             if route is not None:
                 return route
-        if self.patterns:
+        if self.tables:
             best: tuple[int, Route] | None = None
             for number in self.patterns.find(host, self.number):
                 found = self.tables[number].find_ranked(path)

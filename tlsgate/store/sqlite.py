@@ -88,7 +88,7 @@ class SqliteStore:
 
     def _open_counters(self) -> None:
         """Open the counters, or note why not: once for each reason."""
-        counters = CounterFile(self._counters_path)
+        counters = CounterFile(self._counters_path, getattr(self._reactor, "at_turn_end", None))
         try:
             counters.open()
         except (StoreUnavailable, OSError) as error:
@@ -107,6 +107,8 @@ class SqliteStore:
             self._counters = None
         if self._counters is None:
             self._open_counters()
+        else:
+            self._counters.look_around()
 
     async def stop(self) -> None:
         """Write what is pending and close."""

@@ -60,7 +60,9 @@ class Deadlines:
     def set(self, timed: Timed, seconds: float) -> None:
         """Let ``timed`` be late in ``seconds`` from now."""
         now = self.now = self._seconds()
-        self.set_at(timed, now + seconds)
+        deadline = timed.deadline = now + seconds
+        if deadline < timed.armed_at:
+            self._arm(timed, deadline)
 
     def set_at(self, timed: Timed, deadline: float) -> None:
         """Let ``timed`` be late at ``deadline`` (monotonic)."""

@@ -74,6 +74,9 @@ class Edge(Protocol):
         """Return what runs over the stream."""
 
 
+_take_records = TlsStream.dataReceived
+
+
 class TlsServer(TlsStream):
     """One accepted connection on a TLS listener."""
 
@@ -127,12 +130,15 @@ class TlsServer(TlsStream):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the network: the ClientHello first, TLS records afterwards."""
+        if self._open and not self._failed:
+            _take_records(self, data)
+            return
         reader = self._reader
         if reader is None:
             if self._failed:
                 self._discard(len(data))
                 return
-            if not self._open and self._ssl is not None:
+            if self._ssl is not None:
                 self._ssl.get_app_data().received += len(data)
             super().dataReceived(data)
             return

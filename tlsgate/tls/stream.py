@@ -15,15 +15,17 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlsgate.tls.records import BUFFER_BYTES, records
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
 __all__ = ["Application", "TlsBroken", "TlsStream", "describe_ssl_error"]
 
-_RECORD_BYTES = 16384
-_OVERHEAD = 1024
 _READ_JOIN_BYTES = 65536
 _UNSENT_LIMIT = 65536
+
+_feed, _decrypt, _encrypt, _fetch = records.feed, records.decrypt, records.encrypt, records.fetch
 
 
 class TlsBroken(error.ConnectionLost):
@@ -109,10 +111,14 @@ class TlsStream:
             return
         self._corked = True
         try:
-            ssl.bio_write(data)
-            records = self._count_records(data)
+            _feed(ssl, data)
+            size = len(data)
+            if not self._outstanding and size > 5 and size == 5 + (data[3] << 8) + data[4]:
+                count = 1
+            else:
+                count = self._count_records(data)
             if self._open:
-                self._pump(one_record=records == 1)
+                self._pump(one_record=count == 1)
             else:
                 self._unsent = 1
                 self._handshake()
@@ -156,18 +162,18 @@ class TlsStream:
         if ssl is None or self._shut or not data:
             return
         try:
-            ssl.sendall(data)
+            _encrypt(ssl, data)
         except SSL.Error as exception:
             self._fail(exception)
             return
         if not self._corked:
-            self._flush(len(data))
+            self._flush()
             return
         self._unsent += len(data)
         if self._unsent > _UNSENT_LIMIT:
             # What piles up within one read must show in the queue, by which the application stops.
-            size, self._unsent = self._unsent, 0
-            self._flush(size)
+            self._unsent = 0
+            self._flush()
 
     def writeSequence(self, pieces: list[bytes]) -> None:
         """Encrypt and send the joined pieces."""
@@ -221,11 +227,13 @@ class TlsStream:
 
     def queued(self) -> int:
         """Return how many bytes wait for the socket."""
-        return int(self.transport.queued())
+        count: int = self.transport.queued()
+        return count
 
     def undelivered(self) -> int:
         """Return how many bytes the peer has not acknowledged."""
-        return int(self.transport.undelivered())
+        count: int = self.transport.undelivered()
+        return count
 
     def getPeer(self) -> IAddress:
         """Return the peer's address."""
@@ -298,20 +306,21 @@ class TlsStream:
             if self._read_paused:
                 self._more_plain = True
                 return
-            if self._more_plain:
-                one_record = False
-            pieces: list[bytes] = []
-            size = 0
+            data = b""
+            pieces: list[bytes] | None = None
             ended = drained = False
             failure: SSL.Error | None = None
             try:
-                while size < _READ_JOIN_BYTES:
-                    piece = ssl.recv(_RECORD_BYTES)
-                    pieces.append(piece)
-                    size += len(piece)
-                    if one_record and not ssl.pending():
-                        drained = True
-                        break
+                data = _decrypt(ssl)
+                if one_record and not self._more_plain:
+                    drained = True
+                else:
+                    one_record = False
+                    pieces = [data]
+                    size = len(data)
+                    while size < _READ_JOIN_BYTES:
+                        pieces.append(_decrypt(ssl))
+                        size += len(pieces[-1])
             except SSL.WantReadError:
                 drained = True
                 # Records without data may have made OpenSSL answer (alerts, key updates).
@@ -320,8 +329,8 @@ class TlsStream:
                 ended = True
             except SSL.Error as exception:
                 failure = exception
-            if pieces:
-                application.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            if data:
+                application.dataReceived(data if pieces is None else b"".join(pieces))
             if failure is not None:
                 self._fail(failure)
                 return
@@ -334,23 +343,15 @@ class TlsStream:
                 self._more_plain = False
                 return
 
-    def _flush(self, plain_bytes: int = 0) -> None:
+    def _flush(self) -> None:
         """Hand what OpenSSL wrote to the TCP transport."""
         ssl = self._ssl
-        if ssl is None:
-            return
-        # The records of one write are fetched in one piece: a little more room than they can need, so that a second call is rare.
-        room = plain_bytes + _OVERHEAD + (plain_bytes // _RECORD_BYTES) * 64 if plain_bytes else 16640
-        try:
-            while True:
-                data = ssl.bio_read(room)
+        while ssl is not None:
+            data = _fetch(ssl)
+            if data:
                 self.transport.write(data)
-                if len(data) < room:
-                    return
-                room = 65536
-        except SSL.Error:
-            # Nothing more is there.
-            return
+            if len(data) < BUFFER_BYTES:
+                return
 
     def _send_close_notify(self) -> None:
         if self._shut or self._ssl is None:

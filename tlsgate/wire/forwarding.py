@@ -127,7 +127,7 @@ def build_request_headers(
     headers: HeaderList = [(b"Host", host)]
     dropped: frozenset[bytes] = _REQUEST_DROPPED
     connection = index.get(b"connection")
-    if connection is not None:
+    if connection is not None and connection not in _USUAL_OPTIONS:
         dropped = _with_listed(connection, protected)
     names = b"\n".join(index)
     if b"_" in names or b"x-tyk-" in names or (b"client" in names and not keep_client_certificate_headers):
@@ -141,7 +141,9 @@ def build_request_headers(
     if b"user-agent" not in index:
         headers.append(_USER_AGENT)
     if not remove_xff:
-        headers.append((b"X-Forwarded-For", _forwarded_for(index.get(b"x-forwarded-for"), peer)))
+        previous = index.get(b"x-forwarded-for")
+        address = peer.encode("ascii")
+        headers.append((b"X-Forwarded-For", address if previous is None else b", ".join([*_members(previous), address])))
     return headers
 
 
@@ -293,7 +295,7 @@ def validate_headers(headers: HeaderList) -> None:
         raise WireError("bad header name")
 
 
-_USUAL_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
+_USUAL_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"Keep-Alive", b"Upgrade"})
 
 
 def _with_listed(connection: bytes, protected: frozenset[bytes]) -> frozenset[bytes]:
@@ -315,13 +317,6 @@ def _is_unwanted(name: bytes, dropped: frozenset[bytes], protected: frozenset[by
     if plain.startswith(_CONTROL_PREFIX):
         return True
     return not keep_identity and (plain in _IDENTITY or plain.startswith(_IDENTITY_PREFIXES))
-
-
-def _forwarded_for(previous: bytes | None, peer: str) -> bytes:
-    address = peer.encode("ascii")
-    if previous is None:
-        return address
-    return b", ".join([*_members(previous), address])
 
 
 def _members(value: bytes) -> list[bytes]:

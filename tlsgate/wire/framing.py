@@ -28,6 +28,8 @@ _MAX_LENGTH_DIGITS = 18
 _NEVER_TAKEN = frozenset({b"h2c", b"h2", b"tls"})  # answered as plain requests, after which the connection closes
 _SINGLE_LINE = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
+_KEEP_ALIVE = frozenset({b"keep-alive", b"Keep-Alive"})
+
 _new = tuple.__new__
 
 
@@ -97,6 +99,8 @@ def examine(exchange: Exchange, limits: FramingLimits, http_version: str, *, und
     connection = index.get(b"connection")
     if connection is None:
         exchange.keep_alive = version == 11
+    elif connection in _KEEP_ALIVE:
+        exchange.keep_alive = True
     else:
         _settle_connection(exchange, connection, version, length)
     expect_continue = b"expect" in index and _expects_continue(index[b"expect"], version, length)

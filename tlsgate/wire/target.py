@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tlsgate.errors import WireError
 
-__all__ = ["Target", "canonicalise", "clean_path", "closing_readings", "needs_cleaning", "parse_target", "readings_below"]
+__all__ = ["Target", "canonicalise", "clean_path", "closing_readings", "is_plain", "needs_cleaning", "parse_target", "readings_below"]
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 # RFC 3986 calls these different from their escapes, but nearly every server decodes them before it looks: `%40` and `@` must hit the
@@ -127,6 +127,14 @@ def clean_path(path: bytes) -> bytes:
     return cleaned.replace(b"\\", b"%5C")
 
 
+def is_plain(path: bytes) -> bool:
+    """Tell at once that most paths have one reading only, without empty and dot segments; False says nothing.
+
+    :param path: canonical.
+    """
+    return b"//" not in path and (not path.translate(None, _SIMPLE) or (b"/." not in path and not path.translate(None, _DOTTED)))
+
+
 def closing_readings(canonical: bytes) -> tuple[bytes, ...]:
     """Return the other ways in which some server may read a path.
 
@@ -137,7 +145,7 @@ def closing_readings(canonical: bytes) -> tuple[bytes, ...]:
     :returns: readings other than ``canonical``; empty for ordinary paths.
     :raises WireError: more of these characters, or of segments beside them, than anybody needs.
     """
-    if _is_plain(canonical):
+    if is_plain(canonical):
         return ()
     readings = dict.fromkeys(map(clean_path, _spell_out(canonical)))
     readings.pop(canonical, None)
@@ -155,7 +163,7 @@ def readings_below(path: bytes) -> tuple[bytes, ...]:
     :returns: as :func:`closing_readings`.
     :raises WireError: a reading leaves, or as :func:`closing_readings`.
     """
-    if _is_plain(path):
+    if is_plain(path):
         return ()
     spelled = _spell_out(path)
     if b".." in path and any(map(_leaves, spelled)):
@@ -181,11 +189,6 @@ def _parse_rare(method: bytes, raw: bytes) -> Target:
     # RFC 9112 section 3.2.4: OPTIONS without path and query means the server as a whole.
     path = absolute_path or (b"*" if is_options and absolute_query is None else b"/")
     return Target(path, canonicalise(path), absolute_query, authority)
-
-
-def _is_plain(path: bytes) -> bool:
-    """Tell at once that most paths have one reading only."""
-    return b"//" not in path and (not path.translate(None, _SIMPLE) or (b"/." not in path and not path.translate(None, _DOTTED)))
 
 
 def _spell_out(canonical: bytes) -> dict[bytes, None]:

@@ -488,7 +488,7 @@ def test_a_key_of_several_organisations_is_compiled_once_for_each() -> None:
     for number in range(100):
         find(keys, b"orgcustom", f"org-{number}")
     (entry,) = keys.sessions._entries.values()
-    assert len(entry._views) < 20
+    assert len(entry.views) < 20
     keys.book.table = PolicyTable()
     assert find(keys, b"orgcustom") is not one
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -404,7 +405,8 @@ def test_a_connection_below_tls_is_found_for_a_look_at_its_socket() -> None:
     """TLS, and TLS to a proxy below it."""
     world = MemoryUpstream()
     inner: Any = MemoryTransport()
-    inner.socket = object()
+    inner.socket, theirs = socket.socketpair()
+    looks = []
     for depth in range(3):
         outer = inner
         for _ in range(depth):
@@ -413,7 +415,11 @@ def test_a_connection_below_tls_is_found_for_a_look_at_its_socket() -> None:
             outer = layer
         connection = UpstreamConnection(world.pool, world.deadlines)
         connection.makeConnection(outer)
-        assert connection.socket is inner.socket
+        looks.append(connection.look)
+    assert [look and look(0) for look in looks] == [[], [], []]
+    theirs.close()
+    assert all(look is not None and look(0) for look in looks)
+    inner.socket.close()
 
 
 def test_what_comes_too_late_changes_nothing() -> None:
@@ -440,3 +446,55 @@ def test_answers_below_100_are_no_answers() -> None:
     asked = world.request()
     world.connection.dataReceived(b"HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n")
     assert isinstance(asked.error, UpstreamError)
+
+
+_ANSWERS = {
+    "length": (HEAD + b"Content-Length: 5\r\n\r\nhello", False),
+    "empty": (HEAD + b"Content-Length: 0\r\n\r\n", False),
+    "chunked": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\nX-T: 1\r\n\r\n", False),
+    "none": (b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n", False),
+    "unchanged": (b"HTTP/1.1 304 Not\r\nContent-Length: 99\r\n\r\n", False),
+    "interim": (b"HTTP/1.1 103 Early\r\n\r\n" + HEAD + b"Content-Length: 1\r\n\r\nx", False),
+    "head": (HEAD + b"Content-Length: 7\r\n\r\n", True),
+    "head, chunked": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", True),
+    "head, empty": (HEAD + b"Content-Length: 0\r\n\r\n", True),
+}
+
+
+@pytest.mark.parametrize("way", ["whole", "bytes"])
+@pytest.mark.parametrize("before", _ANSWERS)
+def test_an_answer_is_read_alike_whatever_the_one_before_it_was(before: str, way: str) -> None:
+    """The parser is kept from one answer to the next only where it has seen the end of the first itself."""
+    for name in _ANSWERS:
+        read = []
+        for pair in ((before, name), (name,)):
+            world, log = MemoryUpstream(), AnswerLog()
+            for number, one in enumerate(pair):
+                asked = world.request(is_head=_ANSWERS[one][1])
+                log = AnswerLog()
+                streaming = False
+                data, whole = _ANSWERS[one]
+                # The end of an answer to HEAD must lie in one read.
+                for piece in [data] if whole or way == "whole" else [data[i : i + 1] for i in range(len(data))]:
+                    world.connection.dataReceived(piece)
+                    if asked.answer is not None and not streaming and not asked.answer.complete:
+                        streaming = True
+                        world.connection.stream_to(log, 30.0)
+                assert world.pool.idle_count == 1, (pair, number)
+                if number + 1 < len(pair):
+                    assert world.pool.take(world.destination.key) is world.connection
+            assert asked.answer is not None
+            read.append((asked.answer.status, asked.answer.headers, b"".join(asked.answer.chunks) + log.body, asked.answer.trailers))
+        assert read[0] == read[1], (before, name)
+
+
+def test_an_answer_that_offers_another_protocol_leaves_a_parser_that_goes_on() -> None:
+    """An offer that nobody asked for (RFC 9110 section 7.8) changes nothing."""
+    world = MemoryUpstream()
+    asked = world.request()
+    world.connection.dataReceived(HEAD + b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok")
+    assert asked.answer is not None and asked.answer.chunks == [b"ok"]
+    assert world.pool.take(world.destination.key) is world.connection
+    asked = world.request()
+    world.connection.dataReceived(_ANSWERS["length"][0])
+    assert asked.answer is not None and asked.answer.chunks == [b"hello"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+from typing import Any
 
 import pytest
 
@@ -99,7 +101,9 @@ def test_a_dead_socket_is_noticed_before_a_request_that_cannot_be_repeated() -> 
     """The FIN may lie in the socket while the reactor has not read it yet."""
     ours, theirs = socket.socketpair()
     world = MemoryUpstream()
-    world.connection.socket = ours
+    transport: Any = world.transport
+    transport.socket = ours
+    world.connection.makeConnection(transport)
     world.pool.released(world.connection)
     assert world.pool.take(world.destination.key) is world.connection
     world.pool.released(world.connection)
@@ -116,3 +120,15 @@ def test_close_idle_spares_what_is_to_be_kept() -> None:
     world.pool.released(other)
     world.pool.close_idle(lambda key: key == world.destination.key)
     assert transport.disconnecting and not world.transport.disconnecting
+
+
+def test_equal_destinations_share_one_key_as_long_as_anybody_has_it() -> None:
+    """So the look-up of each request compares by identity, and connections outlive the generation that opened them."""
+    one, other = Destination("a", 1), Destination("a", 1)
+    assert one.key is other.key
+    assert Destination("a", 2).key is not one.key and Destination("a", 2).key != one.key
+    world = MemoryUpstream()
+    connection, _ = world.connect(Destination("kept", 1))
+    world.pool.released(connection)
+    gc.collect()
+    assert world.pool.take(Destination("kept", 1).key) is connection

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import pytest
 from tests.support.scale import scaled
 from tlsgate.errors import StoreUnavailable
 from tlsgate.store import counter_file
-from tlsgate.store.counter_file import MAX_NAME_BYTES, CounterFile, Stored
+from tlsgate.store.counter_file import MAX_NAME_BYTES, CounterFile, HotCounter, Stored
 
 NOW = 1_000_000.0
 
@@ -262,3 +262,127 @@ def test_a_header_that_promises_too_much_is_not_believed(file: CounterFile, tmp_
         CounterFile(str(tmp_path / "counters")).open()
     with pytest.raises(StoreUnavailable, match="cut short"):
         file.find("a", NOW)
+
+
+class _Turn:
+    """A reactor's turn, ended by hand."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def end(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+@pytest.fixture
+def turn() -> _Turn:
+    return _Turn()
+
+
+@pytest.fixture
+def lone(tmp_path: Path, turn: _Turn) -> Iterator[CounterFile]:
+    """The file of a process whose reactor tells when a turn ends."""
+    made = CounterFile(str(tmp_path / "counters"), turn.calls.append)
+    made.open()
+    made.put(Stored("a", 0, NOW + 60), NOW)
+    yield made
+    made.close()
+
+
+def _hot(file: CounterFile) -> HotCounter:
+    counter = file.counter("a")
+    assert counter is not None
+    return counter
+
+
+def test_a_process_alone_keeps_a_lock_up_to_the_end_of_its_turn(lone: CounterFile, turn: _Turn, tmp_path: Path) -> None:
+    """One that opens the file meanwhile finds the counter busy, never a count of its own; then it goes on from where the first one was."""
+    counter = _hot(lone)
+    assert [counter.count(60, 9, NOW) for _ in range(3)] == [(True, 1, NOW + 60), (True, 2, NOW + 60), (True, 3, NOW + 60)]
+    assert len(turn.calls) == 1
+    other = CounterFile(str(tmp_path / "counters"))
+    other.open()
+    assert _hot(other).count(60, 9, NOW) is None
+    with pytest.raises(BlockingIOError):
+        other.take("a", NOW)
+    turn.end()
+    assert _hot(other).count(60, 9, NOW) == (True, 4, NOW + 60)
+    assert counter.count(60, 9, NOW) == (True, 5, NOW + 60)
+    turn.end()
+    other.close()
+
+
+def test_with_company_a_lock_is_kept_for_one_count_only(lone: CounterFile, turn: _Turn, tmp_path: Path) -> None:
+    """Two that share the file take turns at each request; when one is gone the other keeps locks again."""
+    other = CounterFile(str(tmp_path / "counters"))
+    other.open()
+    lone.look_around()
+    counters = _hot(lone), _hot(other)
+    seen = [counters[number % 2].count(60, 99, NOW) for number in range(10)]
+    assert seen == [(True, number + 1, NOW + 60) for number in range(10)]
+    assert turn.calls == []
+    other.close()
+    lone.look_around()
+    counters[0].count(60, 99, NOW)
+    assert len(turn.calls) == 1
+
+
+def test_what_else_is_done_within_the_turn_leaves_a_kept_lock_alone(lone: CounterFile, turn: _Turn, tmp_path: Path) -> None:
+    """Removing and making a counter take the same lock, and do not give it back."""
+    _hot(lone).count(60, 9, NOW)
+    assert lone.take("a", NOW) == Stored("a", 1, NOW + 60)
+    assert lone.put(Stored("a", 5, NOW + 60), NOW)
+    other = CounterFile(str(tmp_path / "counters"))
+    other.open()
+    assert _hot(other).count(60, 9, NOW) is None
+    turn.end()
+    assert _hot(other).count(60, 9, NOW) == (True, 6, NOW + 60)
+    other.close()
+
+
+def test_a_file_that_is_closed_within_the_turn_has_nothing_to_give_back(lone: CounterFile, turn: _Turn, tmp_path: Path) -> None:
+    """Its locks went with it."""
+    _hot(lone).count(60, 9, NOW)
+    lone.close()
+    other = CounterFile(str(tmp_path / "counters"))
+    other.open()
+    assert _hot(other).count(60, 9, NOW) == (True, 2, NOW + 60)
+    turn.end()
+    other.close()
+
+
+def test_a_process_that_is_killed_within_its_turn_gives_its_locks_back(lone: CounterFile, turn: _Turn, tmp_path: Path) -> None:
+    """The kernel does, and everything that was counted is there."""
+    lone.close()
+    script = (
+        "import os, signal, sys\n"
+        "from tlsgate.store.counter_file import CounterFile\n"
+        "file = CounterFile(sys.argv[1], [].append)\n"
+        "file.open()\n"
+        f"counter = file.counter('a')\nassert counter.count(60, 9, {NOW})[1] == 1 and counter.count(60, 9, {NOW})[1] == 2\n"
+        "assert file._kept\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "counters")], check=False, timeout=30)
+    assert killed.returncode == -signal.SIGKILL
+    other = CounterFile(str(tmp_path / "counters"))
+    other.open()
+    assert _hot(other).count(60, 9, NOW) == (True, 3, NOW + 60)
+    other.close()
+
+
+def test_where_nobody_can_tell_who_has_the_file_no_lock_is_kept(lone: CounterFile, turn: _Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, and as exact."""
+    whole = fcntl.fcntl
+
+    def refuse(fd: int, what: int, argument: bytes) -> bytes:
+        if what == fcntl.F_OFD_GETLK:
+            raise OSError(22, "Invalid argument")
+        return whole(fd, what, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    lone.look_around()
+    assert _hot(lone).count(60, 9, NOW) == (True, 1, NOW + 60)
+    assert turn.calls == []

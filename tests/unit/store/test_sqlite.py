@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,4 +87,39 @@ def test_counters_do_not_wait_for_the_disk(tmp_path: Path) -> None:
         assert store._writer._synchronous is False
         loop.run(store.put("a", b"1"))
         assert store._writer._synchronous is True
+        loop.run(store.stop())
+
+
+def test_a_reactor_that_tells_the_end_of_a_turn_lets_a_lone_store_keep_counters_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second store of the same file is seen within one look, and gone again within another: both count exactly meanwhile."""
+    ends: list[Callable[[], None]] = []
+    path = str(tmp_path / "s.db")
+    with running_loop() as loop:
+        monkeypatch.setattr(loop.reactor, "at_turn_end", ends.append, raising=False)
+        store, other = (SqliteStore(loop.reactor, SystemClock(), path, timeout_s=0.3) for _ in range(2))
+        loop.run(store.start())
+        counted = [loop.run(store.count_window("w", 600, 10**6))[1].value for _ in range(2)]
+        assert len(ends) == 1
+        loop.run(other.start())
+        with pytest.raises(StoreUnavailable, match="busy"):
+            loop.run(other.count_window("w", 600, 10**6))
+        ends.pop()()
+
+        def looks_around() -> bool:
+            loop.run(store.count_window("w", 600, 10**6))
+            kept = bool(ends)
+            while ends:
+                ends.pop()()
+            return kept
+
+        loop.until(lambda: not looks_around())
+        before = loop.run(store.read_count("w"))
+        assert before is not None
+        for number in range(4):
+            assert loop.run((store, other)[number % 2].count_window("w", 600, 10**6))[1].value == before.value + number + 1
+        assert counted == [1, 2] and not ends
+        loop.run(other.stop())
+        loop.until(looks_around)
         loop.run(store.stop())

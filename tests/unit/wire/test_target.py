@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsgate.errors import WireError
-from tlsgate.wire.target import Target, canonicalise, clean_path, closing_readings, needs_cleaning, parse_target, readings_below
+from tlsgate.routing.paths import remaining_path
+from tlsgate.wire.target import Target, canonicalise, clean_path, closing_readings, is_plain, needs_cleaning, parse_target, readings_below
 
 paths = st.lists(
     st.sampled_from(
@@ -356,3 +357,17 @@ def test_garbage_gives_a_target_or_a_wire_error(method: bytes, raw: bytes) -> No
     if target.authority is None:
         assert raw == target.path + (b"" if target.query is None else b"?" + target.query)
     assert target.canonical == canonicalise(target.path)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b";", b"%2F", b"%5C", b"~", b"b.c"]), max_size=8), st.integers(0, 12))
+def test_a_plain_path_has_one_reading_and_so_has_what_is_below_any_part_of_it(pieces: list[bytes], cut: int) -> None:
+    """But for a cut in the middle of a segment that leaves a dot first: what the router relies on."""
+    path = b"/" + b"".join(pieces)
+    if not is_plain(path):
+        return
+    assert not needs_cleaning(path)
+    assert closing_readings(path) == ()
+    below = remaining_path(path, path[:cut])
+    if below[1:2] != b".":
+        assert readings_below(below) == ()
