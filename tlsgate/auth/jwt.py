@@ -106,6 +106,7 @@ class JwtAuth:
         if verified is None:
             return False
         if verified.until <= self._now() or verified.keys != self._keys.version():
+            # The keys changed, are too old, or were dropped.
             del self._verified[digest]
             return False
         view = self._virtual.peek(verified.wanted, exchange.entered_at)

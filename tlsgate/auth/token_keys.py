@@ -47,10 +47,16 @@ class TokenKeys:
             raise KeyFault("there is nobody to fetch key sets")
 
     def version(self) -> int:
-        """Return a number that changes with the keys: what was verified under another one has to be verified again."""
+        """Return a number that changes with the keys: what was verified under another one has to be verified again; -1 for keys too old."""
         if self._sets is None:
             return 0
-        return sum(self._sets.version(address.url) for address in self._addresses)
+        total = 0
+        for address in self._addresses:
+            version = self._sets.version(address.url, address.cache_s)
+            if version < 0:
+                return -1
+            total += version
+        return total
 
     def prefetch(self) -> None:
         """Ask for the key sets, so that no request has to wait for them."""

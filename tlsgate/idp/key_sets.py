@@ -102,10 +102,15 @@ class KeySets:
             if address.flight is None and self._clock.monotonic() >= address.next_at:
                 self._start(url, address, cache_s)
 
-    def version(self, url: str) -> int:
-        """Return the number of the set in use: what was verified by another one has to be verified again."""
+    def version(self, url: str, cache_s: float = 0.0) -> int:
+        """Return the number of the set in use: what was verified by another one has to be verified again.
+
+        :returns: -1 when the set is too old to be used; it is renewed as :meth:`peek` does.
+        """
         address = self._addresses.get(url)
-        return 0 if address is None else address.version
+        if address is None or address.set is None:
+            return 0 if address is None else address.version
+        return -1 if self.peek(url, cache_s) is None else address.version
 
     async def find(self, url: str, key_id: str | None, cache_s: float = 0.0) -> tuple[VerificationKey, ...]:
         """Return the keys of an id, empty when its provider knows none.

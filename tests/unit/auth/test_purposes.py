@@ -52,7 +52,15 @@ def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
 
 def test_purposes() -> None:
     """One line each."""
-    assert set(PURPOSES) == {"token", "any"}
+    assert set(PURPOSES) == {"token", "any", "virtual", "jwt"}
+
+
+def test_only_a_secret_of_its_own_verifies_tokens() -> None:
+    """Decisions 3.6: an empty one would let everybody sign."""
+    keys = Keys()
+    for name, data in (("good", {"secret": "x"}), ("empty", {"secret": ""}), ("none", {})):
+        keys.add(name, jwt_data=data)
+        assert (find(keys, name.encode(), purpose="jwt") is not None) is (name == "good")
 
 
 def test_an_id_made_from_a_certificate_is_no_token_after_a_change_of_organisation() -> None:
