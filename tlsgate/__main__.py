@@ -14,6 +14,7 @@ from pathlib import Path
 from tlsgate import __version__
 from tlsgate.cli.apis import add_apis
 from tlsgate.cli.certs import add_certs
+from tlsgate.cli.explain import add_explain
 from tlsgate.cli.keys import add_keys
 from tlsgate.cli.parsers import add_noun
 from tlsgate.cli.policies import add_policies
@@ -31,6 +32,7 @@ commands by task:
   move the store        tlsgate store export --config OLD | tlsgate store import --config NEW
   as twistd plugin      twistd -n tlsgate --config FILE
   at work               tlsgate keys create --config FILE --org acme --api orders --rate 100 --per 60
+                        tlsgate explain --last 20 --config FILE
                         tlsgate apis list --url https://gateway.example.test --ca ca.pem --secret-file FILE
 
 exit status: 0 success, 1 a problem that was named on standard error, 2 wrong usage, 3 no answer of a gateway.
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add_policies(commands)
     add_apis(commands)
     add_reload(commands)
+    add_explain(commands)
     certs = add_noun(commands, "certs", "certificates of the store, or for development", "Certificates.")
     add_certs(certs)
     dev = _command(certs, "dev", "make a development CA with server and client certificates", _CERTS_DEV, _certs_dev)

@@ -137,22 +137,23 @@ class Refusal(TlsgateError):
 
 CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
     {
+        # Flags are Tyk's where Tyk has one for the case, else of ours, so that no rule of error_overrides meets them by its flag.
         # Wire (answered before a route is known; the connection closes)
-        "wire.bad_request": CatalogueEntry(400, "Bad Request", "CRQ"),
-        "wire.head_too_large": CatalogueEntry(431, "Request Header Fields Too Large", "CRQ"),
-        "wire.target_too_long": CatalogueEntry(414, "URI Too Long", "CRQ"),
-        "wire.timeout": CatalogueEntry(408, "Request Timeout", "CRQ"),
-        "wire.not_implemented": CatalogueEntry(501, "Not Implemented", "CRQ"),
-        "wire.version": CatalogueEntry(505, "HTTP Version Not Supported", "CRQ"),
-        "wire.connect": CatalogueEntry(405, "Method Not Allowed", "CMM"),
-        "wire.expectation": CatalogueEntry(417, "Expectation Failed", "CRQ"),
-        "wire.misdirected": CatalogueEntry(421, "Misdirected Request", "CRQ"),
-        "wire.plain_on_tls": CatalogueEntry(400, "Client sent an HTTP request to an HTTPS server.", "CRQ", plain=True),
+        "wire.bad_request": CatalogueEntry(400, "Bad Request", "BRQ"),
+        "wire.head_too_large": CatalogueEntry(431, "Request Header Fields Too Large", "BRQ"),
+        "wire.target_too_long": CatalogueEntry(414, "URI Too Long", "BRQ"),
+        "wire.timeout": CatalogueEntry(408, "Request Timeout", "BRQ"),
+        "wire.not_implemented": CatalogueEntry(501, "Not Implemented", "BRQ"),
+        "wire.version": CatalogueEntry(505, "HTTP Version Not Supported", "BRQ"),
+        "wire.connect": CatalogueEntry(405, "Method Not Allowed", "MNA"),
+        "wire.expectation": CatalogueEntry(417, "Expectation Failed", "BRQ"),
+        "wire.misdirected": CatalogueEntry(421, "Misdirected Request", "BRQ"),
+        "wire.plain_on_tls": CatalogueEntry(400, "Client sent an HTTP request to an HTTPS server.", "BRQ", plain=True),
         # Routing
         "route.not_found": CatalogueEntry(404, "Not Found", "NRH", plain=True),
-        "route.ambiguous_path": CatalogueEntry(400, "Bad Request", "CRQ"),
+        "route.ambiguous_path": CatalogueEntry(400, "Bad Request", "BRQ"),
         "route.reserved": CatalogueEntry(503, "This API is not available", "NRH"),
-        "method.not_supported": CatalogueEntry(405, "Method Not Allowed", "CMM"),
+        "method.not_supported": CatalogueEntry(405, "Method Not Allowed", "MNA"),
         "control.forbidden": CatalogueEntry(403, "Attempted administrative access with invalid or missing key!", "EAD"),
         # Version and path lists
         "version.not_found": CatalogueEntry(403, "Version information not found", "EAD"),
@@ -166,14 +167,31 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         # Client certificates
         "tls.not_enabled": CatalogueEntry(403, "TLS not enabled", "CRQ"),
         "cert.missing": CatalogueEntry(403, "Client TLS certificate is required", "CRQ"),
-        "cert.expired": CatalogueEntry(403, "Certificate has expired", "CMM"),
+        "cert.expired": CatalogueEntry(403, "Certificate has expired", "TKE"),
         "cert.not_allowed": CatalogueEntry(403, "Certificate with SHA256 {fingerprint} not allowed", "CMM"),
-        # Credentials, keys and their rights (flags of ours where Tyk has none, so that no error_overrides rule meets them by its flag)
+        # Credentials, keys and their rights
         "auth.auth_field_missing": CatalogueEntry(401, "Authorization field missing", "AMF"),
         "auth.malformed_header": CatalogueEntry(400, "Attempted access with malformed header", "IHD"),
         "auth.key_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
+        "basic.field_missing": CatalogueEntry(401, "Authorization field missing", "AMF"),
+        "basic.malformed": CatalogueEntry(400, "Attempted access with malformed header, header not in basic auth format", "IHD"),
+        "basic.encoding": CatalogueEntry(400, "Attempted access with malformed header, auth data not encoded correctly", "IHD"),
+        "basic.values": CatalogueEntry(400, "Attempted access with malformed header, values not in basic auth format", "IHD"),
+        "basic.not_authorised": CatalogueEntry(401, "User not authorised", "UNA"),
+        "basic.body_user": CatalogueEntry(400, "Body do not contain username", "BIV"),
+        "basic.body_user_group": CatalogueEntry(400, "username should be inside regexp match group", "BIV"),
+        "basic.body_password": CatalogueEntry(400, "Body do not contain password", "BIV"),
+        "basic.body_password_group": CatalogueEntry(400, "password should be inside regexp match group", "BIV"),
+        "auth.signature_failed": CatalogueEntry(401, "Request signature verification failed", "KSF"),
         "auth.key_inactive": CatalogueEntry(403, "Key is inactive, please renew", "KIN"),
         "auth.key_expired": CatalogueEntry(401, "Key has expired, please renew", "KEX"),
+        "auth.cert_required": CatalogueEntry(401, "Client certificate required", "CRQ"),
+        "auth.cert_expired": CatalogueEntry(403, "Certificate has expired", "TKE"),
+        "auth.cert_mismatch": CatalogueEntry(401, "Access to this API has been disallowed", "CMM"),
+        "auth.cert_not_found": CatalogueEntry(403, "Access to this API has been disallowed", "AKI"),
+        "hmac.refused": CatalogueEntry(400, "Authorization field missing, malformed or invalid", "HSI"),
+        "hmac.no_certificate": CatalogueEntry(500, "Certificate not found", "HCN"),
+        "hmac.no_rsa_key": CatalogueEntry(500, "Certificate doesn't contain RSA Public key", "HCN"),
         "access.no_session": CatalogueEntry(
             400, "Session state is missing or unset! Please make sure that auth headers are properly applied", "NSS"
         ),
@@ -217,6 +235,11 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "upstream.lookup": CatalogueEntry(500, "Upstream host lookup failed", "DNS"),
         "upstream.all_down": CatalogueEntry(503, "all hosts are down\n", "NHU", plain=True),
         "client.gone": CatalogueEntry(499, "Client closed request", "CDC"),
+        # Signing towards upstreams
+        "signing.fields": CatalogueEntry(500, "Fields required for signing the request are missing", "USG"),
+        "signing.algorithm": CatalogueEntry(500, "Request signing algorithm is not supported", "USG"),
+        "signing.certificate": CatalogueEntry(500, "Certificate not found", "USG"),
+        "signing.key": CatalogueEntry(500, "Certificate does not contain RSA private key", "USG"),
         # Ours
         "internal": CatalogueEntry(500, "There was a problem proxying the request", "URS"),
         "overloaded": CatalogueEntry(503, "Service temporarily unavailable.", "URS"),

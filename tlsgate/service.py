@@ -38,6 +38,7 @@ from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
 from tlsgate.gateway.vitals import Vitals
 from tlsgate.hosting import Alone
+from tlsgate.ids import process_id
 from tlsgate.logs import start_logging
 from tlsgate.proxy.pool import Pool
 from tlsgate.store.interface import GAP
@@ -189,7 +190,13 @@ class GatewayService(service.Service):
         self._watch_expiry(generation)
         self._status = _count_apis(generation)
         self._notifier.ready(self._status)
-        _log.info("serving {count} APIs", event="service.started", count=len(generation.apis) + len(generation.raws), version=__version__)
+        _log.info(
+            "serving {count} APIs",
+            event="service.started",
+            count=len(generation.apis) + len(generation.raws),
+            version=__version__,
+            ids=process_id(),
+        )
 
     def stopService(self) -> Deferred[Any] | None:
         """Accept nothing more, let requests in flight finish, then cut what is left."""

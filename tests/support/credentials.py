@@ -56,7 +56,8 @@ def protected(form: str, api_id: str, upstream: int | str, listen_path: str = ""
 
     :param form: ``classic`` or ``oas``.
     :param fields: Classic fields: the switches of methods, ``auth_configs``, ``basic_auth``, ``hmac_allowed_*``,
-        ``base_identity_provided_by``, ``strip_auth_data``, ``enable_context_vars``, ``use_mutual_tls_auth`` with ``client_certificates``,
+        ``base_identity_provided_by``, ``security_requirements`` (those with ``hmac`` last),
+        ``strip_auth_data``, ``enable_context_vars``, ``use_mutual_tls_auth`` with ``client_certificates``,
         ``request_signing``, ``global_headers``, ``domain``, ``certificates``, ``x-tlsgate``. Any other has its Classic form only.
     """
     path = listen_path or f"/{api_id}/"
@@ -82,8 +83,8 @@ def _to_oas(api_id: str, upstream: int | str, path: str, headers: dict[str, str]
         schemes[kind] = {"enabled": True, **_places(entry)}
         components[kind] = dict(_COMPONENTS[kind])
         if kind == "authToken":
-            components[kind] |= {"in": "header", "name": entry.get("auth_header_name") or "Authorization"}
-            schemes[kind].pop("header", None)
+            components[kind] |= _main_place(entry)
+            schemes[kind].pop(components[kind]["in"], None)
             schemes[kind] |= _token(entry)
         else:
             schemes[kind] |= _basic(fields.pop("basic_auth", {}))
@@ -96,6 +97,11 @@ def _to_oas(api_id: str, upstream: int | str, path: str, headers: dict[str, str]
     for name, member in (("base_identity_provided_by", "baseIdentityProvider"), ("strip_auth_data", "stripAuthorizationData")):
         if name in fields:
             authentication[member] = fields.pop(name)
+    requirements: list[list[str]] = fields.pop("security_requirements", [])
+    plain = [names for names in requirements if "hmac" not in names]
+    assert plain == requirements[: len(plain)], "those of the document come first"
+    if requirements:
+        authentication |= {"securityProcessingMode": "compliant", "security": requirements[len(plain) :]}
     server: dict[str, Any] = {"authentication": authentication}
     if fields.pop("use_mutual_tls_auth", False):
         server["clientCertificates"] = {"enabled": True, "allowlist": fields.pop("client_certificates", [])}
@@ -115,11 +121,22 @@ def _to_oas(api_id: str, upstream: int | str, path: str, headers: dict[str, str]
     document = oas(api_id, upstream, path, server=server, upstream_settings=login, middleware={"global": everywhere})
     document["x-tyk-api-gateway"]["info"]["orgId"] = org
     document["components"] = {"securitySchemes": components}
-    if components:
+    if requirements:
+        document["security"] = [{name: [] for name in names} for names in plain]
+    elif components:
         document["security"] = [{name: [] for name in components}]
     if own is not None:
         document["x-tlsgate"] = own
     return document
+
+
+def _main_place(entry: dict[str, Any]) -> dict[str, str]:
+    """Return where the component says that the key is; the scheme says the rest."""
+    if not entry.get("disable_header"):
+        return {"in": "header", "name": entry.get("auth_header_name") or "Authorization"}
+    if entry.get("use_param"):
+        return {"in": "query", "name": entry.get("param_name", "")}
+    return {"in": "cookie", "name": entry.get("cookie_name", "")}
 
 
 def _places(entry: dict[str, Any]) -> dict[str, Any]:

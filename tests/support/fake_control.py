@@ -33,6 +33,7 @@ PARAMETERS = {
     ("POST", "certs"): {"org_id"},
     ("DELETE", "certs/"): {"org_id", "force"},
     ("GET", "reload"): {"block"},
+    ("GET", "explain"): {"api_id", "status", "limit"},
 }
 
 
@@ -45,6 +46,7 @@ class FakeControl:
         self.policies: dict[str, dict[str, Any]] = {}
         self.apis: dict[str, dict[str, Any]] = {}
         self.certs: dict[str, dict[str, Any]] = {}
+        self.decisions: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str, dict[str, str], Any]] = []
         """Method, path below ``/tyk/``, query, body."""
         self.heads: list[dict[str, str]] = []
@@ -155,6 +157,11 @@ class FakeControl:
         name = {"Country": ["DE"], "Organization": None, "CommonName": entry["subject_cn"]}
         issuer = {"CommonName": entry["issuer_cn"], "Organization": ["Acme"]}
         return {**entry, "fingerprint": FINGERPRINT, "subject": name, "issuer": issuer}
+
+    def _explain(self, method: str, name: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if not name:
+            return 200, {"records": list(self.decisions.values())}
+        return (200, self.decisions[name]) if name in self.decisions else (404, _error("there is no record of it"))
 
     def _reload(self, method: str, name: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         return 200, {"status": "ok", "message": self.reload_message if query.get("block") == "true" else ""}

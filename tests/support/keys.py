@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +12,9 @@ from tests.support.apis import FixedClock, make_config, make_exchange
 from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook, PolicyTable
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.config.model import GatewayConfig, KeySettings
 from tlsgate.model.exchange import Exchange
 from tlsgate.model.policy import Policy
@@ -84,10 +86,33 @@ class Keys:
         self.store.subscribe(self.sessions.on_change)
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.slept: list[float] = []
-        self.tools = AuthTools(self.sessions, self.clock, self._notify, self._sleep)
+        self.present: set[str] = set()
+        """Ids of the certificates that the store of certificates has."""
+        self.asked = 0
+        keep_s = self.settings.cache_s if self.settings.cache_sessions else 0
+        self.presence = CertificatePresence(self._has, self.clock, keep_s)
+        self.store.subscribe(self.presence.on_change)
+        self.jobs = 0
+        """Slow jobs that a thread would have done."""
+        self.held: list[Deferred[None]] | None = None
+        """Where slow jobs wait to be called back; None does them at once."""
+        self.proofs = PasswordProofs(self._aside, self.clock, at_once=1)
+        self.tools = AuthTools(self.sessions, self.clock, self._notify, self._sleep, certificate_presence=self.presence, proofs=self.proofs)
+
+    async def _has(self, id: str) -> bool:
+        self.asked += 1
+        return id in self.present
 
     def _notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         self.events.append((event, fields))
+
+    async def _aside(self, work: Callable[[], Any]) -> Any:
+        self.jobs += 1
+        if self.held is not None:
+            waiter: Deferred[None] = Deferred()
+            self.held.append(waiter)
+            await waiter
+        return work()
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -152,6 +152,7 @@ class MemoryConnection:
     draining = False
     head_timeout_s = read_timeout_s = write_timeout_s = 10.0
     max_body_bytes = 0
+    explain: Any = None
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 SETTING = re.compile(r"\b(?<![\w-])(x-tlsgate|tlsgate)\.([a-z_]+(?:\.[a-z_]+)*)")
 EVENT = re.compile(r"\bevent=\"([a-z_.]+)\"")
-FENCE = re.compile(r"^```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```json(?: [\w.-]+)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```json [\w.-]+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def read(name: str) -> str:
@@ -154,8 +155,11 @@ def examples_of(document: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_use_names_that_exist(document: Path) -> None:
-    """Each JSON example is part of a configuration, a Classic definition, or the extension of a document."""
+    """Each JSON example is part of a configuration, a Classic definition, or the extension of a document; files also bodies of calls."""
+    bodies = [json.loads(text) for text in FILE.findall(document.read_text(encoding="utf-8"))]
     for tree in examples_of(document):
+        if tree in bodies and not {"api_id", "openapi", "secret"} & set(tree):
+            continue
         complaints = []
         for schema in (CONFIG, CLASSIC, EXTENSION):
             extension = tree.get("x-tyk-api-gateway") if schema is EXTENSION else None

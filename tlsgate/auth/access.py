@@ -1,8 +1,9 @@
-"""What an authenticated key may do: inactive, expiry, rights to APIs, versions and paths; knows nothing of how it was authenticated.
+"""What an authenticated key may do: its certificates, inactive, expiry, rights to APIs, versions and paths; not how it was authenticated.
 
 Everything that a session says about paths is compiled once per key and API and kept with the key (``KeyView.memo``).
 Source: keys reference, sections 2 and 5; decisions 2.11. Differs from Tyk: rules of paths are anchored by default and speak of the path
-below the listen path; a session without rights opens nothing unless ``allow_master_keys`` says so.
+below the listen path; a session without rights opens nothing unless ``allow_master_keys`` says so; a key that is bound to certificates
+is bound on every API, not only on those with static mTLS (mTLS reference, section 7).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step
+from tlsgate.auth.identity import tell_of
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal
 from tlsgate.gates.base import other_readings
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
-from tlsgate.model.session import AccessRight, AllowedUrl
+from tlsgate.model.session import AccessRight, AllowedUrl, Session
 from tlsgate.routing.paths import RuleSet, build_path_matcher
 
 __all__ = ["AccessCheck", "build", "build_allowed_paths"]
@@ -33,6 +35,8 @@ class _Grant(NamedTuple):
     """None when versions do not matter."""
     paths: RuleSet[bool] | None
     """None for all paths."""
+    bindings: frozenset[str] | None = None
+    """Ids of the certificates of which the client has to have one; None for any client."""
 
 
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
@@ -54,8 +58,8 @@ class AccessCheck:
     def try_now(self, exchange: Exchange) -> bool:
         """Let a request pass or refuse it; never waits.
 
-        :raises Refusal: ``access.no_session``, ``auth.key_inactive``, ``auth.key_expired``, ``access.api``, ``access.version``,
-            ``access.endpoint``, ``route.ambiguous_path``.
+        :raises Refusal: ``access.no_session``, ``auth.cert_required``, ``auth.cert_expired``, ``auth.cert_mismatch``,
+            ``auth.key_inactive``, ``auth.key_expired``, ``access.api``, ``access.version``, ``access.endpoint``, ``route.ambiguous_path``.
         """
         if exchange.ignored:
             return True
@@ -68,6 +72,8 @@ class AccessCheck:
         if grant is None:
             grant = self._compile(view)
             view.remember(self, grant)
+        if grant.bindings is not None:
+            self._check_binding(exchange, grant.bindings)
         if grant.expires and self._now() > grant.expires and grant.refusal != "auth.key_inactive":
             self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
             raise Refusal("auth.key_expired")
@@ -92,14 +98,33 @@ class AccessCheck:
     def _check_others(self, exchange: Exchange) -> None:
         """Refuse a request with an inactive or expired session of any method; Tyk looks at the one that counts only."""
         for view in exchange.others:
+            bindings = _bindings(view.session)
+            if bindings is not None:
+                self._check_binding(exchange, bindings)
             if view.session.is_inactive:
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from inactive key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from inactive key.", view)
                 raise Refusal("auth.key_inactive", "a session beside the one that counts")
             if 1 <= view.session.expires < self._now():
-                self._notify("KeyExpired", exchange, {"message": "Attempted access from expired key."})
+                tell_of(self._notify, "KeyExpired", exchange, "Attempted access from expired key.", view)
                 raise Refusal("auth.key_expired", "a session beside the one that counts")
 
+    def _check_binding(self, exchange: Exchange, bindings: frozenset[str]) -> None:
+        """Refuse a client that does not hold one of the certificates that a key is bound to; only the proven leaf counts."""
+        tls = exchange.connection.tls
+        peer = tls.peer if tls is not None else None
+        if peer is None:
+            raise Refusal("auth.cert_required", "the key is bound to certificates")
+        if peer.readable and not peer.not_before <= self._now() <= peer.not_after:
+            raise Refusal("auth.cert_expired", f"certificate {peer.fingerprint} is not valid now, and the key is bound to certificates")
+        if not peer.readable or peer.weakness or self._api.org_id + peer.fingerprint not in bindings:
+            self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
+            raise Refusal("auth.cert_mismatch", f"the key is bound to other certificates than {peer.fingerprint}")
+
     def _compile(self, view: KeyView) -> _Grant:
+        grant, bindings = self._compile_rights(view), _bindings(view.session)
+        return grant if bindings is None else grant._replace(bindings=bindings)
+
+    def _compile_rights(self, view: KeyView) -> _Grant:
         session = view.session
         expires = float(session.expires) if session.expires >= 1 else 0.0
         if session.is_inactive:
@@ -117,6 +142,11 @@ class AccessCheck:
     def _has_version(self, exchange: Exchange, versions: frozenset[str]) -> bool:
         api = self._api
         return (exchange.version_name or api.default_version) in versions or (api.fallback_to_default and api.default_version in versions)
+
+
+def _bindings(session: Session) -> frozenset[str] | None:
+    bound = session.mtls_static_certificate_bindings
+    return frozenset(id[:-64] + id[-64:].lower() for id in bound) if bound else None
 
 
 def build_allowed_paths(allowed: tuple[AllowedUrl, ...], api: ApiDefinition, config: GatewayConfig) -> RuleSet[bool] | None:

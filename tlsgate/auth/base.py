@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
+from tlsgate.store.interface import Store
 
 __all__ = ["AuthTools", "Check", "Notify", "Step", "run_steps", "store_away"]
 
@@ -74,6 +77,12 @@ class AuthTools(NamedTuple):
     """Provides ``callLater`` and the thread pool."""
     shelf: CertificateShelf | None = None
     """The certificate store as far as it is loaded; None where nothing serves (tests)."""
+    certificate_presence: CertificatePresence | None = None
+    """Which certificates of clients the store has; None where nothing serves (tests)."""
+    proofs: PasswordProofs | None = None
+    """Passwords that are being verified; None where nothing serves (tests)."""
+    store: Store | None = None
+    """For what a method notes by itself; None where nothing serves (tests)."""
     key_sets: KeySets | None = None
     """Of identity providers; None where nothing is fetched (tests)."""
 

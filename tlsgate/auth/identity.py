@@ -11,7 +11,28 @@ from tlsgate.errors import Refusal
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "put_key", "tell_of"]
+
+
+def put_key(exchange: Exchange, view: KeyView) -> None:
+    """Make a session the one that counts; the one that did goes beside it."""
+    if exchange.key is not None:
+        exchange.others = (*exchange.others, exchange.key)
+    exchange.key = view
+    exchange.session = view.session
+    exchange.session_id = view.id
+
+
+def tell_of(notify: Notify, event: str, exchange: Exchange, message: str, view: KeyView | None) -> None:
+    """Tell of an event that concerns one credential of a request, whichever session counts.
+
+    :param view: the session that it concerns; None for what the client presented last.
+    """
+    counts, exchange.key = exchange.key, view
+    try:
+        notify(event, exchange, {"message": message})
+    finally:
+        exchange.key = counts
 
 
 class Identity:
@@ -38,11 +59,7 @@ class Identity:
         if not self._counts:
             exchange.others = (*exchange.others, view)
             return
-        if exchange.key is not None:
-            exchange.others = (*exchange.others, exchange.key)
-        exchange.key = view
-        exchange.session = view.session
-        exchange.session_id = view.id
+        put_key(exchange, view)
         if exchange.context is not None:
             exchange.context["token"] = token or view.id
 
@@ -51,7 +68,7 @@ class Identity:
 
         :param reason: for the log; never a secret.
         """
-        self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
+        tell_of(self._notify, "AuthFailure", exchange, "Auth Failure", None)
         return Refusal(refusal, reason)
 
     def fail_with(self, exchange: Exchange, refusal: str, reason: str) -> Refusal:

@@ -43,6 +43,8 @@ _C1, _C2 = 0x87C37B91114253D5, 0x4CF5AD432745937F
 _HEX24 = re.compile(r"[0-9a-fA-F]{24}")
 _HASH = re.compile(r"[0-9a-f]{8}|[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{64}")
 _DEFAULT_MIN_LENGTH = 3
+_STRONG = 64
+"""Digits of a hash that nobody can forge."""
 CHECK_PREFIX = "key-check-"
 KEY_PREFIX = "apikey-"
 
@@ -64,6 +66,8 @@ class Candidate(NamedTuple):
     """What it is stored under, without prefix: the id, or its hash."""
     weak: bool
     """The hash alone proves nothing: a check value beside it has to agree."""
+    fingerprint: str = ""
+    """Of the certificate that the session has to name; empty where the id alone decides."""
 
     @property
     def key(self) -> str:
@@ -144,6 +148,31 @@ class KeyNaming:
             if self.function and (not self.hashes or "murmur32" in self._accepted):
                 ids.append(_generate(org, presented, ""))  # made before there was a hash_key_function
         return tuple(candidate for id in dict.fromkeys(ids) if (candidate := self.find_candidate(id)) is not None)
+
+    def derived(self, org: str, fingerprint: str) -> tuple[Candidate, ...]:
+        """Return the keys that may have been made from a certificate, in the order in which they count.
+
+        :param org: of the API, or of the key.
+        :param fingerprint: lower-case hexadecimal.
+        """
+        ids = dict.fromkeys(_generate(org, fingerprint, name) for name in (self.function, *self._fallbacks, ""))
+        found = (self.find_candidate(id) for id in ids)
+        return tuple(candidate._replace(fingerprint=fingerprint) for candidate in found if candidate is not None)
+
+    def user_candidates(self, org: str, name: str) -> tuple[Candidate, ...]:
+        """Return what the name of a basic user may stand for: :meth:`candidates`, then what Tyk made without ``hash_key_function``.
+
+        There the id was hashed with murmur32, of which 2^32 guesses find a key; a user still needs the password.
+        """
+        found = self.candidates(org, name)
+        if found and self.hashes and "murmur32" not in self._accepted:
+            id = _generate(org, name, "")
+            found = (*found, Candidate(id, murmur32(id.encode()), True))
+        return found
+
+    def is_weak(self, name: str) -> bool:
+        """Tell whether a stored name is a hash that proves nothing by itself."""
+        return self.hashes and len(name) < _STRONG
 
     def find_candidate(self, id: str) -> Candidate | None:
         """Return where a stored id is kept, None when the id names an algorithm that is not accepted."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tlsgate.auth.certificate_keys import ORIGIN, bears_certificate, find_fingerprint
 from tlsgate.auth.key_ids import Candidate, find_id_parts, looks_like_hash
 from tlsgate.model.session import Session
 
-__all__ = ["PURPOSES", "is_issued_key"]
+__all__ = ["PURPOSES", "USERS", "is_basic_user", "is_issued_key"]
 
-_FINGERPRINT = 64
-"""Hexadecimal digits at the end of a certificate's id."""
+USERS = "basic"
+"""The purpose of users of basic authentication."""
 
 
 def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
@@ -25,22 +26,49 @@ def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
     :param candidate: the stored id.
     :param hashes: ``hash_keys``.
     """
+    return not session.origin and _is_key(session, candidate, hashes) and not _is_called_by_certificate(session, candidate)
+
+
+def _is_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session is a key at all, made with a certificate or not."""
     id = candidate.id
-    if session.origin or session.basic_auth_data.get("password"):
+    if session.origin not in ("", ORIGIN) or session.basic_auth_data.get("password"):
         return False
     if session.meta_data.get("TykJWTSessionID") == id:
         return False
-    if session.certificate:
-        parts = find_id_parts(id)
-        custom = id.removeprefix(session.org_id) if parts is None else parts.id
-        certificate = session.certificate.lower()
-        # The fingerprint alone decides: the session may have been given to another organisation since, under its old id.
-        if custom.lower() == certificate.removeprefix(session.org_id.lower()):
-            return False
-        if len(certificate) >= _FINGERPRINT and custom.lower().endswith(certificate[-_FINGERPRINT:]):
-            return False
     # Without hash_keys a name of this form that lacks its owner is what hash_keys left behind, and everybody may list it.
     return hashes or not (session.org_id and looks_like_hash(id) and not id.startswith(session.org_id))
+
+
+def _is_called_by_certificate(session: Session, candidate: Candidate) -> bool:
+    """Tell whether everybody who sees a certificate can work the id out; of whichever certificate, it may have been replaced since."""
+    if not session.certificate:
+        return False
+    if find_fingerprint(candidate.id):
+        return True
+    parts = find_id_parts(candidate.id)
+    custom = candidate.id.removeprefix(session.org_id) if parts is None else parts.id
+    return custom.lower() == session.certificate.lower().removeprefix(session.org_id.lower())
+
+
+def _is_without_certificate(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """A token that needs no certificate where certificates are asked for (decisions 3.2)."""
+    made_with_one = session.certificate or session.certificates or find_fingerprint(candidate.id)
+    return not made_with_one and is_issued_key(session, candidate, hashes)
+
+
+def _is_of_certificate(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """The key that the candidate's certificate stands for."""
+    return _is_key(session, candidate, hashes) and bears_certificate(session, candidate.id, candidate.fingerprint)
+
+
+def is_basic_user(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session is a user of basic authentication: one with a stored password (in Tyk any key is one, with an empty password).
+
+    :param candidate: the stored id.
+    :param hashes: ``hash_keys``.
+    """
+    return bool(session.basic_auth_data.get("password")) and session.origin in ("", USERS)
 
 
 def _is_session(session: Session, candidate: Candidate, hashes: bool) -> bool:
@@ -54,8 +82,12 @@ def _has_jwt_secret(session: Session, candidate: Candidate, hashes: bool) -> boo
 
 PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {
     "token": is_issued_key,
-    "any": _is_session,
-    "virtual": _is_session,
+    "without_certificate": _is_without_certificate,
+    "old_rule": _is_key,
+    "certificate": _is_of_certificate,
+    USERS: is_basic_user,
     "jwt": _has_jwt_secret,
+    "virtual": _is_session,
+    "any": _is_session,
 }
 """Who is found by which look-up."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, jwt, strip, token
+from tlsgate.auth import access, alternatives, basic, hmac_signature, jwt, message_signature, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -25,7 +25,14 @@ class Method(NamedTuple):
     build: Callable[[ApiDefinition, GatewayConfig, AuthTools], Step]
 
 
+def _build_signatures(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
+    """Both forms of request signatures are one method."""
+    return message_signature.wrap(api, config, tools, hmac_signature.build(api, config, tools))
+
+
 METHODS: tuple[Method, ...] = (
+    Method(basic.NAME, basic.enabled_for, basic.build),
+    Method(hmac_signature.NAME, hmac_signature.enabled_for, _build_signatures),
     Method(jwt.NAME, jwt.enabled_for, jwt.build),
     Method(token.NAME, token.enabled_for, token.build),
 )
@@ -43,7 +50,11 @@ def build_auth_steps(api: ApiDefinition, config: GatewayConfig, tools: AuthTools
     missing = sorted(set(api.auth_methods) - {method.name for method in enabled})
     if missing or not enabled:
         raise ConfigError([Problem(api.source, "", "", f"not active yet: authentication by {', '.join(missing) or 'anything'}")])
-    steps = [method.build(api, config, tools) for method in enabled]
+    if api.alternatives:
+        by_name = {method.name: method for method in enabled}
+        steps = [alternatives.build(api.alternatives, lambda name, muted: by_name[name].build(api, config, muted), tools)]
+    else:
+        steps = [method.build(api, config, tools) for method in enabled]
     stripping = strip.build(api)
     if stripping is not None:
         steps.append(Check(stripping))

@@ -113,6 +113,7 @@ _SESSION = Shape(
         "id_extractor_deadline": ("id_extractor_deadline", integer),
         "session_lifetime": ("session_lifetime", integer),
         "mtls_static_certificate_bindings": ("mtls_static_certificate_bindings", _TEXTS),
+        "tlsgate_certificates": ("certificates", _TEXTS),
         "tlsgate_origin": ("origin", text),
     },
 )
@@ -283,7 +284,10 @@ def encode_stored(session: Session) -> bytes:
 
 def dump_session(session: Session) -> dict[str, Any]:
     """Return a session as an object in Tyk's order, zero values left out."""
-    return _dump(session, _SESSION_ORDER)
+    tree = _dump(session, _SESSION_ORDER)
+    if session.certificates:
+        tree["tlsgate_certificates"] = session.certificates
+    return tree
 
 
 def encode_policy(policy: Policy) -> bytes:

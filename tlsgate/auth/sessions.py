@@ -13,11 +13,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import find_candidates
 from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.key_ids import CHECK_PREFIX, KEY_PREFIX, Candidate, KeyNaming
 from tlsgate.auth.lifetime import ApiLifetime, compute_lifetime
 from tlsgate.auth.policies import PolicyBook, PolicyFault, PolicyTable, apply_policies
-from tlsgate.auth.purposes import PURPOSES
+from tlsgate.auth.purposes import PURPOSES, USERS
 from tlsgate.auth.session_codec import encode_stored, read_session
 from tlsgate.clock import Clock
 from tlsgate.config.model import KeySettings
@@ -132,7 +133,8 @@ class Sessions:
     def reader(self, org: str, purpose: str = "token") -> KeyReader:
         """Return the look-up of one organisation.
 
-        :param purpose: ``token`` finds only what was issued as a key (decisions 3.3), ``any`` every session.
+        :param purpose: ``token`` finds only what was issued as a key (decisions 3.3), ``certificate`` the key of a certificate by the
+            certificate's id, ``any`` every session; others are in ``auth.purposes``.
         """
         key = (org, purpose)
         reader = self._readers.get(key)
@@ -205,6 +207,18 @@ class Sessions:
             await self._store.delete(CHECK_PREFIX + name)
         return removed > 0
 
+    async def pin(self, view: KeyView) -> bool:
+        """Note the id of a user who has proven the password, where only a weak hash of it is known; from then on it is the only one.
+
+        :returns: False when another id of the same hash was noted before.
+        :raises StoreUnavailable: no answer.
+        """
+        if not self.naming.is_weak(view.name):
+            return True
+        candidate = Candidate(view.id, view.name, True)
+        stored, check = await self._store.get_entries([candidate.key, candidate.check_key])
+        return stored is not None and await self._confirm(candidate, stored, check)
+
     def forget(self, name: str) -> None:
         """Drop what the cache has from a stored name, and keep look-ups under way from putting the old value back."""
         for flight in self._flights.values():
@@ -246,7 +260,11 @@ class Sessions:
     async def _find(self, reader: KeyReader, raw: bytes) -> KeyView | None:
         """Look a presented text up; several at once for the same text cost one round trip."""
         try:
-            candidates = self.naming.candidates(reader.org, raw.decode())
+            if reader.purpose == "certificate":
+                candidates = await find_candidates(self._store, self.naming, reader.org, raw.decode())
+            else:
+                find = self.naming.user_candidates if reader.purpose == USERS else self.naming.candidates
+                candidates = find(reader.org, raw.decode())
         except UnicodeDecodeError:
             return None
         if not candidates:
@@ -306,16 +324,24 @@ class Sessions:
             if stored is None:
                 continue
             try:
-                session = read_session(stored.value)
+                session = self._parse(candidate, stored.value)
             except UnusableRecord as fault:
                 _log.error("a stored key cannot be read: {reason}", event="keys.unreadable", reason=str(fault))
                 continue
             if not reader.accepts(session, candidate, self.naming.hashes):
                 continue
-            if candidate.weak and not await self._confirm(candidate, stored, found[len(names) + weak.index(candidate)]):
-                continue
+            if candidate.weak:
+                check = found[len(names) + weak.index(candidate)]
+                # A user's password decides, and the check value is written after it (pin): else a name of the same hash locks the user out.
+                if (check is not None or reader.purpose != USERS) and not await self._confirm(candidate, stored, check):
+                    continue
             return index, stored, session
         return None
+
+    def _parse(self, candidate: Candidate, value: bytes) -> Session:
+        """Return a session; one that is as the cache has it is not read again, so that known users take no longer than unknown ones."""
+        entry = self._entries.get(candidate.id)
+        return entry.session if entry is not None and entry.raw == value else read_session(value)
 
     async def _confirm(self, candidate: Candidate, stored: Entry, check: Entry | None) -> bool:
         """Compare the id with the strong check value beside a weak hash; an imported key gets its check value on first use."""
@@ -385,6 +411,10 @@ class KeyReader:
         :raises StoreUnavailable: no answer; never taken for an unknown key.
         """
         return await self._sessions._find(self, presented)
+
+    async def pin(self, view: KeyView) -> bool:
+        """Note that a user has proven the password (:meth:`Sessions.pin`)."""
+        return await self._sessions.pin(view)
 
     def learn(self, presented: bytes, entry: _Cached) -> None:
         """Remember a spelling of a cached key; a key has a handful, so that nobody fills the cache with spellings."""

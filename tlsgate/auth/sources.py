@@ -16,6 +16,8 @@ from tlsgate.model.exchange import Exchange
 __all__ = ["DEFAULT_HEADER", "SourceReader", "find_cookie", "find_parameter", "find_source", "find_sources_to_strip"]
 
 DEFAULT_HEADER = "Authorization"
+_KINDS = {"token": "authToken", "external_oauth": "externalOAuth", "custom": "coprocess"}
+"""Tyk's name of a method's entry in ``auth_configs``, where it is not ours."""
 _WITH_FALLBACK = frozenset({"authToken", "jwt"})
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -32,8 +34,12 @@ def find_source(api: ApiDefinition, kind: str) -> CredentialSource:
 
 
 def find_sources_to_strip(api: ApiDefinition) -> tuple[CredentialSource, ...]:
-    """Return all places from which ``strip_auth_data`` removes credentials (token reference, section 5)."""
-    return tuple(api.auth_sources.values()) or (api.auth_default or CredentialSource(),)
+    """Return all places from which ``strip_auth_data`` removes credentials (token reference, section 5).
+
+    Differs from Tyk, where a method without an entry of its own in ``auth_configs`` keeps its credential when another method has one.
+    """
+    own = [find_source(api, _KINDS.get(method, method)) for method in api.auth_methods or ("token",)]
+    return tuple(dict.fromkeys((*api.auth_sources.values(), *own)))
 
 
 class SourceReader:

@@ -1,7 +1,7 @@
 """Takes credentials out of a request before it goes upstream (``strip_auth_data``); knows nothing of how they were used.
 
-Differs from Tyk: cookie names are compared exactly, every match goes, a ``Cookie`` header that becomes empty goes as a whole, and the order
-of the query stays. Source: token reference, section 5.
+Differs from Tyk: cookie names are compared exactly, every match goes, a ``Cookie`` header that becomes empty goes as a whole, the order of
+the query stays, and the signature beside a key goes with it. Source: token reference, section 5.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ def build(api: ApiDefinition) -> Callable[[Exchange], None] | None:
                 params.add(DEFAULT_HEADER.encode())  # where it is read from then
         if source.use_cookie and source.disable_header and not source.cookie_name:
             cookies.add(DEFAULT_HEADER.encode())
+    signature = api.key_signature
+    if signature is not None:
+        headers |= {signature.header.lower().encode()} - {b""}
+        if signature.use_param or signature.param_name:
+            params |= {(signature.param_name or signature.header).encode()} - {b""}
+    if api.message_signatures.enabled and "hmac" in api.auth_methods:
+        headers |= {b"signature", b"signature-input"}
     gone, names, crumbs = frozenset(headers), frozenset(params), frozenset(cookies)
 
     def strip(exchange: Exchange) -> None:

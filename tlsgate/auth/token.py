@@ -5,6 +5,7 @@ Source: token reference, section 3; decisions 3.1, 3.3, 3.5.
 
 from __future__ import annotations
 
+from tlsgate.auth import key_signature
 from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sources import SourceReader, find_source
@@ -26,8 +27,16 @@ def enabled_for(api: ApiDefinition) -> bool:
 
 
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
-    """Return the step of an API."""
-    return TokenAuth(api, tools)
+    """Return the step of an API, with the signature beside the key where its definition asks for one.
+
+    With ``use_certificate`` the key is that of the client's certificate (``auth.certificate``).
+    """
+    step: Step = TokenAuth(api, tools)
+    if api.use_certificate:
+        from tlsgate.auth import certificate  # it builds upon this module
+
+        step = certificate.build(api, config, tools)
+    return key_signature.build(step, NAME, api, config, tools)
 
 
 class TokenAuth:

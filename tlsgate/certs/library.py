@@ -29,6 +29,7 @@ TOPIC = "certificate"
 _RAW = "cert-raw-"
 _SALT = "tlsgate.certificate-salt"
 _TOGETHER = 200
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
 def build_runner(reactor: Any) -> Runner:
@@ -103,6 +104,11 @@ class Library:
     async def has(self, id: str) -> bool:
         """Tell whether the store holds an id."""
         return is_store_id(id) and await self._store.get(_RAW + id) is not None
+
+    async def has_certificate(self, id: str) -> bool:
+        """Tell whether the store holds an id, and a certificate under it: not a public key alone."""
+        text = await self._store.get(_RAW + id) if is_store_id(id) else None
+        return text is not None and _CERTIFICATE in text
 
     async def texts(self, ids: Sequence[str]) -> list[bytes | None]:
         """Return the stored texts in the order of the ids, None for what there is not."""

@@ -5,14 +5,15 @@ Fulfils ``pki.references.Shelf``. While the store is away what was fetched befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from twisted.logger import Logger
 
-from tlsgate.certs.library import Library
+from tlsgate.certs.library import TOPIC, Library
 from tlsgate.errors import PkiError, StoreUnavailable
 from tlsgate.pki.pem import PemBundle
 from tlsgate.pki.references import NotInStore
+from tlsgate.store.interface import GAP
 
 __all__ = ["CertificateShelf"]
 
@@ -28,7 +29,8 @@ class CertificateShelf:
         self._opened: dict[str, PemBundle | PkiError] = {}
         self.wanted: frozenset[str] = frozenset()
         """Ids that the last fill asked for."""
-
+        self.revision = 0
+        """Another number whenever a certificate of the store may have changed, named somewhere or not."""
         self._away = False
 
     @property
@@ -44,6 +46,7 @@ class CertificateShelf:
         """Read with another secret from now on; what was read is forgotten."""
         self._library = library
         self._opened = {}
+        self.revision += 1
 
     async def fill(self, ids: Iterable[str]) -> bool:
         """Fetch what the store holds of these ids, and forget all others; never raises for a store that is away.
@@ -90,3 +93,21 @@ class CertificateShelf:
         if isinstance(opened, PkiError):
             raise PkiError(str(opened))
         return opened
+
+    async def fetch(self, ids: Sequence[str]) -> PemBundle | None:
+        """Return what the store holds now under the first of some ids that it has: those that keys name are in no definition.
+
+        :raises PkiError: it cannot be read.
+        :raises StoreUnavailable: no answer.
+        """
+        for found in await self._library.read(ids, lambda _, bundle: bundle):
+            if isinstance(found, Exception):
+                raise PkiError(f"stored certificate cannot be read: {found}")
+            if found is not None:
+                return found
+        return None
+
+    def on_change(self, topic: str, payload: str) -> None:
+        """Listen to the store's changes (``ChangeFeed.subscribe``)."""
+        if topic in (TOPIC, GAP):
+            self.revision += 1

@@ -23,7 +23,7 @@ class Use(NamedTuple):
     """Empty: the configuration of the gateway."""
     field: str
     role: str
-    """``server``, ``client`` (a list of who may come), ``upstream``, ``pin`` or ``authority`` (of upstreams)."""
+    """``server``, ``client`` (a list of who may come), ``upstream``, ``signing``, ``pin`` or ``authority`` (of upstreams)."""
     guest: bool = False
     """It stands in a definition that came by the REST API."""
 
@@ -80,6 +80,8 @@ def _of_api(api: ApiDefinition, config: GatewayConfig) -> Iterator[Use]:
     ]
     if api.use_mutual_tls:
         fields.append(("client_certificates", "client", api.client_certificates))
+    if api.request_signing is not None and api.request_signing.certificate:
+        fields.append(("request_signing.certificate_id", "signing", (api.request_signing.certificate,)))
     if api.proxy.transport.ca_certificates != config.own.upstream_ca:
         fields.append(("x-tlsgate.upstream_ca", "authority", api.proxy.transport.ca_certificates))
     for field, role, references in fields:

@@ -14,9 +14,13 @@ import msgspec
 
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
+from tlsgate.config.explain import build_explain
+from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.keys import build_keys, build_limits
 from tlsgate.config.model import (
+    MAX_BASIC_BODY,
     AccessLogSettings,
+    BasicDefaults,
     CertificateSettings,
     ConnectionLimits,
     ControlSettings,
@@ -33,9 +37,11 @@ from tlsgate.config.model import (
     SecuritySettings,
 )
 from tlsgate.config.section import Section
+from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
+from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
@@ -254,6 +260,13 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
             "this is a secret that everybody knows: it protects no private key",
             "set a long random text",
         )
+    unsafe = section.flag("allow_unsafe_dynamic_mtls_token")
+    if unsafe:
+        section.warning(
+            "allow_unsafe_dynamic_mtls_token",
+            "APIs with use_certificate take a token without its certificate, also one that everybody can work out from a certificate",
+            "take it out when clients send their certificates",
+        )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),
         upstream=certificates.pairs("upstream"),
@@ -264,6 +277,7 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
         check_cooldown_s=monitor.integer("check_cooldown_seconds") or 3600,
         event_cooldown_s=monitor.integer("event_cooldown_seconds") or 86400,
         encoding_secret=encoding_secret,
+        allow_unsafe_dynamic_mtls_token=unsafe,
     )
 
 
@@ -330,6 +344,11 @@ def _build_own(section: Section) -> OwnSettings:
         log=_build_log(section.section("log")),
         metrics=_build_metrics(section.section("metrics")),
         events=_build_settings(section.section("events"), EventSettings),
+        basic=BasicDefaults(
+            rfc7617=section.section("basic").flag("rfc7617"),
+            max_body=section.section("basic").integer("max_body", BasicDefaults().max_body, low=1, high=MAX_BASIC_BODY),
+        ),
+        explain=build_explain(section.section("explain")),
         identity_providers=_build_providers(section.section("identity_providers")),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
@@ -338,8 +357,12 @@ def _build_own(section: Section) -> OwnSettings:
         ),
         upstream_error_status=status,
         require_client_usage=section.section("client_certificates").flag("require_client_usage", True),
+        ask_for_bound_keys=section.section("client_certificates").flag("ask_for_bound_keys"),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        hmac=build_hmac_rules(section.section("hmac"), HmacRules()),
+        message_signatures=build_message_signatures(section.section("message_signatures"), MessageSignatureRules()),
+        request_signing=build_signing_rules(section.section("request_signing"), SigningRules()),
         workers=section.integer("workers", high=_MAX_WORKERS),
     )
 

@@ -110,6 +110,12 @@ class _Look:
         self._resolve(config.own.upstream_ca, config.source, "tlsgate.upstream_ca")
         for api in self._each():
             self._upstream_pairs(api.upstream_certificates, api.source, f"{api.api_id}: upstream_certificates")
+            signing = api.request_signing
+            if signing is not None and signing.certificate:
+                where = f"{api.api_id}: request_signing.certificate_id"
+                bundle = self._bundle(signing.certificate, api.source, where)
+                if bundle is not None and (bundle.leaf is not None or bundle.private_key is None):
+                    self._key_fault(bundle, signing.certificate, api.source, where, keyless="error")
             self._pins(api.pinned_public_keys, api.source, f"{api.api_id}: pinned_public_keys")
             if api.proxy.transport.ca_certificates != config.own.upstream_ca:
                 self._resolve(api.proxy.transport.ca_certificates, api.source, f"{api.api_id}: x-tlsgate.upstream_ca")

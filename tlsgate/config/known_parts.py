@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import msgspec
 
-from tlsgate.config.model import AccessLogSettings, ConnectionLimits, EventSettings, IdentityProviderSettings, MetricsSettings
+from tlsgate.config.hmac_rules import HMAC_RULES
+from tlsgate.config.model import (
+    AccessLogSettings,
+    BasicDefaults,
+    ConnectionLimits,
+    EventSettings,
+    ExplainSettings,
+    IdentityProviderSettings,
+    MetricsSettings,
+)
 from tlsgate.config.schema import (
     FLAG,
     FREE,
@@ -25,6 +34,7 @@ from tlsgate.config.schema import (
     list_of,
     object_of,
 )
+from tlsgate.config.signature_rules import MESSAGE_SIGNATURES, SIGNING_RULES
 
 __all__ = [
     "ERROR_OVERRIDES",
@@ -218,12 +228,19 @@ OWN = object_of(
         "log": _settings_of(AccessLogSettings),
         "metrics": _settings_of(MetricsSettings),
         "events": _settings_of(EventSettings),
+        "basic": _settings_of(BasicDefaults),
+        "explain": _settings_of(ExplainSettings),
         "identity_providers": _settings_of(IdentityProviderSettings),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,
-        "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "client_certificates": object_of(
+            {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
+        ),
         "require_explicit_authentication": FLAG,
+        "hmac": HMAC_RULES,
+        "message_signatures": MESSAGE_SIGNATURES,
+        "request_signing": SIGNING_RULES,
         "workers": INTEGER,
     },
     strict=True,

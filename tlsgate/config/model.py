@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 
+from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 from tlsgate.model.events import EventHandlers, WebhookHandler
 
 __all__ = [
+    "MAX_BASIC_BODY",
     "AccessLogSettings",
+    "BasicDefaults",
     "ConnectionLimits",
     "ControlSettings",
     "EventSettings",
@@ -32,6 +35,9 @@ __all__ = [
     "SecuritySettings",
     "StorageSettings",
 ]
+
+MAX_BASIC_BODY = 1 << 20
+"""Most bytes of a body that credentials may be looked for in: it is held in memory and searched."""
 
 
 class LegacyCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +93,8 @@ class SecuritySettings(msgspec.Struct, frozen=True, kw_only=True):
     """``certificate_expiry_monitor.event_cooldown_seconds``; 0 in the file is 86400."""
     encoding_secret: str = ""
     """``private_certificate_encoding_secret``: seals private keys in the store; empty is ``secret``."""
+    allow_unsafe_dynamic_mtls_token: bool = False
+    """A token alone opens an API that takes certificates, one made from a certificate as well: Tyk's rule before 5.12."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +267,29 @@ class IdentityProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Let RSA keys under 2048 bits verify."""
 
 
+class BasicDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.basic``: defaults of the settings of the same name under ``x-tlsgate``."""
+
+    rfc7617: bool = False
+    """True splits user and password at the first colon; else a password with a colon is Tyk's 400."""
+    max_body: int = 65536
+    """Bytes of a body that credentials are looked for in; a longer one is 413."""
+
+
+class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.explain``: an id in each answer, and what was decided about the request behind it."""
+
+    enabled: bool = False
+    """Default of the setting of the same name under ``x-tlsgate``."""
+    header: str = "X-Tlsgate-Request-Id"
+    keep: int = 1000
+    """Records of requests in each process; of handshakes a quarter as many beside them."""
+    max_bytes: int = 4_194_304
+    """Of these records together, in each process."""
+    refused_only: bool = True
+    """Requests that were refused, and answers from 400 on whoever gave them; False keeps all."""
+
+
 class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate``: everything of ours; unknown members are errors."""
 
@@ -279,6 +310,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: AccessLogSettings = AccessLogSettings()
     metrics: MetricsSettings = MetricsSettings()
     events: EventSettings = EventSettings()
+    basic: BasicDefaults = BasicDefaults()
+    explain: ExplainSettings = ExplainSettings()
     identity_providers: IdentityProviderSettings = IdentityProviderSettings()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
@@ -288,11 +321,19 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``client_certificates.require_client_usage``: default of the setting of the same name under ``x-tlsgate``."""
     resources: tuple[str, ...] = ()
     """Modules (or packages above them) that definitions may mount by ``x-tlsgate.resource``; empty is none."""
+    ask_for_bound_keys: bool = False
+    """``client_certificates.ask_for_bound_keys``: default of the setting of the same name under ``x-tlsgate``."""
     trust_unmarked_ca: bool = True
     """``client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA (RFC 5280 4.2.1.3 allows it, and
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    hmac: HmacRules = HmacRules()
+    """Default of the settings of the same names under ``x-tlsgate``."""
+    message_signatures: MessageSignatureRules = MessageSignatureRules()
+    """As ``hmac``."""
+    request_signing: SigningRules = SigningRules()
+    """As ``hmac``."""
     workers: int = 0
     """Processes that serve; 0 and 1 are one process without a parent."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tlsgate.config.problems import Resolved
 
-__all__ = ["ReferenceStores", "is_reference"]
+__all__ = ["ReferenceStores", "has_reference", "is_reference", "read_secret_file"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _MARKS = re.compile(r"(?:env|secrets|file|kv|consul|vault)://|\$kv\{")
@@ -30,6 +30,19 @@ Report = Callable[[str, str, str], None]
 def is_reference(text: str) -> bool:
     """Return whether the whole text is one reference: the name of a secret, never the secret."""
     return _ALONE.fullmatch(text) is not None
+
+
+def has_reference(text: str) -> bool:
+    """Return whether there is a reference in a text: after resolving, one that leads nowhere."""
+    return _MARKS.search(text) is not None
+
+
+def read_secret_file(name: str, base_path: str) -> str:
+    """Return the text of a file below the base path, empty when it cannot be read or lies elsewhere."""
+    try:
+        return ReferenceStores({}, {}, base_path).read_file(name)
+    except _Unresolved:
+        return ""
 
 
 class ReferenceStores:
@@ -87,7 +100,7 @@ class ReferenceStores:
             return before + self._from_environment(name)
         before, mark, name = text.partition("file://")
         if mark:
-            return before + self._from_file(name)
+            return before + self.read_file(name)
         if "secrets://" in text:
             for known in self._secret_names:
                 text = text.replace(f"secrets://{known}", self._secrets[known])
@@ -112,12 +125,12 @@ class ReferenceStores:
                 raise _Unresolved("there is no such entry under secrets")
             value = self._secrets[name]
         elif store == "file":
-            value = self._from_file(name)
+            value = self.read_file(name)
         else:
             raise _Unresolved("there is no such store (env, secrets and file are supported)")
         return _field_of(value, field) if field else value
 
-    def _from_file(self, name: str) -> str:
+    def read_file(self, name: str) -> str:
         """Return the text of a file below the base path, never of one outside of it, symbolic links included."""
         if not self._base_path:
             raise _Unresolved("kv.file.base_path is not set, so that no file may be named")

@@ -14,8 +14,9 @@ from twisted.logger import Logger
 
 from tlsgate.certs.uses import Use, list_uses
 from tlsgate.control.calls import Answer, Call, Endpoint, error
+from tlsgate.control.key_certificates import KeyCertificates
 from tlsgate.pki.describe import describe_basic, describe_full, describe_unreadable
-from tlsgate.pki.stored import UploadRefused
+from tlsgate.pki.stored import UploadRefused, is_store_id
 
 if TYPE_CHECKING:
     from tlsgate.control.endpoints import ControlTools
@@ -28,6 +29,7 @@ _TOGETHER = 100
 _NAMED = 20
 """Users of a certificate that an answer names."""
 _USED_BY = b"X-Tlsgate-Used-By"
+_KEY = "a key made with it"
 
 
 class CertificateEndpoints:
@@ -35,6 +37,7 @@ class CertificateEndpoints:
 
     def __init__(self, tools: ControlTools) -> None:
         self._tools = tools
+        self._certificates = KeyCertificates(tools)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the table."""
@@ -84,8 +87,10 @@ class CertificateEndpoints:
     async def remove(self, call: Call) -> Answer:
         """Remove a certificate; nobody gets in with it when the answer goes out. One that is not there is removed as well."""
         id = call.names["id"]
-        users = self._find_users(id)
-        named = "; ".join(map(str, users[:_NAMED])) + (f"; and {len(users) - _NAMED} more" if len(users) > _NAMED else "")
+        users = [str(use) for use in self._find_users(id)]
+        if is_store_id(id) and await self._certificates.find_owner(id):
+            users.append(_KEY)
+        named = "; ".join(users[:_NAMED]) + (f"; and {len(users) - _NAMED} more" if len(users) > _NAMED else "")
         headers = ((_USED_BY, named.encode("ascii", "backslashreplace")),) if users else ()
         if users and self._tools.config.own.certificates.refuse_delete_in_use and not call.flag("force"):
             _log.warn("certificate {id} is kept, it is in use: {users}", event="certs.in_use", id=id, users=named)

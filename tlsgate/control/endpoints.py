@@ -12,6 +12,7 @@ from tlsgate.control.calls import Answer, Call, CallResource, Endpoint, error
 from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.definition_book import DefinitionBook
 from tlsgate.control.description import Description
+from tlsgate.control.explain import Explain
 from tlsgate.control.keys import Keys
 from tlsgate.control.metrics import Metrics
 from tlsgate.control.oas_apis import OasApis
@@ -55,7 +56,8 @@ def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
         *ApiHealth(tools).endpoints(),
         *Description(tools).endpoints(),
         *Metrics(tools).endpoints(),
-        *Keys(tools, tools.state.certificates.has).endpoints(),
+        *Explain(tools).endpoints(),
+        *Keys(tools, tools.state.certificates.has_certificate).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),
         *CertificateEndpoints(tools).endpoints(),

@@ -5,6 +5,7 @@ Source: keys reference, sections 6, 7 and 11; mTLS reference, section 7; token r
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ import msgspec
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import plain_id
 from tlsgate.auth.lifetime import ApiLifetime, find_api_lifetimes
 from tlsgate.auth.passwords import UnusablePassword, choose_password_hash, hash_password
 from tlsgate.auth.policies import PolicyFault, apply_policies, find_expiry_at_creation
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.session import Session
 
-__all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "mask_secrets"]
+__all__ = ["BY_CREATE", "BY_ID", "MASK", "KeyChecks", "Wording", "give_secret", "mask_secrets"]
 
 _log = Logger()
 _HASHING = DeferredSemaphore(2 if (os.cpu_count() or 1) > 2 else 1)
 """Passwords that this process hashes at the same time, whatever reloads come in between: each takes some 50 ms of a core from requests."""
+_MOST_CERTIFICATES = 10
+"""That stand for a key beside the one that counts: enough for rotations that overlap."""
 _MOST_WAITING = 200
 """Passwords that wait for it; a client that has gone leaves its behind."""
 MASK = "********"
@@ -53,7 +57,7 @@ BY_ID = Wording(
 class KeyChecks:
     """The checks.
 
-    :param find_certificate: tells whether the certificate store has an id; None checks the form of ids only.
+    :param find_certificate: tells whether the certificate store has a certificate under an id; None checks the form of ids only.
     """
 
     def __init__(self, tools: ControlTools, find_certificate: Callable[[str], Awaitable[bool]] | None) -> None:
@@ -68,32 +72,58 @@ class KeyChecks:
         """
         known = old.mtls_static_certificate_bindings if old is not None else ()
         for id in session.mtls_static_certificate_bindings:
-            if id in known:
-                continue
-            if session.org_id and not id.startswith(session.org_id):
-                raise fail(400, f"invalid certificate ID: {id}")
-            if not await self._has_certificate(id):
-                raise fail(400, f"certificate not found: {id}")
+            if id not in known:
+                await self._check_one(session.org_id, id)
 
     async def check_certificate(self, session: Session, old: Session) -> None:
         """Look at the certificate of a key that is written again.
 
         :raises CallFailed: 400: it was taken away, or is not there.
         """
-        if session.certificate == old.certificate:
-            return
-        if not session.certificate:
-            raise fail(400, "Key cannot be used without a certificate")
-        if not await self._has_certificate(session.certificate):
-            raise fail(400, "Key must be used with an existent certificate")
+        owner = session.org_id or old.org_id
+        if session.certificate != old.certificate:
+            if not session.certificate:
+                raise fail(400, "Key cannot be used without a certificate")
+            if not await self._has_certificate(session.certificate):
+                raise fail(400, "Key must be used with an existent certificate")
+            if not session.certificate.startswith(owner):
+                raise fail(400, f"invalid certificate ID: {session.certificate}")
+        self._check_number(session)
+        for id in session.certificates:
+            if id not in old.certificates and id != old.certificate:
+                await self._check_one(owner, id)
 
-    async def check_own_certificate(self, session: Session) -> None:
-        """Look whether the certificate of a new key is there (Tyk does not).
+    async def check_own_certificates(self, session: Session) -> None:
+        """Look whether the certificates of a new key are there (Tyk does not).
 
         :raises CallFailed: 400.
         """
-        if session.certificate and not await self._has_certificate(session.certificate):
-            raise fail(400, f"certificate not found: {session.certificate}")
+        self._check_number(session)
+        for id in (session.certificate, *session.certificates):
+            if id:
+                await self._check_one(session.org_id, id)
+
+    async def complete_certificate(self, session: Session, id: str) -> Session:
+        """Return a session that names the certificate of which its id is made, if the certificate store has it.
+
+        Tyk adds it when the certificate comes for the first time; until then the id, which is public, would be a token.
+        """
+        named = "" if session.certificate or self._find_certificate is None else plain_id(id)
+        if named and await self._has_certificate(named):
+            return msgspec.structs.replace(session, certificate=named)
+        return session
+
+    def _check_number(self, session: Session) -> None:
+        if session.certificates and not session.certificate:
+            raise fail(400, "tlsgate_certificates are beside certificate, which is missing")
+        if len(session.certificates) > _MOST_CERTIFICATES:
+            raise fail(400, f"tlsgate_certificates has more than {_MOST_CERTIFICATES} entries")
+
+    async def _check_one(self, owner: str, id: str) -> None:
+        if not id.startswith(owner):
+            raise fail(400, f"invalid certificate ID: {id}")
+        if not await self._has_certificate(id):
+            raise fail(400, f"certificate not found: {id}")
 
     async def hash_password(self, session: Session, old: Session | None) -> Session:
         """Return a session whose password is hashed; without one it keeps the old one's.
@@ -177,6 +207,19 @@ class KeyChecks:
 
     async def _hash(self, password: str, kind: str) -> str:
         return await in_thread(self._tools.site.reactor, hash_password, password, kind)
+
+
+def give_secret(session: Session, *, anew: bool = False) -> Session:
+    """Return a session that can sign: where HMAC is on and no secret is given it gets one of 256 random bits.
+
+    A mask is no secret: everybody knows it. Source: token reference, section 7; Tyk does this at ``POST /tyk/keys/create`` only.
+
+    :param anew: a given secret is replaced (``POST /tyk/keys/create``).
+    """
+    masked = session.hmac_string == MASK
+    if session.hmac_enabled and (anew or masked or not session.hmac_string):
+        return msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
+    return msgspec.structs.replace(session, hmac_string="") if masked else session
 
 
 def mask_secrets(session: Session, *, all: bool) -> Session:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tlsgate.auth.certificate_keys import bears_certificate, find_indexed, plain_id
 from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.key_ids import KEY_PREFIX, Candidate, find_id_parts, looks_like_hash
 from tlsgate.auth.session_codec import read_session
@@ -84,6 +85,22 @@ class KeyFinder:
             # Of a weak hash the check value tells whether it is this key; a key that Tyk stored has none until it is used.
             if check is None or check == candidate.check:
                 return StoredKey(candidate.id, candidate.name, _read(value))
+        return await self._find_by_certificate(id, self.find_org(call) or org)
+
+    async def find_id(self, id: str) -> StoredKey | None:
+        """Return the key of exactly this id, None when there is none."""
+        candidate = self._naming.find_candidate(id)
+        found = None if candidate is None else await self.find_name(candidate.name)
+        return None if found is None else found._replace(id=id)
+
+    async def _find_by_certificate(self, id: str, org: str) -> StoredKey | None:
+        """Return the key whose certificate was replaced by that of an id: operators work the id out from the certificate."""
+        certificate = plain_id(id)
+        for named in dict.fromkeys((certificate, org + certificate)) if certificate else ():
+            candidate = await find_indexed(self._tools.state.store, self._naming, named)
+            found = None if candidate is None else await self.find_id(candidate.id)
+            if found is not None and found.session is not None and bears_certificate(found.session, found.id, named[-64:]):
+                return found
         return None
 
     async def find_name(self, name: str) -> StoredKey | None:

@@ -5,8 +5,6 @@ A write is refused or done whole. Source: keys reference, sections 6, 7, 9 and 1
 
 from __future__ import annotations
 
-import base64
-import os
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from twisted.logger import Logger
 
+from tlsgate.auth.certificate_keys import ORIGIN, certificates_of
 from tlsgate.auth.go_json import UnusableRecord, cut_integer
-from tlsgate.auth.key_ids import CHECK_PREFIX, find_id_parts
+from tlsgate.auth.key_ids import CHECK_PREFIX
 from tlsgate.auth.session_codec import parse_session
 from tlsgate.auth.shown import show_key
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried, in_thread, parse_aside
-from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording
+from tlsgate.control.key_certificates import KeyCertificates
+from tlsgate.control.key_checks import BY_CREATE, BY_ID, MASK, KeyChecks, Wording, give_secret
 from tlsgate.control.key_names import StoredKey, choose_id
 from tlsgate.limits.quota import reset_quotas
 
@@ -52,6 +52,7 @@ class KeyWrites:
         self._naming = tools.state.naming
         self._finder = finder
         self._checks = checks
+        self._certificates = KeyCertificates(tools)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the endpoints."""
@@ -66,15 +67,26 @@ class KeyWrites:
         """Make a key with an id of our own, or that of its certificate."""
         session = await read_body(self._tools, call, 500, "Unmarshalling failed")
         await self._checks.check_bindings(session, None)
-        await self._checks.check_own_certificate(session)
-        custom = session.certificate.removeprefix(session.org_id).lower() if session.certificate else ""
-        id = self._naming.generate(session.org_id, custom)
+        await self._checks.check_own_certificates(session)
+        id = self._naming.generate(session.org_id)
+        if session.certificate:
+            await self._certificates.refuse_taken(session)
+            derived = self._naming.generate(session.org_id, session.certificate.removeprefix(session.org_id).lower())
+            # Taken by a key whose certificate was replaced since: then the index alone leads to this one.
+            is_taken = await self._finder.find_id(derived) is not None
+            id = id if is_taken else derived
+            origin = ORIGIN if is_taken else ""
         session = await self._prepare_new(session, BY_CREATE)
         await self._refuse_collision(id)
-        if session.hmac_enabled:
-            session = msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))
-        await self._write_new(id, session, call, only_if="absent" if custom else "")
-        return self._created(id, session, "")
+        given, session = session, give_secret(session, anew=True)
+        if session.certificate:
+            session = msgspec.structs.replace(session, origin=origin)
+            await self._certificates.claim(session, id, self._checks.find_lifetimes(session))
+        await self._write_new(id, session, call, only_if="absent" if session.certificate else "")
+        if session.origin == ORIGIN and (owner := await self._certificates.find_owner(session.certificate)) != id:
+            await self._tools.state.sessions.delete(id)
+            raise fail(500, f"Failed to create key - Key with given certificate already found:{owner}")
+        return self._created(id, session, **_new_secret(given, session))
 
     async def add(self, call: Call) -> Answer:
         """Make a key under the id of the path, over an existing one, or under a random one."""
@@ -82,12 +94,16 @@ class KeyWrites:
         session = await read_body(self._tools, call, 400, "Request malformed")
         self._check_custom(call, custom)
         await self._checks.check_bindings(session, None)
+        if session.certificates:
+            raise fail(400, "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate")
         id = choose_id(self._tools, session.org_id, custom)
+        session = await self._checks.complete_certificate(session, id)
         colon = _has_colon(session, custom)
         session = await self._prepare_new(session, BY_ID)
         await self._refuse_collision(id)
+        given, session = session, give_secret(session)
         await self._write_new(id, session, call)
-        return self._created(id, session, _COLON if colon else "")
+        return self._created(id, session, **({"message": _COLON} if colon else {}), **_new_secret(given, session))
 
     async def update(self, call: Call) -> Answer:
         """Replace a key."""
@@ -97,8 +113,16 @@ class KeyWrites:
             raise fail(404, "Key is not found")
         old = found.session
         await self._checks.check_certificate(session, old)
+        session = await self._checks.complete_certificate(session, found.id)
         await self._checks.check_bindings(session, old)
-        keep = call.query.get("suppress_reset") == "1"
+        made_with = await self._certificates.find_id(found)
+        if session.certificates and not made_with:
+            raise fail(400, "tlsgate_certificates are for keys of POST /tyk/keys/create, which are made with a certificate")
+        if made_with:
+            await self._certificates.refuse_taken(session, made_with)
+        # Whoever replaces a certificate goes on with the same key, its counters included.
+        replaces = bool(made_with) and certificates_of(session) != certificates_of(old)
+        keep = call.query.get("suppress_reset") == "1" or replaces
         now = int(self._tools.clock.now())
         session = _keep_masked(session, old)
         session = msgspec.structs.replace(
@@ -111,11 +135,18 @@ class KeyWrites:
         )
         session = await self._checks.hash_password(session, old)
         session = await self._checks.apply_policies(session, BY_ID, creation=False)
-        session = self._begin_quotas(session, call)
-        written = await self._replace(found, session)
-        await self._reset(session, written.name, call)
-        self._tell("TokenUpdated", session.org_id, written.id, written.name)
-        return success(written.shown, "modified")
+        given, session = session, give_secret(session)
+        if not replaces:
+            session = self._begin_quotas(session, call)
+        if made_with:
+            await self._certificates.claim(session, made_with, self._checks.find_lifetimes(session))
+        await self._replace(found, session)
+        if made_with:
+            await self._certificates.release(old, made_with, session)
+        if not replaces:
+            await self._reset(session, found.name, call)
+        self._tell("TokenUpdated", session.org_id, found.id, found.name)
+        return success(found.shown, "modified", **_new_secret(given, session))
 
     async def _prepare_new(self, session: Session, wording: Wording) -> Session:
         now = self._tools.clock.now()
@@ -137,34 +168,15 @@ class KeyWrites:
         await self._reset(session, name, call)
         self._tell("TokenCreated", session.org_id, id, name)
 
-    async def _replace(self, found: StoredKey, session: Session) -> StoredKey:
-        """Write a key again, under a new id where its id speaks of another certificate."""
+    async def _replace(self, found: StoredKey, session: Session) -> None:
         sessions = self._tools.state.sessions
         lifetimes = self._checks.find_lifetimes(session)
-        moved = self._find_new_id(found, session)
-        if moved:
-            if not await sessions.save(moved, session, apis=lifetimes, only_if="absent"):
-                raise fail(500, f"Failed to create key - Key with given certificate already found:{moved}")
-            await sessions.delete_name(found.name)
-            return StoredKey(moved, self._naming.place(moved).name, session)
         if found.id:
             written = await sessions.save(found.id, session, apis=lifetimes, only_if="present")
         else:
             written = await sessions.save_name(found.name, session, apis=lifetimes)
         if not written:
             raise fail(404, "Key is not found")
-        return found
-
-    def _find_new_id(self, found: StoredKey, session: Session) -> str:
-        """Return the id that a certificate's key gets with another certificate, empty when the id stays."""
-        old = found.session
-        if old is None or not old.certificate or old.certificate == session.certificate or not found.id:
-            return ""
-        own = old.certificate.removeprefix(old.org_id).lower()
-        parts = find_id_parts(found.id)
-        if (parts.id if parts is not None else found.id.removeprefix(old.org_id)).lower() != own:
-            return ""
-        return self._naming.generate(session.org_id, session.certificate.removeprefix(session.org_id).lower())
 
     def _begin_quotas(self, session: Session, call: Call) -> Session:
         if self._leaves_quotas(session, call):
@@ -194,8 +206,7 @@ class KeyWrites:
         if check is not None and check != candidate.check:
             raise fail(400, "another key has the same hash; choose another ID, or sha256 as hash_key_function")
 
-    def _created(self, id: str, session: Session, note: str) -> Answer:
-        more: dict[str, Any] = {"message": note} if note else {}
+    def _created(self, id: str, session: Session, **more: Any) -> Answer:
         if not self._naming.hashes:
             return success(id, "added", **more)
         is_user = bool(session.basic_auth_data.get("password"))
@@ -240,10 +251,15 @@ def _refuse_unsendable(id: str) -> None:
         raise fail(400, "the key ID holds characters that no client can send")
 
 
+def _new_secret(given: Session, session: Session) -> dict[str, Any]:
+    """Return what an answer says beside Tyk's: the secret that was made, once (Tyk shows it by GET only)."""
+    return {} if session.hmac_string in ("", given.hmac_string) else {"hmac_string": session.hmac_string}
+
+
 def _keep_masked(session: Session, old: Session) -> Session:
-    """Put the old secrets back where a masked answer was sent back."""
+    """Put the old secrets back where a masked answer was sent back; that of HMAC also where none was (Tyk wipes it)."""
     kept: dict[str, Any] = {}
-    if session.hmac_string == MASK:
+    if session.hmac_string in ("", MASK):
         kept["hmac_string"] = old.hmac_string
     if session.jwt_data.get("secret") == MASK:
         kept["jwt_data"] = {**session.jwt_data, "secret": old.jwt_data.get("secret", "")}

@@ -16,7 +16,8 @@ from tlsgate.auth.policies import PolicyFault, apply_policies
 from tlsgate.auth.session_codec import dump_session
 from tlsgate.control.calls import Answer, Call, Endpoint, fail, success
 from tlsgate.control.carried import carried
-from tlsgate.control.key_checks import KeyChecks, mask_secrets
+from tlsgate.control.key_certificates import KeyCertificates
+from tlsgate.control.key_checks import KeyChecks, give_secret, mask_secrets
 from tlsgate.control.key_lists import KeyLists
 from tlsgate.control.key_names import KeyFinder, StoredKey
 from tlsgate.control.key_writes import KeyWrites, name_key, read_body
@@ -72,6 +73,10 @@ class Keys:
             raise fail(404, "There is no such key found")
         if not await self._tools.state.sessions.delete_name(found.name):
             raise fail(400, "Failed to remove the key")
+        certificates = KeyCertificates(self._tools)
+        made_with = await certificates.find_id(found)
+        if found.session is not None and made_with:
+            await certificates.release(found.session, made_with)
         await self._forget_counters(found)
         if call.query.get("api_id") == _EVERYWHERE:
             return Answer(200, None)
@@ -97,11 +102,14 @@ class Keys:
             raise fail(404, "Key not found")
         now = str(int(self._tools.clock.now()))
         session = msgspec.structs.replace(found.session, apply_policies=ids, apply_policy_id="", last_updated=now)
+        made = give_secret(self._applied(session)).hmac_string
+        more = {"hmac_string": made} if made != session.hmac_string else {}
+        session = msgspec.structs.replace(session, hmac_string=made)
         if not await self._tools.state.sessions.save_name(found.name, session, keep_lifetime=True):
             raise fail(500, "Could not write key data")
         id = name if name != found.name or not self._tools.state.naming.hashes else ""
         self._tools.state.notify("TokenUpdated", None, {"org": session.org_id, "key": name_key(self._tools, id, found.name)})
-        return success(name, "updated")
+        return success(name, "updated", **more)
 
     async def _forget_counters(self, found: StoredKey) -> None:
         if found.session is not None:

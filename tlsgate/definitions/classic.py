@@ -6,6 +6,7 @@ Knows what the fields mean; must not know files, nor how the gateway does anythi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -51,15 +52,18 @@ class Context(NamedTuple):
     """The id of a definition that has none: made from its file's name."""
 
 
-def parse_classic(tree: Tree, source: str, context: Context) -> tuple[ApiDefinition | None, list[Problem]]:
+def parse_classic(
+    tree: Tree, source: str, context: Context, schemes: Mapping[str, str] | None = None
+) -> tuple[ApiDefinition | None, list[Problem]]:
     """Return the API of a Classic definition.
 
     :param tree: as written; stays as it is, and is kept for the round trip.
     :param source: the file, or the place of an inline definition.
+    :param schemes: of the document beside it; see :func:`build_api`.
     :returns: (the API, or None when an error stands against it; all problems).
     """
     problems = Problems(source)
-    api = build_api(tree, tree, problems, context, is_oas=False)
+    api = build_api(tree, tree, problems, context, is_oas=False, schemes=schemes)
     return (None if problems.failed else api), problems.all()
 
 
@@ -87,12 +91,16 @@ def dump_classic(api: ApiDefinition) -> Tree:
     return api.raw
 
 
-def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is_oas: bool) -> ApiDefinition:
+def build_api(
+    tree: Tree, raw: Tree, problems: Problems, context: Context, *, is_oas: bool, schemes: Mapping[str, str] | None = None
+) -> ApiDefinition:
     """Return the API of a tree in Classic form, whatever form it was written in; after an error it must not be served.
 
     :param tree: the Classic form.
     :param raw: as written.
     :param problems: takes everything that is wrong.
+    :param schemes: method by name of a security scheme, where requirements name those of a document; None for the names of
+        ``auth_configs``.
     """
 
     def report(path: str, message: str, text: str) -> None:
@@ -147,15 +155,23 @@ def build_api(tree: Tree, raw: Tree, problems: Problems, context: Context, *, is
         response_header_injector=_injector(section),
         require_client_usage=certificates.flag("require_client_usage", context.config.own.require_client_usage),
         trust_unmarked_ca=certificates.flag("trust_unmarked_ca", context.config.own.trust_unmarked_ca),
+        ask_for_bound_keys=not (is_raw or section.flag("use_keyless"))
+        and certificates.flag("ask_for_bound_keys", context.config.own.ask_for_bound_keys),
         settings=section.free("x-tlsgate"),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
-        **({} if is_raw else build_credentials(section) | build_tokens(section, is_oas=is_oas)),
+        **({} if is_raw else build_credentials(section, context.config, schemes) | build_tokens(section, is_oas=is_oas)),
     )
     if is_raw:
         report_raw(section, api)
     elif api.use_mutual_tls and not _is_secure(api, context.config):
         section.warning(
             "use_mutual_tls_auth", "the API's port speaks plain HTTP: every request is refused", "use TLS (use_ssl, or protocol https)"
+        )
+    elif api.use_certificate and not _is_secure(api, context.config):
+        section.warning(
+            "auth.use_certificate",
+            "the API's port speaks plain HTTP: no certificate arrives, and no key of one gets in",
+            "use TLS (use_ssl, or protocol https)",
         )
     return api
 

@@ -5,6 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
+from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
     ANY,
@@ -24,12 +25,19 @@ from tlsgate.config.schema import (
     map_of,
     object_of,
 )
+from tlsgate.config.signature_rules import MESSAGE_SIGNATURES, SIGNING_RULES
 from tlsgate.definitions.version_fields import VERSION
 
 __all__ = ["CLASSIC", "OWN_SETTINGS"]
 
 OWN_SETTINGS = object_of(
     {
+        "basic": object_of({"rfc7617": FLAG, "max_body": INTEGER}, strict=True),
+        "client_certificates": object_of(
+            {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
+        ),
+        "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
+        "hmac": HMAC_RULES,
         "jwt": object_of(
             {
                 "subject_claims": TEXTS,
@@ -43,7 +51,8 @@ OWN_SETTINGS = object_of(
             },
             strict=True,
         ),
-        "client_certificates": object_of({"require_client_usage": FLAG, "trust_unmarked_ca": FLAG}, strict=True),
+        "message_signatures": MESSAGE_SIGNATURES,
+        "request_signing": SIGNING_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,
     },

@@ -19,6 +19,7 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.config.trees import Tree, load_tree
 from tlsgate.definitions.classic import Context, parse_classic, read_classic_place
 from tlsgate.definitions.oas import is_oas_document, parse_oas, read_oas_place
+from tlsgate.definitions.oas_auth import find_schemes
 from tlsgate.definitions.origins import LIST_NAME, Origins, load_origins
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.model.api import ApiDefinition
@@ -301,10 +302,11 @@ def _read_file(name: str, folder: _Folder, context: Context, reader: _Reader) ->
     if is_oas_document(tree) or tree.get("is_oas") is not True:
         reader.read(tree, source, context)
         return
-    api, problems = parse_definition(tree, source, context)
-    reader.problems += problems
     document = f"{_stem(name)}-oas"
     other = next((other for other in folder.trees if _stem(other) == document), None)
+    # Requirements name schemes of the document in either file.
+    api, problems = parse_classic(tree, source, context, None if other is None else find_schemes(folder.trees[other]))
+    reader.problems += problems
     if other is None:
         reader.problems.append(
             Problem(source, "is_oas", "true", f"{document}.json is missing or unreadable", "put the document next to it")

@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"token", "jwt"})
+_ACTIVE = frozenset({"basic", "hmac", "jwt", "token"})
 
 
 class _Entry(NamedTuple):
@@ -82,7 +82,6 @@ def _names_loop(value: object) -> bool:
 
 _REFUSED = (
     _Entry("definition.enabled", "versions of an API", _set),
-    _Entry("security_requirements", "alternatives of authentication", _set),
     _Entry("custom_middleware.pre", "plugins before authentication", _enabled_entries),
     _Entry("custom_middleware.post_key_auth", "plugins after authentication", _enabled_entries),
     _Entry("custom_middleware.post", "plugins before the upstream", _enabled_entries),
@@ -94,7 +93,6 @@ _KEPT = (
     _Entry("proxy.service_discovery.use_discovery_service", "service discovery", _set),
     _Entry("proxy.check_host_against_uptime_tests", "uptime tests", _set),
     _Entry("uptime_tests.check_list", "uptime tests", _uptime_tests),
-    _Entry("request_signing.is_enabled", "signing of upstream requests", _set),
     _Entry("upstream_auth.enabled", "logging in at the upstream", _set),
     _Entry("cache_options.enable_cache", "the response cache", _set),
     _Entry("enable_batch_request_support", "batch requests", _set),
@@ -176,6 +174,8 @@ def report_raw(section: Section, api: ApiDefinition) -> None:
             section.error(name, "not active yet for raw services; the API is refused")
     if api.version.refusal or any(getattr(api.version, name) != default for name, default in _CLOSING_RULES.items()):
         section.error("version_data", "a raw service carries bytes and has no paths: its rules cannot be kept; the API is refused")
+    if section.section("request_signing").flag("is_enabled"):
+        section.warning("request_signing", "without effect on a raw service")
     if api.cors is not None:
         section.warning("CORS", "without effect on a raw service")
     if api.version.request_headers or api.version.response_headers or api.response_header_injector:
@@ -208,9 +208,7 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
             reader.error(name, f"{method.words} is not active yet, so that the API is refused")
         elif is_raw:
             reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
-    _report_certificate_auth(section)
-    if not keyless and (not methods or any(method.name == "token" for method in methods)):
-        _report_signature(section)
+    _report_certificate_auth(section, methods, is_raw=is_raw)
     if keyless or methods:
         return
     if is_raw and not section.flag("use_mutual_tls_auth"):
@@ -221,21 +219,24 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         )
 
 
-def _report_certificate_auth(section: Section) -> None:
-    readers = [section.section("auth"), *(entry for _, entry in section.named("auth_configs"))]
-    for reader in readers:
-        if reader.flag("use_certificate"):
-            reader.error(
-                "use_certificate", "authentication by client certificate instead of a key is not active yet, so that the API is refused"
-            )
-
-
-def _report_signature(section: Section) -> None:
-    """Refuse an API whose keys come with a signature: without the check a key alone would open it."""
-    entries = dict(section.named("auth_configs"))
-    reader = entries.get("authToken", section.section("auth"))
-    if reader.flag("validate_signature"):
-        reader.error("validate_signature", "signatures beside a key are not active yet, so that the API is refused")
+def _report_certificate_auth(section: Section, methods: list[AuthMethod], *, is_raw: bool) -> None:
+    """Refuse an API that asks for certificates in place of keys where nobody would look at them; Tyk ignores the switch."""
+    general, own = section.section("auth"), dict(section.named("auth_configs")).get("authToken")
+    reader = general if own is None else own
+    if own is not None and general.flag("use_certificate") and not own.flag("use_certificate"):
+        general.warning("use_certificate", "without effect: auth_configs.authToken is there, and hides auth")
+    if not reader.flag("use_certificate"):
+        return
+    if section.flag("use_keyless"):
+        reader.warning("use_certificate", "without effect: use_keyless is on, and nobody is asked for a key")
+    elif is_raw:
+        reader.error("use_certificate", "a certificate in place of a key needs HTTP; the raw service is refused", "use use_mutual_tls_auth")
+    elif methods and all(method.name != "token" for method in methods):
+        reader.error(
+            "use_certificate",
+            "a certificate in place of a key belongs to the auth token, which is off: none would be looked at; the API is refused",
+            "set use_standard_auth to true, or use_certificate to false",
+        )
 
 
 def _report(section: Section, entry: _Entry, *, refused: bool) -> None:

@@ -13,7 +13,7 @@ from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.classic import Context, build_api, read_place
-from tlsgate.definitions.oas_auth import map_authentication
+from tlsgate.definitions.oas_auth import find_schemes, map_authentication
 from tlsgate.definitions.oas_events import map_event_handlers
 from tlsgate.definitions.oas_fields import EXTENSION, EXTENSION_NAME
 from tlsgate.definitions.oas_mapping import Mapping
@@ -58,7 +58,7 @@ def parse_oas(tree: Tree, source: str, context: Context) -> tuple[ApiDefinition 
     first = Problems(source)
     classic, origins = map_to_classic(tree, first, context)
     problems = Problems(source, origins)
-    api = build_api(classic, tree, problems, context, is_oas=True)
+    api = build_api(classic, tree, problems, context, is_oas=True, schemes=find_schemes(tree))
     return (None if first.failed or problems.failed else api), first.all() + problems.all()
 
 
@@ -67,7 +67,7 @@ def read_oas_place(tree: Tree, source: str, context: Context) -> ApiDefinition |
     first = Problems(source)
     classic, origins = map_to_classic(tree, first, context)
     problems = Problems(source, origins)
-    api = build_api(classic, tree, problems, context, is_oas=True)
+    api = build_api(classic, tree, problems, context, is_oas=True, schemes=find_schemes(tree))
     return read_place(api, problems) if _PLACE.isdisjoint(first.error_paths) else None
 
 
@@ -209,8 +209,11 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     made.take(limit, "rate", "global_rate_limit.rate")
     made.put("global_rate_limit.per", _seconds(limit, "per"), limit.where("per"))
     login = upstream.section("authentication")
-    made.take(login, "enabled", "upstream_auth.enabled")
-    _map_signing(login.section("requestSigning"), made)
+    signing = login.section("requestSigning")
+    if not signing.flag("enabled") or any(login.section(way).flag("enabled") for way in ("basicAuth", "oauth")):
+        # The switch stands above signing as well, which needs no log-in.
+        made.take(login, "enabled", "upstream_auth.enabled")
+    _map_signing(signing, made)
     _map_targets(upstream.section("loadBalancing"), made)
     made.take(upstream.section("preserveHostHeader"), "enabled", "proxy.preserve_host_header")
     made.take(upstream.section("preserveTrailingSlash"), "enabled", "proxy.disable_strip_slash")

@@ -9,11 +9,12 @@ from tlsgate.config.durations import parse_duration
 from tlsgate.config.model import GatewayConfig
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
-from tlsgate.definitions.oas_fields import BASIC_SCHEME, OTHER_SCHEME, TOKEN_SCHEME
+from tlsgate.definitions.members import find_member, listed, named, section_of
+from tlsgate.definitions.oas_fields import BASIC_SCHEME, EXTENSION_NAME, OTHER_SCHEME, TOKEN_SCHEME
 from tlsgate.definitions.oas_mapping import Mapping
 from tlsgate.definitions.oas_tokens import EXTERNAL_OAUTH_SCHEME, JWT_SCHEME, map_external_oauth, map_jwt, map_openid
 
-__all__ = ["map_authentication"]
+__all__ = ["find_schemes", "map_authentication"]
 
 _JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseField", "subjectClaims"})
 _TOKEN = "use_standard_auth"  # noqa: S105 (the name of a switch)
@@ -29,6 +30,16 @@ _KINDS = {
     "use_openid": "oidc",
 }
 """Entry of ``auth_configs`` by switch."""
+_NAMES = {
+    _TOKEN: "token",
+    _JWT: "jwt",
+    _BASIC: "basic",
+    "use_oauth2": "oauth",
+    _EXTERNAL: "external_oauth",
+    "use_openid": "oidc",
+}
+"""Our method by switch."""
+_COMPLIANT = "compliant"
 _SCHEMES = {_TOKEN: TOKEN_SCHEME, _BASIC: BASIC_SCHEME, _JWT: JWT_SCHEME, _EXTERNAL: EXTERNAL_OAUTH_SCHEME}
 _METHODS = (
     ("hmac", "enable_signature_checking", "hmac"),
@@ -82,8 +93,34 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         reader = check(external, EXTERNAL_OAUTH_SCHEME, section.problems, where)
         _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
         map_external_oauth(reader, made)
-    if section.text("securityProcessingMode") == "compliant" and section.tree.get("security"):
-        made.take(section, "security", "security_requirements")
+    _map_requirements(section, document, made)
+
+
+def find_schemes(document: Tree) -> dict[str, str]:
+    """Return the method by name of a scheme that is on, as requirements name them: ``securitySchemes``, then hmac, oidc and custom."""
+    section = section_of(document, f"{EXTENSION_NAME}.server.authentication")
+    found = {name: name for name, _, _ in _METHODS if find_member(section, f"{name}.enabled") is True}
+    for name, tree in named(section, "securitySchemes"):
+        if find_member(tree, "enabled") is True:
+            found[name] = _NAMES[_switch_of(tree, _component(document, name))]
+    return found
+
+
+def _map_requirements(section: Section, document: Tree, made: Mapping) -> None:
+    """Map what is asked for in compliant mode: the document's requirements, then the extension's own."""
+    mode = section.text("securityProcessingMode")
+    if mode not in ("", "legacy", _COMPLIANT):
+        section.error("securityProcessingMode", "must be legacy or compliant")
+    if mode != _COMPLIANT:
+        if section.tree.get("security"):
+            section.warning("security", "without effect unless securityProcessingMode is compliant: all methods have to pass")
+        return
+    stated = enumerate(listed(document, "security"))
+    requirements = [(list(entry), f"security[{index}]") for index, entry in stated if isinstance(entry, dict)]
+    requirements += [(entry, f"{section.where('security')}[{index}]") for index, entry in enumerate(section.tree.get("security", ()))]
+    for index, (_, origin) in enumerate(requirements):
+        made.place(f"security_requirements[{index}]", origin)
+    made.put("security_requirements", [names for names, _ in requirements] or None, section.where("security"))
 
 
 def _map_lifetime(lifetime: Section, made: Mapping) -> None:
@@ -104,7 +141,7 @@ def _map_lifetime(lifetime: Section, made: Mapping) -> None:
 
 def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
     """Map the schemes that are on; of a document that lists requirements (legacy mode) only those that its first one names."""
-    required = _find_required(document) if section.text("securityProcessingMode") != "compliant" else None
+    required = _find_required(document) if section.text("securityProcessingMode") != _COMPLIANT else None
     taken: dict[str, str] = {}
     for name, tree in section.tree.get("securitySchemes", {}).items():
         if tree.get("enabled") is not True:

@@ -68,13 +68,13 @@ def apply_options(document: Tree, options: Mapping[str, str]) -> None:
         put_member(document, f"{_SERVER}.listenPath.value", options["listenPath"])
     if options.get("customDomain"):
         put_member(document, f"{_SERVER}.customDomain", {"enabled": True, "name": options["customDomain"]})
+    if options.get("securityProcessingMode"):
+        put_member(document, f"{_LOGIN}.securityProcessingMode", options["securityProcessingMode"])
     switched = _flag(options, "authentication")
     if switched is not None:
         put_member(document, f"{_LOGIN}.enabled", switched)
         if switched:
             _put_schemes(document)
-    if options.get("securityProcessingMode"):
-        put_member(document, f"{_LOGIN}.securityProcessingMode", options["securityProcessingMode"])
     for option, (member, made) in _EACH_OPERATION.items():
         switched = _flag(options, option)
         if switched is not None:
@@ -106,19 +106,26 @@ def _name_operations(document: Tree) -> list[str]:
 
 
 def _put_schemes(document: Tree) -> None:
-    """Switch on what the first requirement of the document asks for (legacy mode of ``security``)."""
-    requirement = next(iter(listed(document, "security")), None)
-    schemes = section_of(document, "components.securitySchemes")
-    for name in requirement if isinstance(requirement, dict) else ():
-        scheme = schemes.get(name)
-        made: Tree = {"enabled": True}
-        if isinstance(scheme, dict) and scheme.get("type") == "apiKey" and scheme.get("in") in ("header", "query", "cookie"):
-            made[scheme["in"]] = {"enabled": True, "name": str(scheme.get("name", ""))}
-        elif isinstance(scheme, dict):
-            made["header"] = {"enabled": True, "name": "Authorization"}
+    """Switch on what the document asks for: its first requirement, in compliant mode all of them; what a scheme says already stays."""
+    requirements = [entry for entry in listed(document, "security") if isinstance(entry, dict)]
+    if find_member(document, f"{_LOGIN}.securityProcessingMode") != "compliant":
+        requirements = requirements[:1]
+    components = section_of(document, "components.securitySchemes")
+    for name in dict.fromkeys(name for requirement in requirements for name in requirement):
         held = section_of(document, f"{_LOGIN}.securitySchemes")
         put_member(document, f"{_LOGIN}.securitySchemes", held)
-        section_of(document, f"{_LOGIN}.securitySchemes")[name] = made
+        known = held.get(name)
+        held[name] = {**known, "enabled": True} if isinstance(known, dict) and known else _derive_scheme(components.get(name))
+
+
+def _derive_scheme(component: object) -> Tree:
+    """Return the scheme of a component: its place where it has one, else the header ``Authorization``."""
+    if not isinstance(component, dict):
+        return {"enabled": True}
+    place, name = component.get("in"), component.get("name")
+    if component.get("type") == "apiKey" and place in ("header", "query", "cookie"):
+        return {"enabled": True, str(place): {"enabled": True, "name": name if isinstance(name, str) else ""}}
+    return {"enabled": True, "header": {"enabled": True, "name": "Authorization"}}
 
 
 def _flag(options: Mapping[str, str], name: str) -> bool | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
-from tlsgate.gates import addresses, certificate, cors, size, version
+from tlsgate.gates import addresses, certificate, context, cors, size, version
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.model.api import ApiDefinition
 
@@ -22,6 +22,7 @@ ORDER: tuple[tuple[str, Callable[[ApiDefinition, GatewayConfig, GateTools], Gate
     ("addresses", addresses.build),
     ("certificate", certificate.build),
     ("size", size.build),
+    ("context", context.build),
 )
 """Builders in the order in which their gates look at a request."""
 

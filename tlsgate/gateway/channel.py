@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from tlsgate.config.model import ConnectionLimits
+    from tlsgate.gateway.explain import Explainer
     from tlsgate.model.exchange import Connection, HeaderList
     from tlsgate.tls.deadlines import Deadlines
 
@@ -68,6 +69,7 @@ class HttpSite(Protocol):
     underscore_headers: str
     max_body_bytes: int
     draining: bool
+    explain: Explainer | None
 
     def handle(self, request: GateRequest) -> None:
         """Serve a request; the answer comes through the request's channel."""
@@ -640,6 +642,9 @@ class HttpChannel:
         request.status = status
         request.response_bytes = 0
         self._no_body = no_body = request.method == b"HEAD" or status in (204, 304) or status < 200
+        explain = self.site.explain
+        if explain is not None:
+            headers = explain.mark(request, headers)
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
         lines += [name + b": " + value for name, value in headers]
         self._chunked = self._until_close = False
@@ -725,7 +730,8 @@ class HttpChannel:
         self.site.deadlines.clear(self)
         self._begun = True
         self._upgraded = upgraded
-        self.transport.write(head)
+        explain = self.site.explain
+        self.transport.write(head if explain is None else explain.mark_head(request, head))
         held, self._held = self._left_over + self._held, b""
         self._left_over = b""
         if held:
@@ -875,6 +881,12 @@ class HttpChannel:
                     content_type = value
                     break
         status, headers, body = self.site.render_wire_refusal(refusal, content_type)
+        explain = self.site.explain
+        if explain is not None:
+            # Whether or not a head was read before: a number that nobody has had.
+            self._count += 1
+            method, target = (parsing.method, parsing.target) if parsing is not None else (b"", b"")
+            headers = explain.refuse_unreadable(self.connection, self._count, method, target, refusal, status, headers)
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, b"\r\n"]
         lines.extend(b"%b: %b\r\n" % line for line in headers)
         lines.append(b"Date: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (self.site.date(), len(body)))

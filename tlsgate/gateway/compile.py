@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import IResource
 
 from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.certificate import build_recheck
 from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.gates.certificate import build_host_check
 from tlsgate.gates.order import build_gates
+from tlsgate.gateway.upstream_signing import build_request_signer
 from tlsgate.limits import api_limits, key_limits, monitor, org_limits, report
 from tlsgate.limits.headers import default_headers
 from tlsgate.pki.upstream import build_upstream_certificates
 from tlsgate.proxy.forward import Forwarder
 from tlsgate.proxy.pool import Destination
 from tlsgate.proxy.upstreams import ProxiedTarget, UpstreamPlan, UpstreamTarget, parse_target_url
-from tlsgate.transform import mock
+from tlsgate.transform import form_data, mock
 from tlsgate.transform.headers import build_request_headers_step, build_response_headers_step
 from tlsgate.transform.timeouts import build_timeout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tlsgate.auth.base import Step
     from tlsgate.clock import Clock
@@ -67,7 +70,20 @@ class Workshop(NamedTuple):
 class CompiledApi:
     """One API, ready to serve."""
 
-    __slots__ = ("access", "allow_list", "api", "errors", "gates", "leaf", "misdirected", "mock", "resource", "steps")
+    __slots__ = (
+        "access",
+        "allow_list",
+        "api",
+        "certificate",
+        "errors",
+        "gates",
+        "leaf",
+        "misdirected",
+        "mock",
+        "resource",
+        "stages",
+        "steps",
+    )
 
     def __init__(
         self,
@@ -81,8 +97,11 @@ class CompiledApi:
         errors: ErrorRenderer,
         misdirected: Callable[[Any], None] | None,
         allow_list: AllowList | None,
+        certificate: Callable[[Exchange], Awaitable[None]] | None = None,
     ) -> None:
         self.api = api
+        self.certificate = certificate
+        """Judges again the certificate that stands for a key (``auth.recheck``); None without dynamic mTLS."""
         self.gates = gates
         """Checks before authentication; they never wait."""
         self.steps = steps
@@ -96,6 +115,8 @@ class CompiledApi:
         self.allow_list = allow_list
         self.resource: Any = None
         """Set when the generation is attached to its site."""
+        self.stages: Any = None
+        """The steps by name (``gateway.stages``), once somebody has asked for them."""
 
 
 class CompiledRaw:
@@ -167,6 +188,7 @@ def compile_api(api: ApiDefinition, allow_list: AllowList | None, workshop: Work
         errors=workshop.renderer(api),
         misdirected=misdirected,
         allow_list=allow_list,
+        certificate=build_recheck(api, config, workshop.state.auth),
     )
 
 
@@ -183,6 +205,7 @@ def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
     of_orgs = monitor.build(settings, state.auth.notify, organisations=True, whole_keys=whole)
     of_keys = monitor.build(settings, state.auth.notify, organisations=False, whole_keys=whole)
     steps = (
+        form_data.build(api, workshop.reactor),
         org_limits.build(api, config, state.auth, state.limiters, state.organisations, of_orgs),
         *build_auth_steps(api, config, state.auth),
         report.build(api, state.auth, state.store),
@@ -219,6 +242,12 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     if mounted:
         from tlsgate.gateway.mounted import MountedLeaf
 
+        if api.request_signing is not None:
+            workshop.upstream.note(
+                Problem(
+                    api.source, "request_signing", "", "without effect on a mounted resource, which has no upstream", severity="warning"
+                )
+            )
         return MountedLeaf(
             _load_resource(api, str(mounted), config.own.resources),
             workshop.reactor,
@@ -230,6 +259,15 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
             remove_xff=remove_xff,
             extra_response_headers=_expiry_header(api),
         )
+    signer = build_request_signer(
+        api,
+        resolve=partial(workshop.upstream.resolve, api),
+        note=workshop.upstream.note,
+        clock=workshop.clock,
+        reactor=workshop.reactor,
+    )
+    if signer is not None:
+        protected |= signer.names
     return Forwarder(
         _build_plan(api, workshop, api.protocol if api.protocol in ("http", "https") else "http"),
         workshop.pool,
@@ -247,6 +285,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
         protected=frozenset(protected),
         extra_response_headers=_expiry_header(api),
         limit_headers=default_headers(config.rate_limits),
+        signer=signer,
         override=workshop.renderer(api).override_answer,
     )
 

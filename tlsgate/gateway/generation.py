@@ -496,6 +496,7 @@ def _still_needed(path: str, apis: list[ApiDefinition], config: GatewayConfig) -
     One that was taken out of the configuration may vanish, and to delete a client's file is a way to revoke it: it grants nothing at once.
     """
     named = [*config.http.ssl_certificates, *config.own.upstream_ca]
+    named += [api.request_signing.certificate for api in apis if api.request_signing is not None]
     named += [name for pair in config.http.certificates for name in (pair.cert_file, pair.key_file)]
     named += [reference for _, reference in config.security.upstream]
     named += [reference for _, references in config.security.pinned_public_keys for reference in references]

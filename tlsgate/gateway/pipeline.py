@@ -35,31 +35,40 @@ def start(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
 
 async def serve(request: GateRequest, compiled: CompiledApi, site: Any) -> None:
     """Serve one routed request."""
+    # Whatever is at work; so the end of a request names its step at no cost while nothing ends.
+    at: Any = compiled.misdirected
     try:
         try:
-            if compiled.misdirected is not None:
-                compiled.misdirected(request)
-            for gate in compiled.gates:
-                gate(request)
-            for step in compiled.steps:
-                if not step.try_now(request):
-                    await step.finish(request)
-            if compiled.mock is not None:
-                compiled.mock(request)
-            await compiled.leaf(request)
+            if at is not None:
+                at(request)
+            for at in compiled.gates:
+                at(request)
+            for at in compiled.steps:
+                if not at.try_now(request):
+                    await at.finish(request)
+            at = compiled.mock
+            if at is not None:
+                at(request)
+            at = compiled.leaf
+            await at(request)
         except Reply as reply:
+            request.stopped = at
             headers = [*reply.headers, *request.response_headers, *(request.limit_headers or ())]
             request.channel.respond(request, reply.status, headers, reply.body)
         except Refusal as refusal:
+            request.stopped = at
             refuse(request, compiled, refusal)
         except UpstreamError as problem:
+            request.stopped = at
             request.flag = problem.flag
             refuse(request, compiled, Refusal(problem.refusal, problem.reason))
     except CancelledError:
+        request.stopped = at
         request.refusal = "client.gone"
         request.flag = "CDC"
         request.status = 499
     except Exception:
+        request.stopped = at
         _log.failure(
             "request {request} of API {api} failed", event="pipeline.error", request=site.request_id(request), api=compiled.api.api_id
         )

@@ -202,6 +202,8 @@ class RawService:
 
     def _log_refusal(self, reason: str) -> None:
         self._site.counters["raw_refused"] += 1
+        if self._site.explain is not None:
+            self._site.explain.note_raw(self.connection, self._compiled.api if self._compiled is not None else None, reason)
         tls = self.connection.tls
         peer = tls.peer if tls is not None else None
         _log.info(

@@ -16,7 +16,9 @@ from tlsgate.auth.recheck import judge_key
 from tlsgate.auth.shown import show_key, show_path
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
+from tlsgate.gateway.explain import TOPIC, Explainer, Records, build_explainer, find_node
 from tlsgate.gateway.meter import Meter
+from tlsgate.gateway.questions import Questions
 from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.gateway.tree import RootResource
@@ -74,6 +76,11 @@ class Site:
         self.shared_counters = SharedCounters(self)
         self.meter = Meter(deadlines.read, config.own.metrics.max_apis)
         self.shared_counters.set_source("meter", self.meter.read)
+        self.questions = Questions()
+        self._records = Records(find_node())
+        self.questions.set_answerer(TOPIC, self._records.answer)
+        self.explain: Explainer | None = None
+        """Makes ids and records; None where that is switched off."""
         self.root = RootResource(self)
         self.draining = False
         self._channels: set[Any] = set()
@@ -81,7 +88,7 @@ class Site:
         self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
         self._streams: dict[str, set[GateRequest]] = {}
-        """Upgraded connections by the stored name of the key that opened them."""
+        """Upgraded connections by the stored name of the keys that opened them."""
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
@@ -107,6 +114,7 @@ class Site:
         self.max_client_chain = limits.max_client_chain
         self.show_keys = config.keys.show_in_logs
         self.meter.limit = config.own.metrics.max_apis
+        self.explain = build_explainer(self, config.own.explain, self.generation.definitions, self._records)
 
     @property
     def errors(self) -> Any:
@@ -182,6 +190,8 @@ class Site:
             self.samples.note(request)
         if self.access_log is not None:
             self.access_log(request)
+        if self.explain is not None:
+            self.explain.note(request)
 
     def _log_refusal(self, request: GateRequest, entry: CatalogueEntry | None) -> None:
         connection = request.connection
@@ -214,16 +224,16 @@ class Site:
     def upgraded(self, request: GateRequest) -> None:
         """Take note of a request whose connection speaks another protocol from now on; it is finished when that ends."""
         request.on_end = self._stream_ended
-        if request.key is not None:
-            self._streams.setdefault(request.key.name, set()).add(request)
+        for name in _name_keys(request):
+            self._streams.setdefault(name, set()).add(request)
 
     def _stream_ended(self, request: GateRequest) -> None:
-        if request.key is not None:
-            found = self._streams.get(request.key.name)
+        for name in _name_keys(request):
+            found = self._streams.get(name)
             if found is not None:
                 found.discard(request)
                 if not found:
-                    del self._streams[request.key.name]
+                    del self._streams[name]
         self.finished(request)
 
     def judge_again(self, request: GateRequest) -> str | None:
@@ -277,6 +287,8 @@ class Site:
         self._handshaking.pop(server, None)
         if refused is not None:
             self.counters["handshakes_refused"] += 1
+            if self.explain is not None:
+                self.explain.note_handshake(server, refused)
             connection = server.peer_connection
             shown = server.refused_peer
             _log.info(
@@ -334,21 +346,36 @@ class Site:
 
     def key_changed(self, topic: str, payload: str) -> None:
         """Listen to the store's changes: an upgraded connection ends when its key is revoked (``ChangeFeed.subscribe``)."""
+        streams = self._streams
+        if topic == "certificate":
+            self._certificate_changed(payload)
+            return
         if topic not in ("key", "gap"):
             return
-        streams = self._streams
         # A list, or one name that has a comma itself.
-        for name in {payload, *payload.split(",")} if topic == "key" else tuple(streams):
-            for request in tuple(streams.get(name, ())):
-                Deferred.fromCoroutine(self._judge_key(request)).addErrback(
-                    lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
-                )
+        names = {payload, *payload.split(",")} if topic == "key" else tuple(streams)
+        for request in {request for name in names for request in streams.get(name, ())}:
+            self._start_judging(request)
+
+    def _certificate_changed(self, id: str) -> None:
+        """Judge the streams again that their client's certificate may have opened."""
+        if not self._streams:
+            return
+        for request in {request for requests in self._streams.values() for request in requests}:
+            tls = request.connection.tls
+            if tls is not None and tls.peer is not None and id.endswith(tls.peer.fingerprint):
+                self._start_judging(request)
+
+    def _start_judging(self, request: GateRequest) -> None:
+        Deferred.fromCoroutine(self._judge_key(request)).addErrback(
+            lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
+        )
 
     async def _judge_key(self, request: GateRequest) -> None:
         compiled = self.generation.apis.get(request.api.api_id) if request.api is not None else None
         if compiled is None or compiled.access is None or self.sessions is None:
             return  # gone, or keyless now: the recheck of the reload has dealt with it
-        reason = await judge_key(self.sessions, request, compiled.access)
+        reason = await judge_key(self.sessions, request, compiled.access, compiled.certificate)
         if reason is not None:
             request.channel.cut_upgraded(request, reason)
 
@@ -364,3 +391,8 @@ class Site:
         """Cut what is left."""
         for channel in list(self._channels):
             channel.abort("shut down")
+
+
+def _name_keys(request: GateRequest) -> set[str]:
+    """Return the stored names of the keys that let a request in, those of methods whose session does not count too."""
+    return {view.name for view in (request.key, *request.others) if view is not None}

@@ -11,8 +11,10 @@ from twisted.logger import Logger
 from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
+from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
+from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
 from tlsgate.events.hub import EventHub
@@ -53,7 +55,8 @@ class State:
         self.organisations = Organisations(store, clock, config.keys)
         self._reactor = reactor
         self._secret = config.security.encoding_secret or config.control.secret
-        self.certificates = Library(store, Sealer(self._secret), clock, build_runner(reactor))
+        run_aside = build_runner(reactor)
+        self.certificates = Library(store, Sealer(self._secret), clock, run_aside)
         self.shelf = CertificateShelf(self.certificates)
         self.idp = IdpClient(reactor)
         self.key_sets = KeySets(
@@ -63,6 +66,8 @@ class State:
             stale_s=config.own.identity_providers.stale_s,
             weak_rsa=config.own.identity_providers.weak_rsa,
         )
+        keep_s = config.keys.cache_s if config.keys.cache_sessions else 0
+        self.certificate_presence = CertificatePresence(lambda id: self.certificates.has(id), clock, keep_s, config.keys.cache_size)
         self.auth = AuthTools(
             self.sessions,
             clock,
@@ -70,7 +75,10 @@ class State:
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             reactor,
             self.shelf,
-            self.key_sets,
+            key_sets=self.key_sets,
+            certificate_presence=self.certificate_presence,
+            proofs=PasswordProofs(run_aside, clock),
+            store=store,
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""
@@ -79,7 +87,9 @@ class State:
         self.on_event: Notify | None = self.events.notify
         """Told of events; None tells nobody."""
         store.subscribe(self.sessions.on_change)
+        store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
         """Seal and open private keys of the certificate store with the secret of this configuration from now on."""

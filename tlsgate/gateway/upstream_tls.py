@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlsgate.config.model import GatewayConfig
     from tlsgate.errors import Problem
     from tlsgate.model.api import ApiDefinition
+    from tlsgate.pki.pem import PemBundle
     from tlsgate.pki.references import ReferenceResolver
     from tlsgate.pki.upstream import UpstreamCertificates
     from tlsgate.proxy.upstreams import ParsedTarget
@@ -51,6 +52,13 @@ class UpstreamContexts:
         table = build_pins(api.pinned_public_keys, self._resolver_of(api), base=self._global_pins, file=api.source)
         self.problems.extend(table.problems)
         return table
+
+    def resolve(self, api: ApiDefinition, reference: str) -> PemBundle:
+        """Return what a reference of a definition holds.
+
+        :raises PkiError: it cannot be had.
+        """
+        return self._resolver_of(api).resolve(reference)
 
     def prepare(
         self, api: ApiDefinition, scheme: str, host: str, port: int, certificates: UpstreamCertificates, pins: PinTable

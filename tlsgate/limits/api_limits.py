@@ -13,7 +13,7 @@ from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.gates.base import build_rules, find_one
-from tlsgate.limits.base import RateLimit, Verdict, normalise_rate
+from tlsgate.limits.base import RateLimit, Verdict, normalise_rate, tell_rate
 from tlsgate.limits.headers import rate_headers, refusal_headers
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.model.api import ApiDefinition
@@ -92,6 +92,14 @@ class ApiLimits:
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
         self._settle(exchange, limit, verdict)
+
+    def tell(self, exchange: Exchange) -> dict[str, dict[str, int | float | None]]:
+        """Return the limit of the API and what was left of it; as ``KeyLimits.tell``."""
+        try:
+            limit = self._limit if self._paths is None else self._find_limit(exchange)
+        except Refusal:
+            limit = None
+        return {} if limit is None else {"api_rate": tell_rate(limit, self._clock.monotonic())}
 
     def _find_limit(self, exchange: Exchange) -> RateLimit | None:
         assert self._paths is not None

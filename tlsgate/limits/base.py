@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
-__all__ = ["LONGEST_S", "LocalLimiter", "Rate", "RateLimit", "Verdict", "normalise_rate"]
+__all__ = ["LONGEST_S", "LocalLimiter", "Rate", "RateLimit", "Verdict", "normalise_rate", "tell_rate"]
 
 LONGEST_S = 10**10
 """Longest period of a counter, some 300 years: clocks, stores and headers take it."""
@@ -98,3 +98,13 @@ def normalise_rate(rate: float, per: float) -> Rate | None:
     rate = min(rate, _MOST)
     whole = max(1, math.floor(rate))
     return Rate(whole, min(max(per * whole / rate, _SHORTEST_S), LONGEST_S))
+
+
+def tell_rate(limit: RateLimit, now: float) -> dict[str, int | float | None]:
+    """Return a rate and what is left of it, for a report; nothing is counted.
+
+    :param now: monotonic seconds.
+    :returns: ``remaining`` is None where it is counted in the store.
+    """
+    remaining = limit.verdict(True, now).remaining if limit.is_local else None
+    return {"limit": limit.rate.limit, "per_s": limit.rate.per_s, "remaining": remaining}

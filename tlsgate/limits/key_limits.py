@@ -16,7 +16,7 @@ from tlsgate.auth.shown import show_key
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.gates.base import find_one
-from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate
+from tlsgate.limits.base import Rate, RateLimit, Verdict, normalise_rate, tell_rate
 from tlsgate.limits.effective import Effective, counter_group, find_effective, rate_name
 from tlsgate.limits.headers import NAMES, build_headers, rate_headers, refusal_headers
 from tlsgate.limits.monitor import QuotaMonitor
@@ -178,6 +178,25 @@ class KeyLimits:
             self._monitor.look(exchange, view.session, view.session.org_id, view.id, quota.maximum, verdict.remaining)
         if not self._shows_rates:
             exchange.limit_headers = build_headers(quota.maximum, verdict.remaining, verdict.renews)
+
+    def tell(self, exchange: Exchange) -> dict[str, dict[str, int | float | None]]:
+        """Return what limits the key and what was left of it, for a report; counts nothing, and knows no rest that is in the store."""
+        compiled: _Compiled | None = exchange.key.memo.get(self) if exchange.key is not None else None
+        told: dict[str, dict[str, int | float | None]] = {}
+        if compiled is None:
+            return told
+        try:
+            limit = compiled.rate if compiled.endpoints is None else self._find_limit(compiled, exchange)
+        except Refusal:
+            limit = None
+        if limit is not None:
+            told["rate"] = tell_rate(limit, self._pool.clock.monotonic())
+        if compiled.quota is not None:
+            told["quota"] = {"limit": compiled.quota.maximum, "per_s": compiled.quota.renewal_s, "remaining": None}
+            lines = exchange.limit_headers
+            if lines and not self._shows_rates:
+                told["quota"] |= {"remaining": int(lines[1][1]), "renews": int(lines[2][1])}
+        return told
 
     def _refuse_quota(self, exchange: Exchange) -> NoReturn:
         self._notify("QuotaExceeded", exchange, {"message": "Key Quota Limit Exceeded"})

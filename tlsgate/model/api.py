@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, RequestSigning
+from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, MessageSignatureRules, RequestSigning
 from tlsgate.model.events import EventHandlers
 from tlsgate.model.tokens import ExternalOAuthSettings, JwtSettings, OpenIdSettings
 
@@ -250,6 +250,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """``x-tlsgate.client_certificates.require_client_usage``: a leaf needs EKU clientAuth, anyEKU or no EKU."""
     trust_unmarked_ca: bool = True
     """``x-tlsgate.client_certificates.trust_unmarked_ca``: a listed certificate with CA:TRUE and no keyUsage is a CA."""
+    ask_for_bound_keys: bool = False
+    """``x-tlsgate.client_certificates.ask_for_bound_keys``: handshakes ask for a client's certificate, for keys that are bound to one."""
     settings: dict[str, Any] = {}
     """``x-tlsgate`` as written and checked."""
     auth_sources: dict[str, CredentialSource] = {}
@@ -264,6 +266,7 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """None where keys come without a signature."""
     basic: BasicSettings = BasicSettings()
     hmac: HmacSettings = HmacSettings()
+    message_signatures: MessageSignatureRules = MessageSignatureRules()
     request_signing: RequestSigning | None = None
     jwt: JwtSettings | None = None
     """None without the method; likewise the next two."""

@@ -7,7 +7,24 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["BasicSettings", "CredentialSource", "HmacSettings", "KeySignature", "RequestSigning"]
+__all__ = [
+    "METHOD_ORDER",
+    "SIGNATURE_ALGORITHMS",
+    "BasicSettings",
+    "CredentialSource",
+    "HmacRules",
+    "HmacSettings",
+    "KeySignature",
+    "MessageSignatureRules",
+    "RequestSigning",
+    "SigningRules",
+]
+
+METHOD_ORDER = ("oauth", "external_oauth", "basic", "hmac", "jwt", "oidc", "custom", "token")
+"""Our names of the methods, in the order in which they run, whatever a definition's (token reference, section 1)."""
+SIGNATURE_ALGORITHMS = ("hmac-sha256", "rsa-pss-sha512", "rsa-v1_5-sha256", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ed25519")
+"""Of HTTP message signatures (RFC 9421, section 6.2.2)."""
+_COMPONENTS = ("@method", "@authority", "@path", "@query")
 
 
 class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +67,56 @@ class BasicSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``body_user_regexp``: RE2, first group of the first match."""
     password_pattern: str = ""
     """``body_password_regexp``."""
+    rfc7617: bool | None = None
+    """``x-tlsgate.basic.rfc7617``: passwords may hold colons; None is the configuration's."""
+    max_body: int = 0
+    """``x-tlsgate.basic.max_body``: bytes of a body that credentials are looked for in; 0 is the configuration's."""
+
+
+class HmacRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How strictly request signatures are read: ``x-tlsgate.hmac``, and ``tlsgate.hmac`` as the default of all APIs."""
+
+    required_headers: tuple[str, ...] = ()
+    """What each signature has to cover, lower-case; ``digest`` where there is a body only."""
+    request_target: str = "either"
+    """``path`` (Tyk's: decoded, without query), ``full`` (the draft's: as sent, with the query), ``either``."""
+    lenient_algorithm: bool = False
+    """An absent or unknown algorithm means ``hmac-sha1``, whatever begins with ``rsa`` means ``rsa-sha256`` (Tyk)."""
+    empty_host: bool = False
+    """``host`` is signed as an empty value (Tyk)."""
+    verify_digest: bool = True
+    """A signed ``Digest`` is compared with the body; False leaves that to the upstream (Tyk)."""
+    max_digest_body: int = 16 * 1024 * 1024
+    """Bytes of the longest body that is compared."""
+    refuse_replays: bool = False
+    """A signature is taken once within the skew; noted in the store."""
+
+
+class MessageSignatureRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How HTTP message signatures are judged: ``x-tlsgate.message_signatures``, and ``tlsgate.message_signatures`` as the default."""
+
+    enabled: bool = False
+    """A request with ``Signature-Input`` is judged by RFC 9421, any other by draft-cavage."""
+    only: bool = False
+    """Any other is refused."""
+    components: tuple[str, ...] = _COMPONENTS
+    """What each signature has to cover; ``@query`` where there is a query only."""
+    content_digest: bool = True
+    """A body has to be covered by its ``Content-Digest``."""
+    algorithms: tuple[str, ...] = ()
+    """Empty is every known one."""
+    max_age_s: int = 300
+    """Seconds from ``created`` on."""
+    clock_skew_s: int = 5
+    """How far ``created`` may lie ahead, and how long after ``expires`` a signature still counts."""
+    label: str = ""
+    """The one that counts; empty: the only one."""
+    tag: str = ""
+    """The parameter ``tag`` of the one that counts; empty: it does not matter."""
+    max_digest_body: int = 16 * 1024 * 1024
+    """Bytes of the longest body that is compared."""
+    refuse_replays: bool = False
+    """A signature is taken once; noted in the store for as long as it could be used."""
 
 
 class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +126,25 @@ class HmacSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Empty is every known one."""
     skew_ms: float = 0.0
     """0 is no check of the date."""
+    rules: HmacRules = HmacRules()
+
+
+class SigningRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What Tyk has no words for: ``x-tlsgate.request_signing``, and ``tlsgate.request_signing`` as the default of all APIs."""
+
+    format: str = "cavage"
+    """``cavage`` (Tyk's) or ``rfc9421``; all others are of the latter alone."""
+    components: tuple[str, ...] = _COMPONENTS
+    """What is signed of it: derived components, and headers that are there."""
+    label: str = "tlsgate"
+    tag: str = ""
+    """Empty is no such parameter."""
+    expires_s: int = 0
+    """Seconds from ``created`` on; 0 is no such parameter."""
+    content_digest: str = ""
+    """``sha-256`` or ``sha-512``: bodies are held, and covered by a ``Content-Digest``; empty: they stream."""
+    max_digest_body: int = 16 * 1024 * 1024
+    """Bytes of the longest body that is held for it."""
 
 
 class RequestSigning(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,4 +158,10 @@ class RequestSigning(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
     """``header_list``; empty is the target and every header that stays as it is."""
     signature_header: str = ""
-    """Empty is ``Authorization``."""
+    """Empty is ``Authorization``; not used by RFC 9421, whose fields have fixed names."""
+    rules: SigningRules = SigningRules()
+
+    @property
+    def uses_secret(self) -> bool:
+        """Whether the algorithm signs with ``secret``, known or not; all others with the private key of ``certificate``."""
+        return self.algorithm == "hmac-sha256" if self.rules.format == "rfc9421" else not self.algorithm.startswith("rsa")

@@ -115,6 +115,7 @@ class Exchange:
         "session",
         "session_id",
         "status",
+        "stopped",
         "target",
         "upgrade",
         "upstream",
@@ -175,6 +176,8 @@ class Exchange:
         self.detail = ""
         """Why, for the log."""
         self.flag = ""
+        self.stopped: Any = None
+        """The step of the pipeline that ended the request before its leaf had done its work; None when none did."""
         self.upstream = ""
         """host:port of the upstream that was used."""
         self.session: Session | None = None

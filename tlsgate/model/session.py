@@ -113,6 +113,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     enable_http_signature_validation: bool = False
     rsa_certificate_id: str = ""
     certificate: str = ""
+    certificates: tuple[str, ...] = ()
+    """``tlsgate_certificates``: others that stand for the same key beside ``certificate``, while one replaces the other."""
     mtls_static_certificate_bindings: tuple[str, ...] = ()
     oauth_client_id: str = ""
     oauth_keys: dict[str, str] = {}

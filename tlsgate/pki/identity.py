@@ -13,7 +13,7 @@ from tlsgate.pki.certificate import read_certificate
 from tlsgate.pki.der import read_slices
 from tlsgate.pki.distinguished import MAX_NAME, format_der_name
 
-__all__ = ["MAX_CHAIN", "MAX_CHAIN_BYTES", "build_identity", "format_name", "format_subject", "spki_sha256"]
+__all__ = ["MAX_CHAIN", "MAX_CHAIN_BYTES", "build_identity", "format_issuer", "format_name", "format_subject", "spki_sha256"]
 
 MAX_CHAIN = 8
 """Certificates kept of what a peer sent after its leaf."""
@@ -81,6 +81,14 @@ def format_subject(certificate_der: bytes, limit: int = MAX_NAME) -> str:
     """
     try:
         return format_der_name(read_slices(certificate_der).subject, limit)
+    except PkiError:
+        return "(unreadable certificate)"
+
+
+def format_issuer(certificate_der: bytes, limit: int = MAX_NAME) -> str:
+    """Write the issuer of a certificate for logs; as :func:`format_subject`."""
+    try:
+        return format_der_name(read_slices(certificate_der).issuer, limit)
     except PkiError:
         return "(unreadable certificate)"
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlsgate.proxy.connection import UpstreamAnswer, UpstreamConnection
     from tlsgate.proxy.pool import Pool
     from tlsgate.proxy.upstreams import UpstreamPlan, UpstreamTarget
+    from tlsgate.transform.request_signing import RequestSigner
 
 __all__ = ["Forwarder"]
 
@@ -42,6 +43,7 @@ class Forwarder:
     :param request_headers: applied to the headers for the upstream, after the hop-by-hop ones are gone.
     :param response_headers: applied to the answer's headers.
     :param limit_headers: ``X-RateLimit-*`` of an answer whose request no limit has spoken of.
+    :param signer: signs what is about to be sent; None for requests that go unsigned.
     :param override: may replace an upstream's error answer (``error_overrides``); None when nothing is configured.
     """
 
@@ -64,6 +66,7 @@ class Forwarder:
         protected: frozenset[bytes],
         extra_response_headers: HeaderList,
         limit_headers: HeaderList,
+        signer: RequestSigner | None = None,
         override: Callable[[Exchange, UpstreamAnswer], tuple[int, HeaderList, bytes] | None] | None = None,
     ) -> None:
         self._plan = plan
@@ -83,6 +86,7 @@ class Forwarder:
         self._extra = extra_response_headers
         self._limit_headers = limit_headers
         self._override = override
+        self._signer = signer
 
     async def __call__(self, request: Any) -> None:
         """Proxy one request; returns when the answer has been sent.
@@ -97,7 +101,8 @@ class Forwarder:
         upgrade = request.upgrade if self._websockets and request.upgrade == b"websocket" else b""
         if upgrade:
             target = target.for_upgrade
-        head, body, chunked = self._build_head(request, target, upgrade)
+        digest = b"" if self._signer is None else await self._signer.prepare(request)
+        head, body, chunked = self._build_head(request, target, upgrade, digest)
         expires = _NEVER
         if self._timeout_of is not None:
             limit = self._timeout_of(request)
@@ -211,7 +216,7 @@ class Forwarder:
         )
         return connection, answer
 
-    def _build_head(self, request: Any, target: UpstreamTarget, upgrade: bytes) -> tuple[bytes, Any, bool]:
+    def _build_head(self, request: Any, target: UpstreamTarget, upgrade: bytes, digest: bytes) -> tuple[bytes, Any, bool]:
         """Return request line and headers, the body to attach (None for none) and whether it goes out chunked."""
         path = request.path
         if self._strip:
@@ -257,6 +262,9 @@ class Forwarder:
         if target.proxy_authorization:
             headers = [line for line in headers if line[0].lower() != b"proxy-authorization"]
             headers.append((b"Proxy-Authorization", target.proxy_authorization))
+        if self._signer is not None:
+            # The last word on headers: what is signed is what is sent, and once more by a second try.
+            headers = self._signer.sign(request, target.scheme, wanted[target.prefix_length :], headers, digest)
         lines = [request.method + b" " + wanted + b" HTTP/1.1"]
         lines += [name + b": " + value for name, value in headers]
         count = len(lines)

@@ -82,14 +82,19 @@ class UpstreamTarget:
         "destination",
         "for_upgrade",
         "host_header",
+        "prefix_length",
         "proxy_authorization",
         "query",
+        "scheme",
     )
 
     def __init__(self, parsed: ParsedTarget, destination: Callable[[], Destination], *, disable_strip_slash: bool) -> None:
         self.destination = destination
         self.host_header = parsed.host_header
         self.query = parsed.query
+        self.scheme = "https" if parsed.uses_tls else "http"
+        self.prefix_length = 0
+        """Bytes of a joined path that stand before its origin form."""
         self.address = f"[{parsed.host}]:{parsed.port}" if ":" in parsed.host else f"{parsed.host}:{parsed.port}"
         self.proxy_authorization = b""
         """For requests that themselves go to a forward proxy."""
@@ -135,6 +140,7 @@ class ProxiedTarget(UpstreamTarget):
     ) -> None:
         super().__init__(parsed, destination, disable_strip_slash=disable_strip_slash)
         self._prefix = b"http://" + parsed.host_header
+        self.prefix_length = len(self._prefix)
         self.proxy_authorization = authorization
         self.for_upgrade = tunnelled
 

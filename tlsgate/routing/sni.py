@@ -33,8 +33,8 @@ class AllowListRef(NamedTuple):
 
 
 def uses_certificates(api: ApiDefinition) -> bool:
-    """Tell whether client certificates matter to an API (static or dynamic mTLS)."""
-    return api.use_mutual_tls or api.use_certificate
+    """Tell whether client certificates matter to an API: static or dynamic mTLS, or keys that are bound to certificates."""
+    return api.use_mutual_tls or api.use_certificate or api.ask_for_bound_keys
 
 
 def control_port(config: GatewayConfig) -> int:

@@ -173,16 +173,20 @@ def build_error_renderer(config: GatewayConfig, api: ApiDefinition | None, templ
     """Return the renderer of an API, or of requests without one.
 
     :param config: ``override_messages``, ``error_overrides``, ``hide_generator_header``, ``tlsgate.upstream_error_status``.
-    :param api: its ``error_overrides`` go before the configuration's; None before a route is known.
+    :param api: its ``error_overrides``, and what it says of a failed signature beside a key, go before the configuration's; None before a
+        route is known.
     :param templates: of ``template_path``, loaded once (``error_templates.load_templates``) and shared by all renderers.
     """
     catalogue: Mapping[str, CatalogueEntry] = CATALOGUE
     if config.own.upstream_error_status != CATALOGUE["upstream.failed"].status:
         status = config.own.upstream_error_status
         catalogue = {**CATALOGUE, **{id: CATALOGUE[id]._replace(status=status) for id in _UPSTREAM_FAILURES}}
-    if config.override_messages:
+    messages = config.override_messages
+    if api is not None and api.key_signature is not None:
+        messages = (*messages, ("auth.signature_failed", api.key_signature.status, api.key_signature.message))
+    if messages:
         changed = dict(catalogue)
-        for id, status, message in config.override_messages:
+        for id, status, message in messages:
             entry = changed.get(id)
             if entry is not None:
                 changed[id] = entry._replace(status=status or entry.status, message=message or entry.message)

@@ -61,7 +61,13 @@ class _Builder:
     def compile(self, operations: HeaderOperations, where: str) -> _Operations | None:
         lines: dict[bytes, tuple[bytes, Value]] = {}
         for name, text in operations.add:
-            value = compile_value(text, has_context=self._api.context_variables, secrets=self._config.secrets, environ=self._environ)
+            value = compile_value(
+                text,
+                has_context=self._api.context_variables,
+                secrets=self._config.secrets,
+                environ=self._environ,
+                base_path=self._config.kv_base_path,
+            )
             raw = name.encode()
             try:
                 validate_header(raw, value if isinstance(value, bytes) else b"".join(part for part in value if isinstance(part, bytes)))

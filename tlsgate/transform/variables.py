@@ -9,31 +9,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote_to_bytes
+from decimal import Decimal
+from urllib.parse import quote_plus, unquote_to_bytes
 
+from tlsgate.config.references import read_secret_file
 from tlsgate.ids import request_id
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["Value", "compile_value", "render"]
+__all__ = ["FORM", "Value", "compile_value", "read_pairs", "render"]
 
 Value = bytes | tuple[bytes | Callable[[Exchange], bytes], ...]
 """A constant, or parts in turn; see :func:`render`."""
 
 _VARIABLE = re.compile(
     r"\$tyk_context\.([A-Za-z0-9_.-]+)|\$tyk_meta\.([A-Za-z0-9_.-]+)|\$secret_(conf|env)\.([A-Za-z0-9_.-]+)"
-    r"|\$secret_(?:vault|consul|file)\.[A-Za-z0-9_./-]+"
+    r"|\$secret_file\.([A-Za-z0-9_./-]+)|\$secret_(?:vault|consul)\.[A-Za-z0-9_./-]+"
 )
+FORM = "form data"
+"""In ``Exchange.context``: the pairs of a form; no variable has a name with a blank."""
 _CONTROL = bytes((*range(0x20), 0x7F))
 _EMPTY = b""
 
 
-def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], environ: Mapping[str, str]) -> Value:
+def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], environ: Mapping[str, str], base_path: str = "") -> Value:
     """Return a configured value ready for use.
 
-    Secrets are read now: ``$secret_conf.K`` from the configuration, ``$secret_env.K`` from ``TYK_SECRET_K`` or ``K``. What is missing,
-    or kept in a store that this version cannot read (vault, consul), is empty; so is ``$tyk_meta.*`` of a request without a session.
+    Secrets are read now: ``$secret_conf.K`` from the configuration, ``$secret_env.K`` from ``TYK_SECRET_K`` or ``K``, ``$secret_file.K``
+    from a file. What is missing, or kept in a store that this version cannot read (vault, consul), is empty; so is ``$tyk_meta.*`` of a
+    request without a session.
 
     :param has_context: ``enable_context_vars``; False leaves ``$tyk_context.*`` empty.
+    :param base_path: ``kv.file.base_path``: the folder of ``$secret_file.*``; empty is none.
     :returns: bytes for a constant.
     """
     parts: list[bytes | Callable[[Exchange], bytes]] = []
@@ -42,7 +48,7 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
     for found in _VARIABLE.finditer(text):
         constant.append(text[position : found.start()].encode())
         position = found.end()
-        context, meta, source, key = found.groups()
+        context, meta, source, key, file = found.groups()
         if meta is not None:
             parts += [b"".join(constant), _meta(meta)]
             constant = []
@@ -51,6 +57,8 @@ def compile_value(text: str, *, has_context: bool, secrets: Mapping[str, str], e
             constant = []
         elif source == "conf":
             constant.append(secrets.get(key, "").encode())
+        elif file is not None:
+            constant.append(read_secret_file(file, base_path).encode())
         elif source == "env":
             constant.append((environ.get(f"TYK_SECRET_{key.upper()}") or environ.get(key, "")).encode("utf-8", "surrogateescape"))
     constant.append(text[position:].encode())
@@ -81,9 +89,16 @@ def _clean(value: bytes) -> bytes:
 
 
 def _parameters(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Return the parameters of the query; as in Go, a pair with ``;`` or a broken escape is left out."""
+    """Return the parameters of a request: those of a form that was read (``transform.form_data``), then those of the query, as in Go."""
+    pairs = read_pairs(exchange.query or b"")
+    form = exchange.context.get(FORM) if exchange.context else None
+    return [*form, *pairs] if form else pairs
+
+
+def read_pairs(text: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the decoded pairs of a query or form; as in Go, one with ``;`` or a broken escape is left out."""
     found: list[tuple[bytes, bytes]] = []
-    for pair in (exchange.query or b"").split(b"&"):
+    for pair in text.split(b"&"):
         if pair and b";" not in pair and _BROKEN.search(pair) is None:
             name, _, value = pair.replace(b"+", b" ").partition(b"=")
             found.append((unquote_to_bytes(name), unquote_to_bytes(value)))
@@ -152,18 +167,17 @@ def _meta(name: str) -> Callable[[Exchange], bytes]:
 
 
 def _show(value: object) -> str:
-    """Return a JSON value as Tyk writes it into a header: lists by commas, objects as ``name:value;``."""
+    """Return a JSON value as Tyk writes it: numbers in plain decimal, the items of a list encoded as in a query, objects empty."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if isinstance(value, list):
-        return ",".join(_show(item) for item in value)
-    if isinstance(value, dict):
-        return "".join(f"{name}:{_show(item)};" for name, item in value.items())
-    return str(value)
+    if isinstance(value, float):
+        text = format(Decimal(repr(value)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, list | tuple):
+        return ",".join(quote_plus(_show(item)) for item in value)
+    return "" if isinstance(value, dict) else str(value)
 
 
 def _from_context(name: str) -> Callable[[Exchange], bytes]:
@@ -173,7 +187,7 @@ def _from_context(name: str) -> Callable[[Exchange], bytes]:
         value = exchange.context.get(name) if exchange.context else None
         if value is None:
             return _EMPTY
-        return _clean(value if isinstance(value, bytes) else str(value).encode("utf-8", "replace"))
+        return _clean(value if isinstance(value, bytes) else _show(value).encode("utf-8", "replace"))
 
     return read
 

@@ -16,7 +16,7 @@ from tlsgate.hosting import name_unused
 from tlsgate.systemd import Notifier
 from tlsgate.workers.channel import Message, pieces_of
 from tlsgate.workers.roster import Worker, sum_counters
-from tlsgate.workers.rounds import COLLECT_LIMIT_S, Collection, ReloadRounds, combine
+from tlsgate.workers.rounds import COLLECT_LIMIT_S, Collection, Inquiry, ReloadRounds, combine
 from tlsgate.workers.shelf import SocketShelf
 
 __all__ = ["Desk"]
@@ -55,6 +55,8 @@ class Desk:
         self._first_serves = first_serves
         self._rounds = ReloadRounds(self._begin_round, self._end_round)
         self._collections: list[Collection] = []
+        self._inquiries: list[Inquiry] = []
+        self._last_token = 0
         self._retired: dict[str, float] = {}
         self._lines: dict[int, str] = {}
         self._started = False
@@ -67,7 +69,10 @@ class Desk:
     @property
     def next_time(self) -> float:
         """When :meth:`look` is wanted."""
-        return min([self._rounds.find_next(self._heard()), *(collection.until for collection in self._collections)])
+        return min([self._rounds.find_next(self._heard()), *self._limits()])
+
+    def _limits(self) -> list[float]:
+        return [*(collection.until for collection in self._collections), *(inquiry.until for inquiry in self._inquiries)]
 
     def look(self) -> None:
         """Wait no longer for those whose time is over."""
@@ -77,6 +82,9 @@ class Desk:
             if now >= collection.until:
                 for number in collection.missing:
                     collection.give_up(number, self.crew[number].counters if number in self.crew else {})
+        for inquiry in self._inquiries:
+            if now >= inquiry.until:
+                inquiry.give_up()
         self._drop_done()
 
     def _heard(self) -> dict[int, float]:
@@ -93,6 +101,8 @@ class Desk:
         self._retired = sum_counters([self._retired, worker.counters])
         for collection in self._collections:
             collection.give_up(worker.number, {})
+        for inquiry in self._inquiries:
+            inquiry.end(worker.number)
         self._drop_done()
         self._rounds.lost(worker.number, self._now())
 
@@ -132,6 +142,10 @@ class Desk:
             for collection in self._collections:
                 collection.add(worker.number, tree["counters"], tree["gauges"], more=tree["more"])
             self._drop_done()
+        elif kind == "ask":
+            self._inquire(worker, tree)
+        elif kind == "told":
+            self._told(worker, tree)
 
     def _give_socket(self, worker: Worker, tree: dict[str, Any]) -> None:
         place = (tree["address"], tree["port"])
@@ -225,5 +239,32 @@ class Desk:
         for other in asked:
             other.channel.send({"do": "count"})
 
+    def _inquire(self, worker: Worker, tree: dict[str, Any]) -> None:
+        """Ask everybody who serves; the answers go to who asked, entry by entry."""
+        id = tree["id"]
+
+        def tell(found: dict[int, list[Any]]) -> None:
+            for number, entries in found.items():
+                for entry in entries:
+                    worker.channel.send({"do": "heard", "id": id, "worker": number, "entry": entry})
+            worker.channel.send({"do": "heard_all", "id": id})
+
+        self._last_token += 1
+        asked = [other for other in self.crew.values() if other.ready]
+        inquiry = Inquiry(self._last_token, [other.number for other in asked], self._now() + COLLECT_LIMIT_S, tell)
+        self._inquiries.append(inquiry)
+        for other in asked:
+            other.channel.send({"do": "question", "token": inquiry.token, "topic": tree["topic"], "question": tree["question"]})
+
+    def _told(self, worker: Worker, tree: dict[str, Any]) -> None:
+        for inquiry in self._inquiries:
+            if inquiry.token == tree["token"]:
+                if "entry" in tree:
+                    inquiry.add(worker.number, tree["entry"])
+                else:
+                    inquiry.end(worker.number)
+        self._drop_done()
+
     def _drop_done(self) -> None:
+        self._inquiries = [inquiry for inquiry in self._inquiries if not inquiry.done]
         self._collections = [collection for collection in self._collections if not collection.done]

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from tlsgate.workers.channel import Message, pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from twisted.python.failure import Failure
 
@@ -54,6 +54,7 @@ class WorkerLink:
         self._lines: dict[str, str] = {}
         self._answers: dict[int, Deferred[Any]] = {}
         self._found: dict[int, dict[int, dict[str, Any]]] = {}
+        self._told: dict[int, dict[int, list[Any]]] = {}
         self._last_id = 0
         self._status = ""
         self._ready = False
@@ -76,6 +77,8 @@ class WorkerLink:
         self._reactor = gateway.reactor
         gateway.site.shared_counters.worker = self.number
         gateway.site.shared_counters.ask = self._collect_all
+        gateway.site.questions.worker = self.number
+        gateway.site.questions.ask = self._ask_all
         self._reactor.addReader(self)
         self._reactor.callLater(0, self._take_early)
         self._beat()
@@ -205,6 +208,12 @@ class WorkerLink:
             self._answer(tree["id"], tree["fault"])
         elif kind == "sum":
             self._sum(tree)
+        elif kind == "question":
+            self._tell(tree)
+        elif kind == "heard" and tree["id"] in self._told:
+            self._told[tree["id"]].setdefault(tree["worker"], []).append(tree["entry"])
+        elif kind == "heard_all":
+            self._answer(tree["id"], self._told.get(tree["id"], {}))
 
     async def _reload(self, number: int) -> None:
         fault = await self._gateway.reload_here()
@@ -218,6 +227,11 @@ class WorkerLink:
         for piece in pieces_of(snapshot["gauges"]):
             self._send({"do": "counted", "counters": nothing, "gauges": piece, "more": True})
         self._send({"do": "counted", "counters": nothing, "gauges": nothing, "more": False})
+
+    def _tell(self, tree: dict[str, Any]) -> None:
+        for entry in self._gateway.site.questions.answer(tree["topic"], tree["question"]):
+            self._send({"do": "told", "token": tree["token"], "entry": entry})
+        self._send({"do": "told", "token": tree["token"]})
 
     def _beat(self) -> None:
         if not self._gone:
@@ -240,10 +254,10 @@ class WorkerLink:
 
     # What is asked of the parent.
 
-    def _ask(self, kind: str) -> tuple[int, Deferred[Any]]:
+    def _ask(self, kind: str, **more: Any) -> tuple[int, Deferred[Any]]:
         self._last_id += 1
         waiting = self._answers[self._last_id] = Deferred(lambda _: None)
-        self._send({"do": kind, "id": self._last_id})
+        self._send({"do": kind, "id": self._last_id, **more})
         return self._last_id, waiting
 
     def _answer(self, id: int, result: Any) -> None:
@@ -272,6 +286,19 @@ class WorkerLink:
         finally:
             self._found.pop(id, None)
         return found
+
+    async def _ask_all(self, topic: str, question: Mapping[str, Any]) -> list[tuple[int, list[Any]]]:
+        if self._gone:
+            return [(self.number, self._gateway.site.questions.answer(topic, question))]
+        id, waiting = self._ask("ask", topic=topic, question=dict(question))
+        told = self._told[id] = {}
+        try:
+            await waiting
+        except EOFError:
+            return [(self.number, self._gateway.site.questions.answer(topic, question))]
+        finally:
+            self._told.pop(id, None)
+        return sorted(told.items())
 
     def _sum(self, tree: dict[str, Any]) -> None:
         found = self._found.get(tree["id"])

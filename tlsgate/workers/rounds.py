@@ -1,11 +1,11 @@
-"""Questions that all workers answer: a reload everywhere, the counters of all; knows who has not answered yet, not how they are asked."""
+"""Questions that all workers answer: a reload, the counters of all, any topic; knows who is still to answer, not how they are asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Collection", "ReloadRounds", "combine"]
+__all__ = ["Collection", "Inquiry", "ReloadRounds", "combine"]
 
 ROUND_LIMIT_S = 120.0
 """Somebody who has not reloaded by then is named, and nobody waits for it any longer."""
@@ -165,3 +165,38 @@ class Collection:
         if not self._missing and not self.done:
             self.done = True
             self._tell([self._found[worker] for worker in sorted(self._found)])
+
+
+class Inquiry:
+    """One question of a topic that everybody is asked.
+
+    :param token: tells answers to this question from others.
+    :param workers: who was asked.
+    :param tell: told the answers by worker; those who did not answer are missing.
+    """
+
+    def __init__(self, token: int, workers: Iterable[int], until: float, tell: Callable[[dict[int, list[Any]]], None]) -> None:
+        self.token = token
+        self.until = until
+        self._tell = tell
+        self._missing = set(workers)
+        self._found: dict[int, list[Any]] = {}
+        self.done = False
+
+    def add(self, worker: int, entry: Any) -> None:
+        """Take an entry of a worker's answer."""
+        if worker in self._missing:
+            self._found.setdefault(worker, []).append(entry)
+
+    def end(self, worker: int) -> None:
+        """A worker has said everything, is gone, or does not answer."""
+        self._missing.discard(worker)
+        if not self._missing and not self.done:
+            self.done = True
+            self._tell({worker: self._found[worker] for worker in sorted(self._found)})
+
+    def give_up(self) -> None:
+        """Wait for nobody any longer; half an answer is none."""
+        for worker in tuple(self._missing):
+            self._found.pop(worker, None)
+            self.end(worker)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.apis import make_api, make_config
+from tests.support.apis import make_api, make_config, make_connection, make_peer, make_tls
 from tests.support.keys import Keys
 from tlsgate.auth import access
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Connection, Exchange
 from tlsgate.model.session import AccessRight, AllowedUrl, Session
 
 NOW = 1_000_000.0
@@ -197,3 +197,43 @@ def test_sessions_beside_the_one_that_counts_must_be_alive(fields: dict[str, Any
     exchange = request()
     exchange.others = (KeyView("b", "b", Session(**fields), ""),)
     assert look(exchange, Session(access_rights=RIGHTS)) == id
+
+
+BOUND = "org" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("connection", "id"),
+    [
+        (make_connection(tls=make_tls(make_peer("ab" * 32))), ""),
+        (make_connection(tls=make_tls(make_peer("ef" * 32))), ""),
+        (make_connection(tls=make_tls(make_peer("cd" * 32))), "auth.cert_mismatch"),
+        (make_connection(tls=make_tls(make_peer("cd" * 32, chain=(b"the listed one",)))), "auth.cert_mismatch"),
+        (make_connection(tls=make_tls(make_peer("ab" * 32, not_after=NOW - 1))), "auth.cert_expired"),
+        (make_connection(tls=make_tls(make_peer("ab" * 32, not_before=NOW + 1))), "auth.cert_expired"),
+        (make_connection(tls=make_tls(make_peer("ab" * 32, not_before=float("inf"), readable=False))), "auth.cert_mismatch"),
+        (make_connection(tls=make_tls(make_peer("ab" * 32, weakness="RSA 1024"))), "auth.cert_mismatch"),
+        (make_connection(tls=make_tls(None)), "auth.cert_required"),
+        (make_connection(), "auth.cert_required"),
+    ],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_bound_key_needs_one_of_its_certificates(connection: Connection, id: str, beside: bool) -> None:
+    """On every API; as the key that counts and as one beside it. The event is for a client with another certificate."""
+    keys = Keys()
+    bound = Session(access_rights=RIGHTS, mtls_static_certificate_bindings=(BOUND, "orgEF" + "ef" * 31))
+    exchange = keys.request(None, connection=connection)
+    if beside:
+        exchange.others = (KeyView("other", "other", bound, ""),)
+    assert look(exchange, Session(access_rights=RIGHTS) if beside else bound, keys, org_id="org") == id
+    assert [event for event, _ in keys.events] == (["AuthFailure"] if id == "auth.cert_mismatch" else [])
+
+
+def test_the_binding_comes_before_everything_else_of_a_key() -> None:
+    """Whoever does not hold the certificate learns nothing of the key; ids of another organisation bind to nobody here."""
+    session = Session(access_rights=RIGHTS, mtls_static_certificate_bindings=(BOUND,), is_inactive=True, expires=1)
+    exchange = Keys().request(None, connection=make_connection(tls=make_tls(make_peer("cd" * 32))))
+    assert look(exchange, session, org_id="org") == "auth.cert_mismatch"
+    exchange = Keys().request(None, connection=make_connection(tls=make_tls(make_peer("ab" * 32))))
+    assert look(exchange, session, org_id="org") == "auth.key_inactive"
+    assert look(exchange, session, org_id="elsewhere") == "auth.cert_mismatch"

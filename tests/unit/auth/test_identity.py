@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.apis import make_api
 from tests.support.keys import Keys
-from tlsgate.auth.identity import Identity
+from tlsgate.auth.identity import Identity, tell_of
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal
 from tlsgate.model.session import Session
@@ -64,3 +64,17 @@ def test_policies_that_cannot_be_applied_refuse() -> None:
         assert caught.value.id == "auth.key_not_found"
     assert [event for event, _ in keys.events] == ["AuthFailure"] * 2
     assert exchange.key is None and exchange.others == ()
+
+
+def test_events_name_the_credential_that_they_concern() -> None:
+    """A failed log-in beside a session that counts is not that session's."""
+    keys = Keys()
+    exchange = keys.request(None)
+    exchange.key = counts = view("counts")
+    seen = []
+    identity = Identity(make_api(keyless=False), "token", lambda event, about, fields: seen.append((event, exchange.key, fields)))
+    identity.fail(exchange, "unknown key")
+    other = view("other")
+    tell_of(lambda event, about, fields: seen.append((event, exchange.key, fields)), "KeyExpired", exchange, "late", other)
+    assert seen == [("AuthFailure", None, {"message": "Auth Failure"}), ("KeyExpired", other, {"message": "late"})]
+    assert exchange.key is counts

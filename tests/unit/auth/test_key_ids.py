@@ -183,3 +183,17 @@ def test_any_text_has_candidates_or_none(org: str, presented: str) -> None:
         assert len(found) == len({candidate.id for candidate in found})
         if len(presented) >= 3 and find_owner(presented) != org:
             assert made.generate(org, presented) in [candidate.id for candidate in found]
+
+
+def test_names_of_users() -> None:
+    """As keys; where keys are hashed also the way of Tyk without hash_key_function, which is weak."""
+    for settings in ({}, {"hash_key_function": "sha256"}, {"hash_keys": True, "hash_key_function_fallback": ("murmur32",)}):
+        made = KeyNaming(KeySettings(**settings))  # type: ignore[arg-type]
+        assert made.user_candidates("org", "john") == made.candidates("org", "john")
+        assert not made.is_weak("orgjohn") or settings.get("hash_keys")
+    made = KeyNaming(KeySettings(hash_keys=True))
+    *before, legacy = made.user_candidates("org", "john")
+    assert tuple(before) == made.candidates("org", "john")
+    assert (legacy.id, legacy.name, legacy.weak) == ("orgjohn", hash_key("orgjohn", "murmur32"), True)
+    assert made.is_weak(legacy.name) and not made.is_weak(before[0].name)
+    assert made.user_candidates("org", "jo") == ()

@@ -52,7 +52,31 @@ def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
 
 def test_purposes() -> None:
     """One line each."""
-    assert set(PURPOSES) == {"token", "any", "virtual", "jwt"}
+    assert set(PURPOSES) == {"token", "without_certificate", "old_rule", "certificate", "basic", "any", "virtual", "jwt"}
+
+
+CERT, OTHER = "org" + "ab" * 32, "org" + "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("id", "fields", "found"),
+    [
+        ("orgplain", {}, {"token", "without_certificate", "old_rule"}),
+        ("orgplain", {"certificate": CERT}, {"token", "old_rule"}),
+        (CERT, {}, {"token", "old_rule"}),
+        (CERT, {"certificate": CERT}, {"old_rule"}),
+        (CERT, {"certificate": OTHER}, {"old_rule"}),
+        ("orgrandom", {"certificate": CERT, "origin": "certificate"}, {"old_rule"}),
+        ("orgname", {"basic_auth_data": {"password": "x"}}, set()),
+        (CERT, {"certificate": CERT, "basic_auth_data": {"password": "x"}}, set()),
+        ("orgsubject", {"origin": "jwt"}, set()),
+    ],
+)
+def test_what_a_certificate_has_made_is_found_by_few(id: str, fields: dict[str, Any], found: set[str]) -> None:
+    """An id of a certificate's form is public, whichever certificate the key has by now; where certificates are asked for it needs one."""
+    keys = Keys()
+    run(keys.sessions.save(id, Session(org_id="org", **fields)))
+    assert {purpose for purpose in ("token", "without_certificate", "old_rule") if find(keys, id.encode(), purpose=purpose)} == found
 
 
 def test_only_a_secret_of_its_own_verifies_tokens() -> None:
@@ -72,3 +96,17 @@ def test_an_id_made_from_a_certificate_is_no_token_after_a_change_of_organisatio
     assert find(keys, id.encode(), purpose="any") is not None
     keys.add("mine", certificate="org" + "ab" * 32)
     assert find(keys, b"mine") is not None
+
+
+def test_users_have_a_password_and_no_other_origin() -> None:
+    """Decisions 3.3: a key without password is no user, whatever password is sent; neither is a virtual session."""
+    keys = Keys()
+    keys.add("key")
+    keys.add("empty", basic_auth_data={"password": "", "hash_type": ""})
+    keys.add("odd", basic_auth_data={"hash_type": "bcrypt"})
+    keys.add("subject", origin="jwt", basic_auth_data={"password": "x"})
+    for name in (b"key", b"empty", b"odd", b"subject"):
+        assert find(keys, name, purpose="basic") is None
+    for origin in ("", "basic"):
+        keys.add("user", origin=origin, basic_auth_data={"password": "x"})
+        assert find(keys, b"user", purpose="basic").id == "orguser"

@@ -9,6 +9,7 @@ from tests.support.keys import Keys, run
 from tlsgate.auth.base import run_steps
 from tlsgate.auth.registry import METHODS, build_auth_steps
 from tlsgate.errors import ConfigError, Refusal
+from tlsgate.model.credentials import METHOD_ORDER
 from tlsgate.model.session import AccessRight
 
 
@@ -54,5 +55,6 @@ def test_the_whole_way_of_a_token() -> None:
 
 
 def test_names_are_unique() -> None:
-    """One line per method."""
-    assert len({method.name for method in METHODS}) == len(METHODS)
+    """One line per method, in the order of all of them."""
+    names = [method.name for method in METHODS]
+    assert names == [name for name in METHOD_ORDER if name in names]

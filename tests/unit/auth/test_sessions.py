@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tests.support.keys import Keys, begin, run
+from tlsgate.auth import sessions
 from tlsgate.auth.key_ids import hash_key
 from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.session_codec import encode_stored
@@ -511,3 +512,52 @@ def test_others_hear_of_a_delete_before_its_check_value_goes() -> None:
     with pytest.raises(StoreUnavailable):
         run(keys.sessions.delete(id))
     assert told == [("key", hash_key(id, "murmur64"))]
+
+
+def test_a_user_under_a_weak_hash_is_pinned_by_the_password_only() -> None:
+    """Looking one up by another name of the same hash writes nothing, which would lock the user out; a proven name is the only one then."""
+    keys = Keys(hash_keys=True)
+    data = {"password": "x", "hash_type": ""}
+    name = hash_key("orgbellbell1", "murmur32")
+    run(keys.store.put("apikey-" + name, encode_stored(Session(org_id="org", basic_auth_data=data)), ttl_s=60))
+    assert hash_key("orgbellbell1x", "murmur32") == name
+    near, view = find(keys, b"bellbell1x", purpose="basic"), find(keys, b"bellbell1", purpose="basic")
+    assert (near.id, view.id) == ("orgbellbell1x", "orgbellbell1")
+    assert run(keys.store.get("key-check-" + name)) is None
+    reader = keys.sessions.reader("org", "basic")
+    assert run(reader.pin(view)) and run(reader.pin(view))
+    assert run(keys.store.get_entry("key-check-" + name)).ttl_s == pytest.approx(60, abs=1)
+    assert not run(reader.pin(near))
+    keys.sessions.forget_all()
+    assert find(keys, b"bellbell1x", purpose="basic") is None
+    assert find(keys, b"bellbell1", purpose="basic") is not None
+    run(keys.sessions.delete_name(name))
+    assert not run(reader.pin(view))
+
+
+def test_other_users_need_no_pin() -> None:
+    """Their names are known, or their hashes are strong: nothing is asked."""
+    for settings in ({}, {"hash_keys": True}):
+        keys = Keys(**settings)
+        keys.add("john", basic_auth_data={"password": "x"})
+        view = find(keys, b"john", purpose="basic")
+        reads = keys.store.reads
+        assert run(keys.sessions.reader("org", "basic").pin(view))
+        assert keys.store.reads == reads
+
+
+def test_what_has_not_changed_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is asked, its answer compared; what has changed is read."""
+    keys = Keys()
+    keys.add("custom", alias="one")
+    first = find(keys, b"custom").session
+    keys.clock.time += 11
+
+    def fail(value: bytes) -> Session:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "read_session", fail)
+        assert find(keys, b"custom").session is first
+    run(keys.store.put("apikey-orgcustom", encode_stored(Session(org_id="org", alias="two"))))
+    assert find(keys, b"custom").session.alias == "two"

@@ -98,9 +98,12 @@ def test_which_block_counts() -> None:
 
 
 def test_what_is_stripped() -> None:
-    """Every entry of ``auth_configs``, else ``auth``."""
+    """Every entry of ``auth_configs``, and where each method reads that has none."""
     default, entry = CredentialSource(header_name="X-D"), CredentialSource(header_name="X-E")
-    assert find_sources_to_strip(make_api(auth_default=default, auth_sources={"basic": entry})) == (entry,)
+    assert find_sources_to_strip(make_api(auth_default=default, auth_sources={"basic": entry})) == (entry, default)
+    assert find_sources_to_strip(make_api(auth_sources={"authToken": entry})) == (entry,)
+    both = make_api(auth_methods=("basic", "token"), auth_sources={"authToken": entry})
+    assert find_sources_to_strip(both) == (entry, CredentialSource())
     assert find_sources_to_strip(make_api(auth_default=default)) == (default,)
     assert find_sources_to_strip(make_api()) == (CredentialSource(),)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.apis import make_api, make_exchange
 from tlsgate.auth import strip
-from tlsgate.model.credentials import CredentialSource
+from tlsgate.model.credentials import CredentialSource, KeySignature, MessageSignatureRules
 
 
 def stripped(headers: list[tuple[str, str]], query: str | None = None, source: dict[str, Any] | None = None) -> tuple[dict[str, str], Any]:
@@ -58,3 +58,37 @@ def test_parameters_go_where_they_are_read() -> None:
     assert stripped([], "key=x", {"param_name": "key"})[1] == b"key=x"
     assert stripped([], "Authorization=x&a=1", {"use_param": True, "disable_header": True, "header_name": "X"})[1] == b"a=1"
     assert stripped([("Cookie", "Authorization=x")], None, {"use_cookie": True, "disable_header": True, "header_name": "X"})[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("signature", "headers", "query"),
+    [
+        ({"header": "X-Sig"}, {"A": "1"}, b"X-Sig=1&sig=2&b=3"),
+        ({"header": "X-Sig", "use_param": True}, {"A": "1"}, b"sig=2&b=3"),
+        ({"header": "X-Sig", "param_name": "sig"}, {"A": "1"}, b"X-Sig=1&b=3"),
+        ({"param_name": "sig"}, {"A": "1", "x-sig": "s"}, b"X-Sig=1&b=3"),
+        ({"use_param": True}, {"A": "1", "x-sig": "s"}, b"X-Sig=1&sig=2&b=3"),
+    ],
+)
+def test_the_signature_beside_a_key_goes_with_it(signature: dict[str, Any], headers: dict[str, str], query: bytes) -> None:
+    """BETTER: Tyk sends it on."""
+    api = make_api(keyless=False, strip_auth_data=True, key_signature=KeySignature(**signature))
+    step = strip.build(api)
+    assert step is not None
+    exchange = make_exchange(headers=[("A", "1"), ("x-sig", "s"), ("Authorization", "k")], query="X-Sig=1&sig=2&b=3")
+    step(exchange)
+    assert {name.decode(): value.decode() for name, value in exchange.headers} == headers and exchange.query == query
+
+
+def test_message_signatures_go_where_they_are_read() -> None:
+    """Both fields, beside the places of keys; elsewhere they are no credentials."""
+    headers = [("Signature-Input", "a"), ("Signature", "b"), ("Content-Digest", "c")]
+    for rules, left in (
+        (MessageSignatureRules(enabled=True), {"Content-Digest"}),
+        (MessageSignatureRules(), {name for name, _ in headers}),
+    ):
+        step = strip.build(make_api(keyless=False, strip_auth_data=True, auth_methods=("hmac",), message_signatures=rules))
+        assert step is not None
+        exchange = make_exchange(headers=[*headers, ("Authorization", "x")])
+        step(exchange)
+        assert {name.decode() for name, _ in exchange.headers} == left

@@ -211,3 +211,11 @@ def test_what_is_doubtful_is_logged_with_the_upload(world: World) -> None:
     with logged_events() as events:
         id = world.add(make_self_signed("weak", kind="rsa-1024").pem)
     assert [(event["event"], event["id"]) for event in events] == [("certs.warning", id), ("certs.added", id)]
+
+
+def test_a_public_key_alone_is_no_certificate(world: World) -> None:
+    """Nobody can show it in a handshake."""
+    whole, bare = world.add(ONE.full_pem), world.add(pem_of(ONE.spki, "PUBLIC KEY"))
+    assert finished(world.library.has_certificate(whole)) and not finished(world.library.has_certificate(bare))
+    assert finished(world.library.has(bare)) and not finished(world.library.has_certificate("org" + "ee" * 32))
+    assert not finished(world.library.has_certificate("no id"))

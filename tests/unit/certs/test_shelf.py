@@ -134,3 +134,30 @@ def test_a_thousand_keys_are_read_quickly(world: World) -> None:
         assert found is not None and found.private_key is not None
     # A derivation each would be more than a minute, the primes half of one.
     assert time.process_time() - begun < 10
+
+
+def test_what_nobody_has_named_is_fetched_when_asked_for(world: World) -> None:
+    """Keys name certificates that no definition does: the first that is there, read now; nothing is kept of it."""
+    found = finished(world.shelf.fetch(["org" + "0" * 64, FIRST]))
+    assert found is not None and found.leaf == ONE.der
+    assert finished(world.shelf.fetch([SECOND])) is None and world.shelf.wanted == frozenset()
+    finished(world.store.put(f"cert-raw-{SECOND}", b"nonsense"))
+    with pytest.raises(PkiError, match="cannot be read"):
+        finished(world.shelf.fetch([SECOND]))
+
+
+def test_the_revision_tells_of_any_change(world: World) -> None:
+    """Of this store's certificates, and of changes that may have been missed."""
+    world.store.subscribe(world.shelf.on_change)
+    seen = [world.shelf.revision]
+    finished(world.library.add("org", TWO.pem.encode()))
+    seen.append(world.shelf.revision)
+    finished(world.library.remove(FIRST))
+    seen.append(world.shelf.revision)
+    world.shelf.on_change("gap", "")
+    seen.append(world.shelf.revision)
+    world.shelf.use_library(world.library)
+    seen.append(world.shelf.revision)
+    assert len(set(seen)) == 5
+    world.shelf.on_change("key", FIRST)
+    assert world.shelf.revision == seen[-1]

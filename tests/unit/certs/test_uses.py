@@ -37,6 +37,7 @@ API = classic(
     client_certificates=[NUMBERS[10]],
     upstream_certificates={"b.test": NUMBERS[11]},
     pinned_public_keys={"b.test": NUMBERS[12]},
+    request_signing={"is_enabled": True, "key_id": "k", "algorithm": "rsa-sha256", "certificate_id": NUMBERS[14]},
     **{"x-tlsgate": {"upstream_ca": [NUMBERS[13]]}},
 )
 
@@ -45,7 +46,7 @@ def test_every_field_is_listed() -> None:
     """With what it is for; a definition's own CA beside the gateway's."""
     made = gateway(API, **EVERYWHERE)
     uses = list(list_uses(made.config, made.generation.definitions))
-    assert store_ids(made.config, made.generation.definitions) == set(NUMBERS[:14])
+    assert store_ids(made.config, made.generation.definitions) == set(NUMBERS[:15])
     assert {(use.reference.strip(), use.api_id, use.role) for use in uses if use.reference != "/a.pem"} == {
         *((NUMBERS[at], "", "server") for at in (0, 1, 2)),
         *((NUMBERS[at], "", "client") for at in (3, 5)),
@@ -57,6 +58,7 @@ def test_every_field_is_listed() -> None:
         (NUMBERS[11], "one", "upstream"),
         (NUMBERS[12], "one", "pin"),
         (NUMBERS[13], "one", "authority"),
+        (NUMBERS[14], "one", "signing"),
     }
     assert "API one: client_certificates" in map(str, uses)
     assert "security.certificates.apis" in map(str, uses)

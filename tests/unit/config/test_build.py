@@ -123,7 +123,7 @@ def test_own_settings_are_read() -> None:
             "log": {"access": True, "json": False, "file": "/log", "level": "debug"},
             "certificate_folders": ["/certs"],
             "upstream_error_status": 502,
-            "client_certificates": {"require_client_usage": False},
+            "client_certificates": {"require_client_usage": False, "ask_for_bound_keys": True},
             "require_explicit_authentication": True,
         }
     ).own
@@ -132,7 +132,7 @@ def test_own_settings_are_read() -> None:
     assert (own.upstream_ca, own.certificate_folders, own.upstream_error_status) == (("/ca.pem",), ("/certs",), 502)
     assert (own.limits.head_timeout_s, own.limits.max_fields, own.limits.idle_timeout_s, own.limits.backlog) == (3.0, 50, 0.5, 1024)
     assert (own.log.access, own.log.json, own.log.file, own.log.level) == (True, False, "/log", "debug")
-    assert not own.require_client_usage and own.require_explicit_authentication
+    assert not own.require_client_usage and own.require_explicit_authentication and own.ask_for_bound_keys
 
 
 @pytest.mark.parametrize(
@@ -314,3 +314,11 @@ def test_workers_need_a_store_that_they_share() -> None:
     assert problems == ["error: storage.type: each of several workers would have keys and counters of its own"]
     for number in (-1, 257):
         assert [text for text in build(tlsgate={"workers": number})[1] if text.startswith("error: tlsgate.workers")]
+
+
+def test_the_unsafe_rule_of_dynamic_mtls_is_told_of() -> None:
+    """Off unless asked for, and never without a word."""
+    assert not good().security.allow_unsafe_dynamic_mtls_token
+    config, (problem,) = build(security={"allow_unsafe_dynamic_mtls_token": True})
+    assert config.security.allow_unsafe_dynamic_mtls_token
+    assert problem.startswith("warning: security.allow_unsafe_dynamic_mtls_token: ")

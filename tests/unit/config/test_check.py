@@ -232,6 +232,19 @@ def test_upstream_certificates_and_pins_are_looked_at(folder: Folder) -> None:
     ]
 
 
+def test_keys_that_sign_for_upstreams_are_looked_at(folder: Folder) -> None:
+    """A private key alone will do; a request that cannot be signed fails."""
+    bare, both, public = folder.file("k.pem", CLIENT.key_pem), folder.file("b.pem", CLIENT.full_pem), folder.file("p.pem", CLIENT.pem)
+    for number, reference in enumerate((bare, both, public, "/none.pem")):
+        signing = {"is_enabled": True, "key_id": "k", "algorithm": "rsa-sha256", "certificate_id": reference}
+        problems = folder.check(classic(request_signing=signing))
+        told = (None, None, "holds no private key", "no such file")[number]
+        assert problems == ([f"error: app: request_signing.certificate_id: {told}"] if told else []), reference
+    assert folder.check(classic(request_signing={"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha256"})) == [
+        "warning: request_signing.secret: is missing, and needed for signing: requests are refused with 500 until then"
+    ]
+
+
 def test_an_old_self_signed_client_certificate_is_fine_for_an_upstream(folder: Folder) -> None:
     """Expiry warns, and changes nothing."""
     old = folder.file("o.pem", make_self_signed("old", not_after=NOW - DAY).full_pem)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tlsgate.config.problems import Resolved
-from tlsgate.config.references import ReferenceStores
+from tlsgate.config.references import ReferenceStores, has_reference, read_secret_file
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "QUOTES": 'a"b\\', "TYK_SECRET_TOKEN": "t0ken", "TYK_SECRET_DOC": '{"user": "u", "n": 1}'}
 SECRETS = {"db": "D", "db_password": "P", "doc": '{"pin": "123"}', "bad": "{"}
@@ -120,3 +120,21 @@ def test_files_that_cannot_be_read_are_reported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("tlsgate.config.references.MAX_FILE_BYTES", 8)
     for name, reason in (("none", "No such file"), ("binary", "not UTF-8"), ("large", "too large"), (".", "directory")):
         assert reason in resolve(f"file://{name}", str(tmp_path))[1][0][1]
+
+
+def test_a_secret_of_a_file_is_empty_where_there_is_none(tmp_path: Path) -> None:
+    """As ``$secret_file`` wants it: below the base path, or nothing."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "a").write_text("s3cret\n")
+    (tmp_path / "b").write_text("x")
+    assert read_secret_file("a", str(base)) == "s3cret"
+    for name in ("../b", str(tmp_path / "b"), "none", ""):
+        assert read_secret_file(name, str(base)) == ""
+    assert read_secret_file("a", "") == ""
+
+
+def test_references_in_a_text_are_seen() -> None:
+    """Wherever they stand."""
+    assert has_reference("env://A") and has_reference("x $kv{a:b}") and has_reference("a vault://b")
+    assert not has_reference("https://a $kv") and not has_reference("$secret_env.A")

@@ -16,6 +16,7 @@ from tests.support.memory_gateway import MemoryGateway
 from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.endpoints import ControlTools
 from tlsgate.control.routes import ControlRoutes
+from tlsgate.model.session import Session
 
 CA = make_authority("CA")
 ONE, TWO = CA.issue("one", names=["a.test"]), CA.issue("two")
@@ -222,3 +223,13 @@ def test_it_waits_until_a_change_counts(api: Api) -> None:
     api.call("POST", "/tyk/certs?org_id=org", ONE.pem)
     api.call("DELETE", f"/tyk/certs/{id}")
     assert settled == [id, id]
+
+
+def test_the_key_of_a_certificate_is_told_when_it_is_removed() -> None:
+    """Its clients are refused from then on; `tlsgate.certificates.refuse_delete_in_use` keeps it."""
+    api = Api(tlsgate={"certificates": {"refuse_delete_in_use": True}})
+    id = run(api.gateway.state.certificates.add("org", ONE.pem.encode()))
+    run(api.gateway.state.sessions.save(id, Session(org_id="org", certificate=id)))
+    assert api.told("DELETE", f"/tyk/certs/{id}") == (409, {"status": "error", "message": "Certificate is in use: a key made with it"})
+    forced = api.call("DELETE", f"/tyk/certs/{id}?force=1")
+    assert forced.status == 200 and dict(forced.headers)[b"x-tlsgate-used-by"] == b"a key made with it"

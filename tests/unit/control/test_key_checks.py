@@ -85,20 +85,48 @@ def test_the_key_of_a_certificate_is_called_by_it() -> None:
     assert control.ask(CERT) == 403, "what is made from a certificate is no token"
 
 
-def test_another_certificate_moves_the_key() -> None:
-    """BETTER: in Tyk the old certificate keeps working and the new one never does. Taken away, or not there: 400."""
-    control = with_certificates(CERT, OTHER)
+def test_a_key_keeps_a_certificate() -> None:
+    """Taken away, or not there: 400."""
+    control = with_certificates(CERT)
     control.call("POST", "/tyk/keys/create", {**BODY, "certificate": CERT})
     away = control.call("PUT", f"/tyk/keys/{CERT}", BODY)
     assert (away.status, away.message) == (400, "Key cannot be used without a certificate")
-    unknown = control.call("PUT", f"/tyk/keys/{CERT}", {**BODY, "certificate": "org" + "ee" * 32})
+    unknown = control.call("PUT", f"/tyk/keys/{CERT}", {**BODY, "certificate": OTHER})
     assert (unknown.status, unknown.message) == (400, "Key must be used with an existent certificate")
-    moved = control.call("PUT", f"/tyk/keys/{CERT}", {**BODY, "certificate": OTHER})
-    assert moved.key == OTHER
-    assert control.call("GET", "/tyk/keys").body == {"keys": [OTHER]}
+
+
+def test_a_key_takes_no_certificate_of_another_organisation() -> None:
+    """It would stand for a key among the APIs of that organisation."""
+    foreign = "elsewhere" + "ee" * 32
+    control = with_certificates(CERT, foreign)
+    body = {**BODY, "certificate": foreign}
+    assert control.call("POST", "/tyk/keys/create", body).message == f"invalid certificate ID: {foreign}"
     control.call("POST", "/tyk/keys/create", {**BODY, "certificate": CERT})
-    taken = control.call("PUT", f"/tyk/keys/{OTHER}", {**BODY, "certificate": CERT})
-    assert taken.message == f"Failed to create key - Key with given certificate already found:{CERT}"
+    further = {**BODY, "certificate": CERT, "tlsgate_certificates": [foreign]}
+    for changed in (body, {**body, "org_id": ""}, further, {**further, "org_id": ""}):
+        assert control.call("PUT", f"/tyk/keys/{CERT}", changed).message == f"invalid certificate ID: {foreign}"
+
+
+@pytest.mark.parametrize(
+    ("certificates", "message"),
+    [
+        ([OTHER], f"certificate not found: {OTHER}"),
+        (["ee" * 32], f"invalid certificate ID: {'ee' * 32}"),
+        ([CERT] * 11, "tlsgate_certificates has more than 10 entries"),
+    ],
+)
+def test_further_certificates_are_checked_like_the_first(certificates: list[str], message: str) -> None:
+    """Those that an update adds; what is there already may have been deleted since."""
+    control = with_certificates(CERT)
+    body = {**BODY, "certificate": CERT, "tlsgate_certificates": certificates}
+    assert control.call("POST", "/tyk/keys/create", body).message == message
+    control.call("POST", "/tyk/keys/create", {**BODY, "certificate": CERT})
+    assert control.call("PUT", f"/tyk/keys/{CERT}", body).message == message
+    alone = control.call("POST", "/tyk/keys/create", {**BODY, "tlsgate_certificates": [CERT]})
+    assert alone.message == "tlsgate_certificates are beside certificate, which is missing"
+    there = Session(org_id="org", certificate=CERT, certificates=(OTHER,), access_rights={"api": AccessRight()})
+    run(control.state.sessions.save(CERT, there))
+    assert control.call("PUT", f"/tyk/keys/{CERT}", {**BODY, "certificate": CERT, "tlsgate_certificates": [OTHER]}).status == 200
 
 
 @pytest.mark.parametrize("path", ["/tyk/keys/create", "/tyk/keys/john"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import msgspec
 import pytest
@@ -308,16 +307,47 @@ def test_rights_for_apis_that_are_not_there_are_stored() -> None:
     assert sorted(stored(control, key).access_rights) == ["later"]
 
 
-def test_hmac_secrets_are_made_by_create_only() -> None:
-    """Two keys have two secrets; the answer of the call does not show them; elsewhere the given one stays."""
+def test_create_makes_a_new_secret_for_hmac_and_tells_it_once() -> None:
+    """A given one is overwritten, as in Tyk; the answer shows it, which Tyk's does not; without ``hmac_enabled`` there is none."""
     control = MemoryControl()
     replies = [control.call("POST", "/tyk/keys/create", {**BODY, "hmac_enabled": True, "hmac_string": "mine"}) for _ in range(2)]
     first, second = (stored(control, reply.key).hmac_string for reply in replies)
     assert first != second and len(base64.b64decode(first)) == 32
-    assert first not in json.dumps(replies[0].body)
-    custom = control.call("POST", "/tyk/keys/the-key", {**BODY, "hmac_enabled": True, "hmac_string": "mine"}).key
-    assert stored(control, custom).hmac_string == "mine"
-    assert stored(control, control.call("POST", "/tyk/keys/create", BODY).key).hmac_string == ""
+    assert [reply.body["hmac_string"] for reply in replies] == [first, second]
+    plain = control.call("POST", "/tyk/keys/create", BODY)
+    assert stored(control, plain.key).hmac_string == "" and "hmac_string" not in plain.body
+
+
+@pytest.mark.parametrize("path", ["/tyk/keys/the-key", "/tyk/keys"])
+def test_other_calls_make_a_secret_where_none_is_given(path: str) -> None:
+    """A given one stays and is not told; Tyk leaves such a key without a secret, so that it can never sign."""
+    control = MemoryControl()
+    given = control.call("POST", path, {**BODY, "hmac_enabled": True, "hmac_string": "mine"})
+    assert stored(control, given.key).hmac_string == "mine" and "hmac_string" not in given.body
+    made = control.call("POST", path, {**BODY, "hmac_enabled": True, "hmac_string": ""})
+    assert stored(control, made.key).hmac_string == made.body["hmac_string"] != ""
+
+
+def test_a_put_without_a_secret_keeps_the_old_one() -> None:
+    """Tyk wipes it; a key that is switched to HMAC by a PUT gets one, and one that is given counts."""
+    control = MemoryControl()
+    key = control.call("POST", "/tyk/keys/the-key", {**BODY, "hmac_enabled": True, "hmac_string": "mine"}).key
+    kept = control.call("PUT", f"/tyk/keys/{key}", {**BODY, "hmac_enabled": True, "alias": "me"})
+    assert (stored(control, key).alias, stored(control, key).hmac_string) == ("me", "mine") and "hmac_string" not in kept.body
+    control.call("PUT", f"/tyk/keys/{key}", {**BODY, "hmac_enabled": True, "hmac_string": "other"})
+    assert stored(control, key).hmac_string == "other"
+    plain = control.call("POST", "/tyk/keys/create", BODY).key
+    made = control.call("PUT", f"/tyk/keys/{plain}", {**BODY, "hmac_enabled": True})
+    assert stored(control, plain).hmac_string == made.body["hmac_string"] != ""
+
+
+def test_a_mask_is_no_secret() -> None:
+    """What GET with ``mask_secrets=1`` shows can be posted under another id: everybody would know the secret of that key."""
+    control = MemoryControl()
+    made = control.call("POST", "/tyk/keys/the-key", {**BODY, "hmac_enabled": True, "hmac_string": "********"})
+    assert stored(control, made.key).hmac_string == made.body["hmac_string"] != "********"
+    off = control.call("POST", "/tyk/keys/other-key", {**BODY, "hmac_string": "********"})
+    assert stored(control, off.key).hmac_string == ""
 
 
 def test_where_a_session_came_from_cannot_be_forged() -> None:

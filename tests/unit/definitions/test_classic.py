@@ -319,6 +319,26 @@ def test_own_settings() -> None:
     assert accepted(classic(**{"x-tlsgate": {"client_certificates": {"require_client_usage": True}}}), context).require_client_usage
 
 
+def test_certificates_are_asked_for_where_keys_may_be_bound() -> None:
+    """x-tlsgate.client_certificates.ask_for_bound_keys, or for all below tlsgate; a keyless API has no keys."""
+    setting = {"client_certificates": {"ask_for_bound_keys": True}}
+    assert not accepted(classic(use_keyless=False)).ask_for_bound_keys
+    assert accepted(classic(use_keyless=False, **{"x-tlsgate": setting})).ask_for_bound_keys
+    assert not accepted(classic(use_keyless=True, **{"x-tlsgate": setting})).ask_for_bound_keys
+    context = make_context(tlsgate=setting)
+    assert accepted(classic(use_keyless=False), context).ask_for_bound_keys
+    assert not accepted(
+        classic(use_keyless=False, **{"x-tlsgate": {"client_certificates": {"ask_for_bound_keys": False}}}), context
+    ).ask_for_bound_keys
+
+
+def test_dynamic_mtls_over_plain_http_is_told_of() -> None:
+    """Only keys without a certificate get in there."""
+    tree = classic(use_keyless=False, auth={"use_certificate": True})
+    assert "no certificate arrives" in warned(tree)["auth.use_certificate"]
+    assert "auth.use_certificate" not in warned(tree, make_context(http_server_options={"use_ssl": True}))
+
+
 @pytest.mark.parametrize("own", [{"nothing": 1}, {"client_certificates": {"require_clientusage": True}}, {"upstream_ca": "/ca.pem"}, []])
 def test_unknown_own_settings_are_errors(own: object) -> None:
     """Decisions 4.1."""

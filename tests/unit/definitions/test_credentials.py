@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import make_config
 from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.definitions.classic_fields import CLASSIC
@@ -22,7 +23,7 @@ def read(**members: Any) -> Section:
 
 
 def build(**members: Any) -> dict[str, Any]:
-    return build_credentials(read(**members))
+    return build_credentials(read(**members), make_config())
 
 
 def test_they_are_fields_of_the_model() -> None:
@@ -91,7 +92,7 @@ def test_rates() -> None:
 def refused(**members: Any) -> list[str]:
     """The paths that make a definition unusable."""
     problems = Problems("api.json")
-    build_credentials(check(members, CLASSIC, problems))
+    build_credentials(check(members, CLASSIC, problems), make_config())
     return [problem.path for problem in problems.all() if problem.severity == "error"]
 
 
@@ -115,13 +116,12 @@ def test_a_base_identity_that_nobody_provides_is_refused() -> None:
 
 def test_the_entry_of_tokens_hides_auth() -> None:
     """Also for certificates and signatures beside a key; an empty entry too."""
-    auth = {"use_certificate": True, "validate_signature": True, "signature": {"algorithm": "MasheryMD5", "error_code": 403}}
+    auth = {"use_certificate": True, "validate_signature": True, "signature": {"algorithm": "MasheryMD5", "header": "X", "secret": "x"}}
     made = build(auth=auth)
-    assert made["use_certificate"] and made["key_signature"] == KeySignature(algorithm="MasheryMD5", status=403)
+    assert made["use_certificate"] and made["key_signature"] == KeySignature(algorithm="MasheryMD5", header="X", secret="x")
     made = build(auth=auth, auth_configs={"authToken": {}})
     assert not made["use_certificate"] and made["key_signature"] is None
     assert build(auth={"signature": {"secret": "x"}})["key_signature"] is None
-    assert refused(auth={"validate_signature": True, "signature": {"error_code": 200}}) == ["auth.signature.error_code"]
 
 
 def test_basic_and_signatures_of_requests() -> None:
@@ -130,9 +130,84 @@ def test_basic_and_signatures_of_requests() -> None:
     assert build(basic_auth={"cache_ttl": 0})["basic"].cache_s == 60
     assert build(basic_auth={"cache_ttl": 5, "disable_caching": True})["basic"].cache_s == 0
     made = build(hmac_allowed_algorithms=["hmac-sha256"], hmac_allowed_clock_skew=0.5)
+    assert build(hmac_allowed_clock_skew=-1)["hmac"] == HmacSettings()
     assert made["hmac"] == HmacSettings(algorithms=("hmac-sha256",), skew_ms=0.5)
     signing = {"key_id": "k", "algorithm": "hmac-sha256", "secret": "s", "header_list": ["date"]}
     assert build(request_signing=signing)["request_signing"] is None
     assert build(request_signing={**signing, "is_enabled": True})["request_signing"] == RequestSigning(
         key_id="k", algorithm="hmac-sha256", secret="s", headers=("date",)
     )
+
+
+BODY = {"extract_from_body": True, "body_user_regexp": "<u>(.*)</u>", "body_password_regexp": "<p>(.*)</p>"}
+
+
+@pytest.mark.parametrize("field", ["body_user_regexp", "body_password_regexp"])
+@pytest.mark.parametrize("pattern", ["", "(", "(?<=a)(b)", "(a)\\1", "a" * 1000 + "{1000}" * 3])
+def test_expressions_that_find_no_credentials_refuse_the_api(field: str, pattern: str) -> None:
+    """Tyk leaves the method out, so that something else, or nothing of it, protects the API."""
+    assert refused(use_basic_auth=True, basic_auth={**BODY, field: pattern}) == [f"basic_auth.{field}"]
+    assert build(use_standard_auth=True, basic_auth={**BODY, field: pattern})["basic"].extract_from_body
+    assert build(use_basic_auth=True, basic_auth={**BODY, field: pattern, "extract_from_body": False})["auth_methods"] == ("basic",)
+
+
+@pytest.mark.parametrize("pattern", ["user", "(a)(b)"])
+def test_expressions_with_another_number_of_groups_are_named(pattern: str) -> None:
+    """Without one every login by a body is refused; of several the first is taken."""
+    section = read(use_basic_auth=True, basic_auth={**BODY, "body_user_regexp": pattern})
+    build_credentials(section, make_config())
+    assert [(problem.path, problem.severity) for problem in section.problems.all()] == [("basic_auth.body_user_regexp", "warning")]
+
+
+def test_settings_of_ours_for_basic() -> None:
+    """Absent ones are the configuration's."""
+    made = build()["basic"]
+    assert (made.rfc7617, made.max_body) == (None, 0)
+    made = build(**{"x-tlsgate": {"basic": {"rfc7617": False, "max_body": 10}}})["basic"]
+    assert (made.rfc7617, made.max_body) == (False, 10)
+    for size in (0, -1, 1 << 21):
+        assert refused(**{"x-tlsgate": {"basic": {"max_body": size}}}) == ["x-tlsgate.basic.max_body"]
+
+
+@pytest.mark.parametrize(
+    ("signing", "own", "paths"),
+    [
+        ({"key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}, {}, []),
+        ({"key_id": "k", "algorithm": "rsa-sha256", "certificate_id": "c"}, {}, []),
+        ({}, {}, ["key_id", "algorithm", "secret"]),
+        ({"key_id": "k", "algorithm": "rsa-sha256", "secret": "s"}, {}, ["certificate_id"]),
+        ({"key_id": "k", "algorithm": "hmac-123", "secret": "s"}, {}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "ed25519", "secret": "s"}, {}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "ed25519", "certificate_id": "c"}, {"format": "rfc9421"}, []),
+        ({"key_id": "k", "algorithm": "hmac-sha1", "certificate_id": "c"}, {"format": "rfc9421"}, ["algorithm"]),
+        ({"key_id": "k", "algorithm": "hmac-sha256"}, {"format": "rfc9421"}, ["secret"]),
+    ],
+)
+def test_signing_that_cannot_work_is_said(signing: dict[str, Any], own: dict[str, Any], paths: list[str]) -> None:
+    """A warning each: requests are refused then, as Tyk refuses them."""
+    problems = Problems("api.json")
+    members = {"request_signing": {"is_enabled": True, **signing}, "x-tlsgate": {"request_signing": own}}
+    build_credentials(check(members, CLASSIC, problems), make_config())
+    assert [(problem.path, problem.severity) for problem in problems.all()] == [(f"request_signing.{path}", "warning") for path in paths]
+
+
+def test_the_list_of_algorithms_holds_for_signing() -> None:
+    """``hmac_allowed_algorithms``, of draft-cavage."""
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha1", "secret": "s"}
+    problems = Problems("api.json")
+    build_credentials(check({"request_signing": signing, "hmac_allowed_algorithms": ["hmac-sha256"]}, CLASSIC, problems), make_config())
+    assert [problem.path for problem in problems.all()] == ["request_signing.algorithm"]
+
+
+def test_settings_of_signatures_that_help_nobody_are_said() -> None:
+    """A skew below a second, a name that is no algorithm; replays cannot be kept for ever."""
+    problems = Problems("api.json")
+    members = {"enable_signature_checking": True, "hmac_allowed_algorithms": ["hmac-sha256", "HMAC-SHA1"], "hmac_allowed_clock_skew": 300}
+    build_credentials(check(members, CLASSIC, problems), make_config())
+    assert [(problem.path, problem.severity) for problem in problems.all()] == [
+        ("hmac_allowed_algorithms[1]", "warning"),
+        ("hmac_allowed_clock_skew", "warning"),
+    ]
+    once = {"x-tlsgate": {"hmac": {"refuse_replays": True}}}
+    assert refused(enable_signature_checking=True, **once) == ["hmac_allowed_clock_skew"]
+    assert refused(enable_signature_checking=True, hmac_allowed_clock_skew=1000, **once) == refused(**once) == []

@@ -135,6 +135,25 @@ def test_a_document_beside_its_classic_twin_is_one_api(tmp_path: Path) -> None:
     assert api.is_oas and api.source == str(tmp_path / "x-oas.json") and api.raw["openapi"] == "3.0.3"
 
 
+def test_requirements_name_schemes_of_the_document_in_its_twin_too(tmp_path: Path) -> None:
+    """As Tyk writes them; a twin without its document knows none of them."""
+    section = {
+        "enabled": True,
+        "securityProcessingMode": "compliant",
+        "securitySchemes": {"my key": {"enabled": True, "header": {"enabled": True, "name": "X-Key"}}, "users": {"enabled": True}},
+    }
+    components = {"securitySchemes": {"users": {"type": "http", "scheme": "basic"}}}
+    server = {**PAIR["server"], "authentication": section}
+    document = oas(info={"id": "x"}, server=server, components=components, security=[{"users": []}, {"my key": []}])
+    twin = named("x", is_oas=True, use_keyless=False, use_basic_auth=True, use_standard_auth=True)
+    twin["security_requirements"] = [["users"], ["my key"]]
+    write(tmp_path, x_json=twin, x_oas_json=document)
+    (api,) = load(tmp_path).apis
+    assert api.is_oas and api.alternatives == (("basic",), ("token",))
+    (tmp_path / "x-oas.json").unlink()
+    assert "security scheme 'users' is not configured" in str(errors(load(tmp_path)))
+
+
 def test_a_document_beside_a_plain_classic_file_is_skipped(tmp_path: Path) -> None:
     """As in Tyk; with the ending of the other kind too."""
     write(tmp_path, x_json=named("x"), x_oas_json=oas(**PAIR), y_json=named("y"), y_mcp_json=oas(info={"id": "z"}))
@@ -358,7 +377,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"proxy": {"target_url": ""}},
 )
 DOCUMENT_FAULTS: tuple[dict[str, Any], ...] = (
-    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "hmac": {"enabled": True}}}},
+    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "oidc": {"enabled": True}}}},
     {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": "maybe"}}},
     {"upstream": {"url": ""}},
     {"middleware": {"global": {"cors": {"enabled": 7}}}},

@@ -19,7 +19,9 @@ def nested(path: str, value: object) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("method", [method for method in AUTH_METHODS if method.name != "token"], ids=lambda method: method.field)
+@pytest.mark.parametrize(
+    "method", [method for method in AUTH_METHODS if method.name not in ("basic", "hmac", "token")], ids=lambda method: method.field
+)
 def test_methods_of_authentication_are_refused_by_name(method: Any) -> None:
     """Decisions 3.8: the API never answers open."""
     problems = refused(classic(**{"use_keyless": False, **nested(method.field, True)}))
@@ -58,36 +60,34 @@ def test_static_mtls_alone_is_active() -> None:
 
 
 @pytest.mark.parametrize("members", [{"auth": {"use_certificate": True}}, {"auth_configs": {"authToken": {"use_certificate": True}}}])
-def test_dynamic_mtls_is_refused_by_name(members: dict[str, Any]) -> None:
-    """It would take keys made from certificates."""
-    (message,) = refused(classic(**members)).values()
-    assert "client certificate instead of a key is not active yet" in message
+def test_dynamic_mtls_is_part_of_the_token(members: dict[str, Any]) -> None:
+    """It works where the token is on, by its switch or because nothing else is; elsewhere nobody would look at a certificate."""
+    assert accepted(classic(use_keyless=False, **members)).use_certificate
+    assert accepted(classic(use_keyless=False, use_standard_auth=True, **members)).use_certificate
+    (message,) = [
+        text for path, text in refused(classic(use_keyless=False, use_oauth2=True, **members)).items() if "use_certificate" in path
+    ]
+    assert "belongs to the auth token, which is off" in message
+    assert not accepted(classic(use_keyless=True, **members)).use_certificate
 
 
-@pytest.mark.parametrize(
-    ("members", "path"),
-    [
-        ({"auth": {"validate_signature": True}}, "auth.validate_signature"),
-        ({"auth_configs": {"authToken": {"validate_signature": True}}}, "auth_configs.authToken.validate_signature"),
-        ({"auth": {"validate_signature": True}, "auth_configs": {"authToken": {}}}, None),
-        ({"auth": {}, "auth_configs": {"jwt": {"validate_signature": True}}}, None),
-    ],
-)
-@pytest.mark.parametrize("switch", [{"use_standard_auth": True}, {}])
-def test_signatures_beside_a_key_are_refused_where_they_count(members: dict[str, Any], path: str | None, switch: dict[str, Any]) -> None:
-    """Without the check the key alone would open the API; an entry of ``auth_configs`` hides ``auth``."""
-    tree = classic(use_keyless=False, **switch, **members)
-    if path is None:
-        assert warned(tree) == {}
-    else:
-        assert list(refused(tree)) == [path]
+def test_dynamic_mtls_needs_http() -> None:
+    """A raw service has no key to find."""
+    tree = classic(protocol="tls", listen_port=9443, use_mutual_tls_auth=True, client_certificates=["/a"], auth={"use_certificate": True})
+    tree["use_keyless"] = False
+    assert "needs HTTP" in refused(tree, make_context(disable_ports_whitelist=True))["auth.use_certificate"]
+
+
+def test_a_hidden_switch_of_dynamic_mtls_is_told_of() -> None:
+    """An entry of auth_configs hides auth; somebody may have meant it."""
+    tree = classic(use_keyless=False, auth={"use_certificate": True}, auth_configs={"authToken": {}})
+    assert not accepted(tree).use_certificate
 
 
 @pytest.mark.parametrize(
     ("members", "path"),
     [
         ({"definition": {"enabled": True}}, "definition.enabled"),
-        ({"security_requirements": [["a"], ["b"]]}, "security_requirements"),
         ({"custom_middleware": {"pre": [{"name": "a"}]}}, "custom_middleware.pre"),
         ({"custom_middleware": {"post_key_auth": [{"name": "a"}]}}, "custom_middleware.post_key_auth"),
         ({"custom_middleware": {"post": [{"name": "a"}]}}, "custom_middleware.post"),
@@ -115,7 +115,7 @@ def test_what_would_refuse_requests_refuses_the_api(members: dict[str, Any], pat
         {"graphql": {"enabled": False, "schema": "x"}},
         {"uptime_tests": {"disabled": True, "check_list": [{"url": "http://a"}]}},
         {"disable_rate_limit": True, "disable_quota": True, "session_lifetime": 60, "strip_auth_data": True, "tags": ["a"]},
-        {"auth": {"auth_header_name": "X", "validate_signature": True}, "jwt_source": "x", "basic_auth": {"cache_ttl": 1}},
+        {"auth": {"auth_header_name": "X", "signature": {"algorithm": "x"}}, "jwt_source": "x", "basic_auth": {"cache_ttl": 1}},
     ],
 )
 def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> None:
@@ -129,7 +129,6 @@ def test_what_is_switched_off_is_not_worth_a_word(members: dict[str, Any]) -> No
         ({"proxy": {"service_discovery": {"use_discovery_service": True}}}, "proxy.service_discovery.use_discovery_service"),
         ({"proxy": {"check_host_against_uptime_tests": True}}, "proxy.check_host_against_uptime_tests"),
         ({"uptime_tests": {"check_list": [{"url": "http://a"}]}}, "uptime_tests.check_list"),
-        ({"request_signing": {"is_enabled": True}}, "request_signing.is_enabled"),
         ({"upstream_auth": {"enabled": True}}, "upstream_auth.enabled"),
         ({"cache_options": {"enable_cache": True}}, "cache_options.enable_cache"),
         ({"enable_batch_request_support": True}, "enable_batch_request_support"),
@@ -216,8 +215,8 @@ def test_problems_of_documents_name_places_in_the_document() -> None:
         "x-tyk-api-gateway.middleware.operations.one.validateRequest.enabled"
     ]
     assert list(refused(oas(info={"versioning": {"enabled": True}}))) == ["x-tyk-api-gateway.info.versioning.enabled"]
-    assert list(refused(oas(server={"authentication": {"enabled": True, "hmac": {"enabled": True}}}))) == [
-        "x-tyk-api-gateway.server.authentication.hmac.enabled"
+    assert list(refused(oas(server={"authentication": {"enabled": True, "oidc": {"enabled": True}}}))) == [
+        "x-tyk-api-gateway.server.authentication.oidc.enabled"
     ]
 
 
@@ -258,6 +257,7 @@ def test_raw_services_refuse_what_they_cannot_keep(members: dict[str, Any], path
 
 def test_raw_services_name_what_has_no_effect() -> None:
     """Headers and CORS open nothing by their absence."""
-    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}})
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}
+    tree = raw(CORS={"enable": True, "allowed_origins": ["https://a"]}, version={"global_headers": {"X-A": "1"}}, request_signing=signing)
     api, problems = parse(tree, make_context(disable_ports_whitelist=True))
-    assert api is not None and [problem.path for problem in problems] == ["CORS", "version_data"]
+    assert api is not None and [problem.path for problem in problems] == ["request_signing", "CORS", "version_data"]

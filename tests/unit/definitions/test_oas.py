@@ -422,13 +422,28 @@ def test_problems_name_places_in_the_document() -> None:
         ({"serviceDiscovery": {"enabled": True}}, "upstream.serviceDiscovery.enabled"),
         ({"uptimeTests": {"enabled": True, "tests": [{"url": "http://a"}]}}, "upstream.uptimeTests.tests"),
         ({"authentication": {"enabled": True}}, "upstream.authentication.enabled"),
-        ({"authentication": {"requestSigning": {"enabled": True}}}, "upstream.authentication.requestSigning.enabled"),
+        (
+            {
+                "authentication": {
+                    "enabled": True,
+                    "basicAuth": {"enabled": True},
+                    "requestSigning": {"enabled": True, "keyId": "k", "algorithm": "hmac-sha256", "secret": "s"},
+                }
+            },
+            "upstream.authentication.enabled",
+        ),
         ({"loadBalancing": {"skipUnavailableHosts": True}}, "upstream.loadBalancing.skipUnavailableHosts"),
     ],
 )
 def test_what_is_not_active_yet_is_named(members: dict[str, Any], path: str) -> None:
     """With its place in the document."""
     assert list(warned(oas(upstream=members))) == [f"x-tyk-api-gateway.{path}"]
+
+
+def test_signing_needs_no_word_on_logging_in() -> None:
+    """The switch of the section stands above it in a document."""
+    signing = {"enabled": True, "keyId": "k", "algorithm": "hmac-sha256", "secret": "s", "headers": ["date"], "signatureHeader": "X"}
+    assert warned(oas(upstream={"authentication": {"enabled": True, "requestSigning": signing}})) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tests.support.definitions import accepted, classic, make_context, oas, parse, refused, warned
 from tlsgate.config.problems import Problems
 from tlsgate.definitions.oas import map_to_classic
+from tlsgate.definitions.oas_auth import find_schemes
 
 PLACE = "x-tyk-api-gateway.server.authentication"
 COMPONENTS = {
@@ -113,19 +114,20 @@ def test_a_section_that_is_switched_off_is_keyless_on_purpose(section: dict[str,
             {"certificateAuth": {"enabled": False}, "securitySchemes": {"token": {"enabled": True, "enableClientCertificate": True}}},
             {"use_standard_auth": True, "auth_configs": {"authToken": {"auth_header_name": "Authorization", "use_certificate": False}}},
         ),
-        ({"securityProcessingMode": "compliant", "security": [["hmac"]]}, {"security_requirements": [["hmac"]]}),
-        ({"securityProcessingMode": "legacy", "security": [["hmac"]]}, {}),
     ],
 )
 def test_methods_lead_to_their_switches(section: dict[str, Any], fields: dict[str, Any]) -> None:
-    """Reference, section 15.3; all but the token refuse the API for now, by name."""
+    """Reference, section 15.3; some refuse the API for now, by name."""
     assert switches({"enabled": True, **section}) == {"use_keyless": False, **fields}
     api, problems = parse(oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS))
-    allowed = {"use_standard_auth", "auth_configs", "strip_auth_data", "base_identity_provided_by"}
-    if fields.get("auth_configs", {}).get("authToken", {}).get("use_certificate") or not allowed.issuperset(fields):
+    allowed = {"use_standard_auth", "use_basic_auth", "enable_signature_checking", "auth_configs", "strip_auth_data"}
+    allowed.add("base_identity_provided_by")
+    if not allowed.issuperset(fields):
         assert api is None and all("not active yet" in problem.message for problem in problems if problem.severity == "error")
     else:
-        assert api is not None and api.auth_methods == ("token",)
+        switches_of = {"token": "use_standard_auth", "basic": "use_basic_auth", "hmac": "enable_signature_checking"}
+        on = {method for method, switch in switches_of.items() if switch in fields}
+        assert api is not None and set(api.auth_methods) == (on or {"token"})
 
 
 @pytest.mark.parametrize("components", [None, [], {"securitySchemes": []}, {"securitySchemes": {"token": 5}}])
@@ -207,14 +209,16 @@ def test_places_of_other_methods() -> None:
     }
 
 
-def test_a_signature_beside_the_key_refuses_the_api() -> None:
-    """Every field of it is mapped; the check is not there yet."""
+def test_a_signature_beside_the_key() -> None:
+    """Every field of it is mapped, and faults are named where they stand in the document."""
     signature = {
         "enabled": True, "algorithm": "MasherySHA256", "header": "X-Sig", "query": {"enabled": True, "name": "sig"},
         "secret": "s", "allowedClockSkew": 5, "errorCode": 401, "errorMessage": "no",
     }  # fmt: skip
     tree = token({"signatureValidation": signature}, {"in": "header", "name": "X-Key"})
-    assert list(refused(tree)) == [f"{PLACE}.securitySchemes.token.signatureValidation.enabled"]
+    assert accepted(tree).key_signature is not None
+    wrong = token({"signatureValidation": {**signature, "algorithm": "HMAC"}})
+    assert list(refused(wrong)) == [f"{PLACE}.securitySchemes.token.signatureValidation.algorithm"]
     made, _ = map_to_classic(tree, Problems("f"), make_context())
     assert made["auth_configs"]["authToken"]["signature"] == {
         "algorithm": "MasherySHA256", "header": "X-Sig", "use_param": True, "param_name": "sig",
@@ -296,3 +300,51 @@ def test_settings_of_basic_and_of_signatures() -> None:
     body = {"extract_from_body": True, "body_user_regexp": "u", "body_password_regexp": "p"}
     assert made["basic_auth"] == {"disable_caching": True, "cache_ttl": 5, **body}
     assert (made["hmac_allowed_algorithms"], made["hmac_allowed_clock_skew"]) == (["hmac-sha256"], 1000)
+
+
+def compliant(security: Any = (), own: Any = (), **section: Any) -> dict[str, Any]:
+    """A document in compliant mode with a token, Basic and signatures."""
+    section = {
+        "enabled": True,
+        "securityProcessingMode": "compliant",
+        "securitySchemes": {"token": {"enabled": True}, "basic": {"enabled": True}},
+        "hmac": {"enabled": True},
+        **section,
+    }
+    if own:
+        section["security"] = own
+    return oas(server={"authentication": section}, components=COMPONENTS, security=list(security))
+
+
+def test_requirements_of_the_document_come_before_those_of_the_extension() -> None:
+    """Scheme names stay as they are, since Tyk reads the Classic form that is kept beside the document; problems name both places."""
+    tree = compliant([{"token": []}, {"basic": [], "token": []}], [["hmac"]])
+    problems = Problems("f")
+    made, origins = map_to_classic(tree, problems, make_context())
+    assert made["security_requirements"] == [["token"], ["basic", "token"], ["hmac"]]
+    assert [origins[f"security_requirements[{index}]"] for index in range(3)] == ["security[0]", "security[1]", f"{PLACE}.security[0]"]
+    assert find_schemes(tree) == {"token": "token", "basic": "basic", "hmac": "hmac"}
+
+
+def test_schemes_are_known_by_what_they_are() -> None:
+    """By their component, whatever their name; what is off is none; a scheme may be called like a method."""
+    schemes: dict[str, Any] = {
+        "jwt": {"enabled": True},
+        "basic": {"enabled": False},
+        "oauth": {"enabled": True, "providers": []},
+        "openid": {"enabled": True},
+    }
+    tree = compliant(securitySchemes=schemes, hmac={"enabled": False}, custom={"enabled": True})
+    assert find_schemes(tree) == {"jwt": "jwt", "oauth": "external_oauth", "openid": "oidc", "custom": "custom"}
+    assert find_schemes(compliant(securitySchemes={"hmac": {"enabled": True}}))["hmac"] == "token"
+    assert find_schemes({}) == {}
+
+
+def test_without_compliant_mode_there_are_no_alternatives() -> None:
+    """All methods have to pass: the safe reading, and it is said."""
+    for mode in ("", "legacy"):
+        tree = compliant([{"token": []}], [["basic"]], securityProcessingMode=mode, hmac={})
+        made, _ = map_to_classic(tree, Problems("f"), make_context())
+        assert "security_requirements" not in made
+        assert f"{PLACE}.security" in warned(tree)
+    assert f"{PLACE}.securityProcessingMode" in refused(compliant([{"token": []}], securityProcessingMode="any"))

@@ -96,3 +96,37 @@ def test_without_an_upstream_nothing_is_imported(servers: Any) -> None:
 def test_a_document_without_a_title_has_a_blank_name(info: Any) -> None:
     """Which loading refuses."""
     assert import_document({**PLAIN, "info": info}, {})["x-tyk-api-gateway"]["info"]["name"] == ""
+
+
+def schemes_of(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["x-tyk-api-gateway"]["server"]["authentication"]["securitySchemes"]
+    return found
+
+
+def test_compliant_documents_switch_on_what_any_requirement_names() -> None:
+    """Legacy ones what the first one does; each in the place that its component says."""
+    components = {
+        "key": {"type": "apiKey", "in": "cookie", "name": "sid"},
+        "users": {"type": "http", "scheme": "basic"},
+        "odd": {"type": "apiKey"},
+    }
+    plain = {**PLAIN, "security": [{"key": []}, 5, {"users": [], "key": []}, {"odd": []}], "components": {"securitySchemes": components}}
+    key = {"enabled": True, "cookie": {"enabled": True, "name": "sid"}}
+    header = {"enabled": True, "header": {"enabled": True, "name": "Authorization"}}
+    assert schemes_of(import_document(plain, {"authentication": "true"})) == {"key": key}
+    options = {"authentication": "true", "securityProcessingMode": "compliant"}
+    assert schemes_of(import_document(plain, options)) == {"key": key, "users": header, "odd": header}
+
+
+def test_a_scheme_that_is_described_already_keeps_what_it_says() -> None:
+    """A PATCH switches it on, and derives only what is new; the mode that the document has counts."""
+    document = import_document(PLAIN, {"securityProcessingMode": "compliant"})
+    document["security"] = [{"key": []}, {"jwt": []}]
+    held = {"enabled": False, "query": {"enabled": True, "name": "k"}, "header": {"enabled": True, "name": "X-Key"}}
+    document["x-tyk-api-gateway"]["server"]["authentication"]["securitySchemes"] = {"key": held, "other": {"enabled": True}}
+    apply_options(document, {"authentication": "true"})
+    assert schemes_of(document) == {
+        "key": {**held, "enabled": True},
+        "other": {"enabled": True},
+        "jwt": {"enabled": True, "header": {"enabled": True, "name": "Authorization"}},
+    }

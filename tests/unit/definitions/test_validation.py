@@ -30,6 +30,14 @@ def login(**oauth: Any) -> dict[str, Any]:
             "all auth sources are disabled for authToken, at least one of header/cookie/query must be enabled",
         ),
         (
+            {"use_basic_auth": True, "auth_configs": {"authToken": {"disable_header": True}, "basic": {"disable_header": True}}},
+            "all auth sources are disabled for basic, at least one of header/cookie/query must be enabled",
+        ),
+        (
+            {"enable_signature_checking": True, "auth_configs": {"hmac": {"disable_header": True}}},
+            "all auth sources are disabled for hmac, at least one of header/cookie/query must be enabled",
+        ),
+        (
             {"enable_jwt": True, "auth_configs": {"jwt": {"disable_header": True}}},
             "all auth sources are disabled for jwt, at least one of header/cookie/query must be enabled",
         ),

@@ -63,6 +63,15 @@ def test_a_resource_can_take_the_place_of_the_proxy(name: str) -> None:
     assert isinstance(compiled().leaf, Forwarder)
 
 
+def test_signing_is_without_effect_on_a_resource() -> None:
+    """There is no upstream; the load says so."""
+    api = classic("a", 9, "/")
+    api["x-tlsgate"] = {"resource": f"{__name__}:make_page"}
+    api["request_signing"] = {"is_enabled": True, "key_id": "k", "algorithm": "hmac-sha256", "secret": "s"}
+    gateway = MemoryGateway(api, tlsgate={"resources": ["tests.unit"]})
+    assert [note.severity for note in gateway.generation.notes if "mounted resource" in str(note)] == ["warning"]
+
+
 @pytest.mark.parametrize("name", ["not_a_resource", "missing", "test_what_an_api_does_not_use_is_absent"])
 def test_what_is_no_resource_is_refused_by_name(name: str) -> None:
     api = classic("api", 9, "/")

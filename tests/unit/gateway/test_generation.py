@@ -303,6 +303,17 @@ def test_only_generations_that_name_ids_keep_what_they_read(tmp_path: Path) -> N
     assert second.files == first.files
 
 
+def test_a_key_that_signs_for_upstreams_may_not_vanish(tmp_path: Path) -> None:
+    """A reload without its file keeps what serves: else every request of the API would fail."""
+    (tmp_path / "k.pem").write_text(server().full_pem)
+    signing = {"is_enabled": True, "key_id": "k", "algorithm": "rsa-sha256", "certificate_id": str(tmp_path / "k.pem")}
+    gateway = secure(tmp_path, classic("a", 9, "/", request_signing=signing))
+    first = gateway.build()
+    (tmp_path / "k.pem").unlink()
+    with pytest.raises(ConfigError, match="gone now"):
+        gateway.build(first)
+
+
 def test_a_port_of_metrics_is_nobody_else_s() -> None:
     """The listener has no TLS; an API that wants its port is named."""
     gateway = MemoryGateway(classic("wants", 9, listen_port=9464), disable_ports_whitelist=True, tlsgate={"metrics": {"port": 9464}})

@@ -218,3 +218,25 @@ def test_bytes_and_the_end_that_came_early_go_up_first(world: World) -> None:
     world.connect()
     assert world.upstream.value() == b"early bytes"
     assert world.upstream.half_closed
+
+
+def test_who_is_turned_away_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the id of the connection, with the service and the reason; not where the service wants none of it."""
+    api = {**World(monkeypatch, strict=True).api}
+    for own, count in (({}, 1), ({"explain": {"enabled": False}}, 0)):
+        gateway = MemoryGateway(
+            {**api, "x-tlsgate": own},
+            disable_ports_whitelist=True,
+            http_server_options={"ssl_certificates": [SERVER.full_pem]},
+            tlsgate={"explain": {"enabled": True}},
+        )
+        service = RawService(gateway.generation.find_raw("raw"), gateway.site, Connection("c", "192.0.2.1", 1, 7001, True))
+        service.makeConnection(MemoryTransport())
+        RawService(None, gateway.site, Connection("d", "192.0.2.1", 1, 7001, False)).makeConnection(MemoryTransport())
+        records = gateway.site.questions.answer("explain", {"api_id": "", "status": 0, "limit": 10})[1:]
+        assert [(record["id"], record["kind"], record["route"] and record["route"]["api_id"]) for record in records] == [
+            ("d", "connection", None),
+            ("c", "connection", "raw"),
+        ][: 1 + count]
+        assert len(gateway.site.questions.answer("explain", {"api_id": "raw", "status": 0, "limit": 10})) == 1 + count
+        assert records[0]["rule"] == "no service of this port has the name"

@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from tests.support.apis import make_connection, make_exchange, make_peer, make_tls
 from tests.support.certs import SERVER, Issued, make_authority
 from tests.support.gateway import classic
 from tests.support.handshakes import client_context
@@ -20,11 +21,13 @@ from tests.support.logged import logged_events
 from tests.support.memory_channel import MemoryTransport
 from tests.support.memory_edge import take
 from tests.support.memory_gateway import MemoryGateway
+from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources
 from tlsgate.gateway.raw import RawService
 from tlsgate.model.exchange import Connection
+from tlsgate.model.session import Session
 from tlsgate.model.tls import TlsFacts, TlsPolicy
 from tlsgate.pki.identity import build_identity
 from tlsgate.tls.server import TlsServer
@@ -311,3 +314,44 @@ def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pyte
     site.key_changed("org", "other")
     site.key_changed("gap", "")
     assert sorted(judged[2:]) == ["commas", "other", "plain"]
+
+
+def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of other clients, and those without a certificate, are not."""
+    site = MemoryGateway().site
+    judged: list[object] = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    site.key_changed("certificate", "org" + "ab" * 32)
+    facts = [make_tls(make_peer("ab" * 32)), make_tls(make_peer("cd" * 32)), make_tls(None), None]
+    streams = [make_exchange(connection=make_connection(tls=tls)) for tls in facts]
+    site._streams = {"one": set(streams[:2]), "two": set(streams[2:])}  # type: ignore[arg-type]
+    site.key_changed("certificate", "org" + "ab" * 32)
+    assert judged == streams[:1]
+
+
+def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each change, until it ends."""
+    site = MemoryGateway(classic("one", 9, "/one/")).site
+    judged: list[object] = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    monkeypatch.setattr(site, "finished", lambda request: None)
+    views = [KeyView(name, name, Session(), "") for name in ("counts", "other", "other")]
+    request: Any = type("Request", (), {"key": views[0], "others": tuple(views[1:])})()
+    site.upgraded(request)
+    for name in ("counts", "other", "else"):
+        site.key_changed("key", name)
+    assert judged == [request] * 2
+    site.key_changed("key", "counts,other")
+    site.key_changed("gap", "")
+    assert judged == [request] * 4
+    request.on_end(request)
+    site.key_changed("gap", "")
+    assert len(judged) == 4 and site._streams == {}

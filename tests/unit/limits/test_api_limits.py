@@ -129,3 +129,14 @@ def test_another_spelling_of_a_path_does_not_get_round_its_limit() -> None:
     for path in ("/test/slow%2F7", "/test/slow;a/7"):
         assert bench.admitted(step, 1, path=path) == 0
         assert bench.refusal.id == "route.ambiguous_path"
+
+
+def test_what_is_told_of_the_limit_counts_nothing() -> None:
+    """For reports (``tlsgate explain``)."""
+    bench = Bench()
+    step = bench.step(global_rate=3.0, global_per=1000.0)
+    assert bench.admitted(step, 1) == 1
+    for _ in range(3):
+        assert step.tell(bench.exchange) == {"api_rate": {"limit": 3, "per_s": 1000.0, "remaining": 2}}
+    limited = bench.step(version=VersionSettings(rate_rules=(EndpointRate(path="/a", rate=3, per=1),)))
+    assert limited.tell(bench.exchange) == {}

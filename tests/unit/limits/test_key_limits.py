@@ -322,3 +322,23 @@ def test_a_throttled_request_waits_a_bounded_time(interval: float, waited: float
     bench.keys.add("key", rate=1, per=10**6, throttle_interval=interval, throttle_retry_limit=1)
     assert bench.admitted(2) == 1
     assert bench.keys.slept == [waited]
+
+
+def test_what_is_told_of_the_limits_counts_nothing() -> None:
+    """For reports (``tlsgate explain``): the rate as it stands, the quota as the answer's headers have it."""
+    bench = Bench()
+    bench.keys.add("key", rate=5, per=10, quota_max=7, quota_renewal_rate=60)
+    exchange = bench.ask()
+    for _ in range(3):
+        told = bench.step.tell(exchange)
+        assert told["rate"] == {"limit": 5, "per_s": 10.0, "remaining": 4}
+        assert (told["quota"]["limit"], told["quota"]["per_s"], told["quota"]["remaining"]) == (7, 60, 6)
+    exchange = bench.keys.request()
+    assert bench.step.tell(exchange) == {}
+
+
+def test_what_is_left_in_the_store_is_not_told() -> None:
+    """Nobody is asked for a report."""
+    bench = Bench(limits=LimitSettings(rolling=True))
+    bench.keys.add("key", rate=5, per=10)
+    assert bench.step.tell(bench.ask()) == {"rate": {"limit": 5, "per_s": 10.0, "remaining": None}}

@@ -27,7 +27,7 @@ from tests.support.certs import (
 )
 from tlsgate.errors import PkiError
 from tlsgate.pki.acl import build_allow_list
-from tlsgate.pki.identity import MAX_CHAIN, MAX_CHAIN_BYTES, build_identity, format_name, format_subject, spki_sha256
+from tlsgate.pki.identity import MAX_CHAIN, MAX_CHAIN_BYTES, build_identity, format_issuer, format_name, format_subject, spki_sha256
 from tlsgate.pki.pem import parse_pem
 
 ROOT = make_authority("Root")
@@ -120,7 +120,8 @@ def test_names_of_both_forms_read_alike() -> None:
     issued = ROOT.issue(name)
     assert format_name(name) == format_subject(issued.der) == build_identity(issued.der, ()).subject == r"CN=a\0Ab,C=DE"
     assert len(format_name(name, 5)) == len(format_subject(issued.der, 5)) == 5
-    assert format_subject(b"junk") == "(unreadable certificate)"
+    assert format_subject(b"junk") == format_issuer(b"junk") == "(unreadable certificate)"
+    assert format_issuer(issued.der) == format_subject(ROOT.der)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from tlsgate.errors import WireError
 from tlsgate.proxy.pool import Destination
-from tlsgate.proxy.upstreams import ParsedTarget, UpstreamPlan, UpstreamTarget, parse_target_url
+from tlsgate.proxy.upstreams import ParsedTarget, ProxiedTarget, UpstreamPlan, UpstreamTarget, parse_target_url
 
 
 def target(url: str, *, keep: bool = False) -> UpstreamTarget:
@@ -70,3 +70,15 @@ def test_targets_take_turns() -> None:
     assert [plan.next_target().address for _ in range(6)] == ["one.test:80", "two.test:80", "two.test:80"] * 2
     alone = UpstreamPlan((one,), preserve_host=True, keep_alive=False)
     assert alone.next_target() is alone.next_target() is one
+
+
+def test_what_is_signed_of_a_target() -> None:
+    """The scheme that the upstream is spoken to in, and the origin form of what goes through a forward proxy."""
+    assert [target(f"{scheme}://up.test").scheme for scheme in ("http", "ws", "https", "wss")] == ["http", "http", "https", "https"]
+    plain = target("http://up.test/base")
+    assert plain.join(b"/x")[plain.prefix_length :] == b"/base/x"
+    parsed = parse_target_url("http://up.test:81/base")
+    place = Destination(parsed.host, parsed.port)
+    proxied = ProxiedTarget(parsed, lambda: place, disable_strip_slash=False, authorization=b"", tunnelled=plain)
+    wanted = proxied.join(b"/x")
+    assert (wanted, wanted[proxied.prefix_length :]) == (b"http://up.test:81/base/x", b"/base/x")

@@ -11,6 +11,7 @@ from tests.support.apis import make_api, make_config, make_exchange
 from tlsgate.config.model import GatewayConfig, OwnSettings
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.model.api import ErrorOverride
+from tlsgate.model.credentials import KeySignature
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
 from tlsgate.transform.error_templates import load_templates
 
@@ -125,6 +126,65 @@ def test_override_messages() -> None:
     assert (expired.status, expired.body) == (403, b'{\n    "error": "Expired \\"now\\""\n}')
     other = found.render(Refusal("cert.not_allowed", fields={"fingerprint": "ab"}), make_exchange())
     assert (other.status, other.body) == (404, b'{\n    "error": "No ab"\n}')
+
+
+AUTH_IDS = sorted(id for id in CATALOGUE if id.startswith("auth."))
+
+
+@pytest.mark.parametrize("id", AUTH_IDS)
+def test_each_part_of_each_answer_about_credentials_can_be_changed_alone(id: str) -> None:
+    """Token reference 10 BETTER: in a started Tyk since 5.3 this does nothing."""
+    entry = CATALOGUE[id]
+    status = renderer(override_messages=((id, 418, ""),)).render(Refusal(id), make_exchange())
+    assert (status.status, status.body) == (418, f'{{\n    "error": "{entry.message}"\n}}'.encode())
+    message = renderer(override_messages=((id, 0, "Why?"),)).render(Refusal(id), make_exchange())
+    assert (message.status, message.body) == (entry.status, b'{\n    "error": "Why?"\n}')
+    for other in AUTH_IDS:
+        if other != id:
+            untouched = renderer(override_messages=((id, 418, "Why?"),)).render(Refusal(other), make_exchange())
+            assert (untouched.status, untouched.body) == (CATALOGUE[other].status, renderer().render(Refusal(other), make_exchange()).body)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (0, "", (401, "Request signature verification failed")),
+        (403, "", (403, "Request signature verification failed")),
+        (0, "Sign it.", (401, "Sign it.")),
+        (403, "Sign it.", (403, "Sign it.")),
+    ],
+)
+def test_an_api_words_its_failed_signatures(status: int, message: str, expected: tuple[int, str]) -> None:
+    """``error_code`` and ``error_message``, each alone; they go before ``override_messages``, which fill what they leave out."""
+    api = make_api(key_signature=KeySignature(status=status, message=message))
+    found = build_error_renderer(make_config(), api).render(Refusal("auth.signature_failed"), make_exchange())
+    assert (found.status, found.body) == (expected[0], f'{{\n    "error": "{expected[1]}"\n}}'.encode())
+    config = make_config(override_messages=(("auth.signature_failed", 444, "All."),))
+    found = build_error_renderer(config, api).render(Refusal("auth.signature_failed"), make_exchange())
+    assert (found.status, found.body) == (status or 444, f'{{\n    "error": "{message or "All."}"\n}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("flag", "ids"),
+    [
+        ("AMF", {"auth.auth_field_missing"}),
+        ("AKI", {"auth.key_not_found", "auth.cert_not_found"}),
+        ("TKE", {"cert.expired", "auth.cert_expired"}),
+        ("IHD", {"auth.malformed_header"}),
+        ("CRQ", {"cert.missing", "tls.not_enabled", "auth.cert_required"}),
+        ("CMM", {"cert.not_allowed", "auth.cert_mismatch"}),
+        ("BIV", set()),
+        ("RLT", {"limit.rate", "limit.api_rate"}),
+        ("QEX", {"limit.quota"}),
+    ],
+)
+def test_flags_stand_for_what_tyk_has_them_for(flag: str, ids: set[str]) -> None:
+    """And a rule by flag meets nothing else: not a failed signature, not an expired or inactive key."""
+    mine = [id for id in CATALOGUE if not id.startswith(("basic.", "jwt.", "oauth.", "external_oauth.", "oidc."))]
+    assert {id for id in mine if CATALOGUE[id].flag == flag} == ids & set(CATALOGUE)
+    rules = [{"statuses": statuses, "flag": flag, "status": 418} for statuses in ("4xx", "5xx")]
+    changed = {id for id in mine if renderer(*rules).render(Refusal(id, fields={}), make_exchange()).status == 418}
+    assert changed == ids & set(CATALOGUE)
 
 
 def test_error_overrides_see_override_messages() -> None:

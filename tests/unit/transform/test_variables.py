@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,8 +92,17 @@ def test_secrets_are_read_on_load() -> None:
     assert compiled("$secret_env.pass_word", TYK_SECRET_PASS_WORD="one", pass_word="two") == b"one"
     assert compiled("$secret_env.pass_word", pass_word="two") == b"two"
     assert compiled("$secret_env.none") == b""
-    for name in ("$secret_vault.a/b", "$secret_consul.a", "$secret_file.a"):
+    for name in ("$secret_vault.a/b", "$secret_consul.a", "$secret_file.a", "$secret_file.../a"):
         assert compiled(f"<{name}>") == b"<>"
+
+
+def test_secrets_of_files(tmp_path: Path) -> None:
+    """Below ``kv.file.base_path``, read on load."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.txt").write_text("from-file\n")
+    found = compile_value("<$secret_file.a/b.txt>", has_context=False, secrets={}, environ={}, base_path=str(tmp_path))
+    assert found == b"<from-file>"
+    assert compile_value("<$secret_file.a/none>", has_context=False, secrets={}, environ={}, base_path=str(tmp_path)) == b"<>"
 
 
 def test_client_text_is_never_read_again() -> None:
@@ -132,8 +142,14 @@ def test_the_context_of_later_steps_is_cleaned_too() -> None:
         (0.5, b"0.5"),
         (True, b"true"),
         (None, b""),
-        (["a", 1], b"a,1"),
-        ({"x": 1, "y": "b"}, b"x:1;y:b;"),
+        (["a", 1, "b c&,"], b"a,1,b+c%26%2C"),
+        ([["a", "b"], {"x": 1}], b"a%2Cb,"),
+        ({"x": 1, "y": "b"}, b""),
+        (1e21, b"1000000000000000000000"),
+        (1e-7, b"0.0000001"),
+        (-1.5, b"-1.5"),
+        (100.0, b"100"),
+        (9007199254740993, b"9007199254740993"),
         ("two\r\nlines", b"twolines"),
         ("\u00fc", "\u00fc".encode()),
     ],

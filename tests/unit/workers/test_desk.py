@@ -171,3 +171,44 @@ def test_time_ends_what_is_not_answered(world: World) -> None:
         said.append(message.tree)
     counted = {tree["part"]["worker"]: tree["part"].get("counters") for tree in said if tree["do"] == "sum" and "counters" in tree["part"]}
     assert counted == {0: {}, 1: {}, 2: {"requests": 4}}
+
+
+def heard(world: World, number: int) -> list[dict[str, Any]]:
+    """What the parent said to a worker since it was asked last."""
+    found = []
+    while (message := world.ends[number].receive()) is not None:
+        found.append(message.tree)
+    return found
+
+
+def test_a_question_goes_to_all_who_serve_and_the_answers_to_who_asked(world: World) -> None:
+    """With the topic as it is; answers to another question are told apart by their token."""
+    one, two = world.ready(1), world.ready(2)
+    world.enter(3)
+    world.say(one, do="ask", id=5, topic="explain", question={"id": "x"})
+    asked = {number: heard(world, number) for number in (1, 2, 3)}
+    assert asked[3] == []
+    assert asked[1] == asked[2] == [{"do": "question", "token": 1, "topic": "explain", "question": {"id": "x"}}]
+    world.say(two, do="told", token=1, entry={"b": 1})
+    world.say(two, do="told", token=9, entry="of another question")
+    world.say(two, do="told", token=1)
+    assert heard(world, 1) == []
+    world.say(one, do="told", token=1)
+    assert heard(world, 1) == [{"do": "heard", "id": 5, "worker": 2, "entry": {"b": 1}}, {"do": "heard_all", "id": 5}]
+    assert world.desk.next_time == float("inf")
+
+
+def test_a_silent_worker_holds_no_question_up(world: World) -> None:
+    """A second, then the others' answers go; one that died is not waited for."""
+    one, two = world.ready(1), world.ready(2)
+    world.say(one, do="ask", id=1, topic="t", question={})
+    world.say(one, do="told", token=1, entry="mine")
+    world.say(one, do="told", token=1)
+    assert world.desk.next_time == 1.0
+    world.time = 1.5
+    world.desk.look()
+    assert [tree["do"] for tree in heard(world, 1)] == ["question", "heard", "heard_all"]
+    world.say(one, do="ask", id=2, topic="t", question={})
+    world.say(one, do="told", token=2)
+    world.desk.lost(two)
+    assert heard(world, 1)[-1] == {"do": "heard_all", "id": 2}

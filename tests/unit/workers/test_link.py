@@ -18,6 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 
 from tests.support.logged import logged_events
+from tlsgate.gateway.questions import Questions
 from tlsgate.gateway.shared_counters import SharedCounters
 from tlsgate.workers.channel import make_pair
 from tlsgate.workers.link import WorkerLink
@@ -55,6 +56,7 @@ class FakeGateway:
         self.config = SimpleNamespace(graceful_shutdown_timeout_s=12.0)
         self.site: Any = SimpleNamespace(counters=Counter(requests=3), connection_count=2, draining=False)
         self.site.shared_counters = SharedCounters(self.site)
+        self.site.questions = Questions()
         self.done: list[str] = []
         self.fault = ""
 
@@ -319,3 +321,41 @@ def test_last_words_are_left_in_the_file(world: World) -> None:
     assert world.link.logPrefix() == "WorkerLink"
     assert world.link.fileno() >= 0
     assert world.link.connectionLost(None) is None  # type: ignore[arg-type, func-returns-value]
+
+
+def test_questions_of_the_parent_are_answered_entry_by_entry(world: World) -> None:
+    """By whoever knows the topic."""
+    world.attach()
+    world.gateway.site.questions.set_answerer("t", lambda question: [question["a"], {"b": 2}])
+    world.say(do="question", token=3, topic="t", question={"a": 1})
+    assert world.heard() == [
+        {"do": "told", "token": 3, "entry": 1},
+        {"do": "told", "token": 3, "entry": {"b": 2}},
+        {"do": "told", "token": 3},
+    ]
+    world.say(do="question", token=4, topic="unknown", question={})
+    assert world.heard() == [{"do": "told", "token": 4}]
+
+
+def test_a_question_to_all_waits_for_the_parents_word(world: World) -> None:
+    """Answers come by worker; without a parent this one answers alone."""
+    world.attach()
+    questions = world.gateway.site.questions
+    questions.set_answerer("t", lambda question: ["alone"])
+    assert questions.worker == 2
+    found = result(questions.ask_all("t", {"a": 1}))
+    (asked,) = world.heard()
+    assert (asked["do"], asked["topic"], asked["question"]) == ("ask", "t", {"a": 1})
+    world.say(do="heard", id=asked["id"], worker=3, entry="c")
+    world.say(do="heard", id=asked["id"], worker=1, entry="a")
+    world.say(do="heard", id=999, worker=1, entry="of another")
+    world.say(do="heard", id=asked["id"], worker=1, entry="aa")
+    assert found == []
+    world.say(do="heard_all", id=asked["id"])
+    assert found == [[(1, ["a", "aa"]), (3, ["c"])]]
+    world.say(do="heard_all", id=asked["id"])
+    waiting = result(questions.ask_all("t", {}))
+    world.parent.close()
+    world.link.doRead()
+    assert waiting == [[(2, ["alone"])]]
+    assert result(questions.ask_all("t", {})) == [[(2, ["alone"])]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsgate.workers.rounds import ROUND_LIMIT_S, SILENT_S, Collection, ReloadRounds, combine
+from tlsgate.workers.rounds import ROUND_LIMIT_S, SILENT_S, Collection, Inquiry, ReloadRounds, combine
 
 
 class Rounds:
@@ -126,3 +126,32 @@ def test_a_silent_worker_holds_up_nobody() -> None:
     world.rounds.answered(1, 2, "", SILENT_S + 1)
     assert second == world.told
     assert world.rounds.find_next({1: 0.0}) == float("inf")
+
+
+def test_a_question_is_over_when_all_have_said_everything() -> None:
+    """Entries come one by one; who was not asked has no say."""
+    told: list[Any] = []
+    inquiry = Inquiry(7, [1, 2], 1.0, told.append)
+    inquiry.add(2, "b")
+    inquiry.add(3, "stranger")
+    inquiry.end(2)
+    inquiry.add(2, "late")
+    inquiry.end(3)
+    assert told == []
+    inquiry.add(1, "a")
+    inquiry.add(1, "aa")
+    inquiry.end(1)
+    inquiry.end(1)
+    assert told == [{1: ["a", "aa"], 2: ["b"]}]
+    assert inquiry.done
+
+
+def test_who_does_not_answer_a_question_is_missing() -> None:
+    """Half an answer is none; of a worker that is gone what it said counts."""
+    told: list[Any] = []
+    inquiry = Inquiry(7, [1, 2, 3], 1.0, told.append)
+    inquiry.add(1, "half")
+    inquiry.add(2, "whole")
+    inquiry.end(2)
+    inquiry.give_up()
+    assert told == [{2: ["whole"]}]
