@@ -105,7 +105,7 @@ def _break_credentials(form: str, tree: Tree) -> None:
     if form == "classic":
         tree |= {"use_keyless": False, "enable_jwt": True, "jwt_source": "x"}
     else:
-        tree["x-tyk-api-gateway"]["server"]["authentication"] = {"enabled": True, "hmac": {"enabled": True}}
+        tree["x-tyk-api-gateway"]["server"]["authentication"] = {"enabled": True, "custom": {"enabled": True}}
 
 
 def _break_type(form: str, tree: Tree) -> None:
