@@ -133,7 +133,7 @@ class GatewayService(service.Service):
         state.shelf.expect(_named_ids(config, loaded))
         generation = self._build(config, self._problems, loaded, None)
         state.policies.table = policies.table
-        state.events.table = generation.events
+        state.take_over(generation)
         bell = self._bell = ReloadBell(reactor, self.reload_now, config.control.reload_interval_s)
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
@@ -299,7 +299,7 @@ class GatewayService(service.Service):
         self.state.policies.table = policies.table
         site.generation = generation
         self._shelf_ahead = False
-        self.state.events.table = generation.events
+        self.state.take_over(generation)
         site.configure(config)
         _raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
@@ -350,7 +350,7 @@ class GatewayService(service.Service):
             attach_resources(generation, site)
             site.generation = generation
             self._shelf_ahead = False
-            self.state.events.table = generation.events
+            self.state.take_over(generation)
             site.recheck()
             _settle_memory()
             self._report(generation)

@@ -16,9 +16,9 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         (
             "errors clock ids remedies",
-            "model config definitions wire pki routing",
+            "model config definitions wire pki routing jose",
             "tls store",
-            "gates auth limits events hooks transform proxy analytics certs",
+            "gates auth limits events hooks transform proxy analytics certs idp",
             "gateway",
             "control",
             "cli service hosting workers options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",

@@ -224,9 +224,9 @@ def test_a_port_that_cannot_be_had_stops_the_start(life: Life) -> None:
 def test_problems_of_definitions_are_logged(life: Life) -> None:
     """The others are served."""
     with logged_events() as events:
-        gateway = life.start(classic("one", 9, "/one/"), classic("closed", 9, "/c/", use_keyless=False, enable_jwt=True))
+        gateway = life.start(classic("one", 9, "/one/"), classic("closed", 9, "/c/", use_keyless=False, use_oauth2=True))
     (problem,) = [str(event["problem"]) for event in events if event.get("event") == "load.problem"]
-    assert "enable_jwt" in problem
+    assert "use_oauth2" in problem
     assert gateway.site is not None
     assert set(gateway.site.generation.apis) == {"one"}
 

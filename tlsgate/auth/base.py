@@ -15,6 +15,7 @@ from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
+from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
 from tlsgate.store.interface import Store
 
@@ -82,6 +83,8 @@ class AuthTools(NamedTuple):
     """Passwords that are being verified; None where nothing serves (tests)."""
     store: Store | None = None
     """For what a method notes by itself; None where nothing serves (tests)."""
+    key_sets: KeySets | None = None
+    """Of identity providers; None where nothing is fetched (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

@@ -70,3 +70,8 @@ class Identity:
         """
         tell_of(self._notify, "AuthFailure", exchange, "Auth Failure", None)
         return Refusal(refusal, reason)
+
+    def fail_with(self, exchange: Exchange, refusal: str, reason: str) -> Refusal:
+        """Return the refusal of a credential whose words tell the client the reason, after the event ``AuthFailure``."""
+        self._notify("AuthFailure", exchange, {"message": "Auth Failure"})
+        return Refusal(refusal, reason, fields={"reason": reason})

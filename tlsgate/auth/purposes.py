@@ -75,12 +75,19 @@ def _is_session(session: Session, candidate: Candidate, hashes: bool) -> bool:
     return True
 
 
+def _has_jwt_secret(session: Session, candidate: Candidate, hashes: bool) -> bool:
+    """Tell whether a session can verify tokens: an empty secret is none (decisions 3.6)."""
+    return bool(session.jwt_data.get("secret"))
+
+
 PURPOSES: dict[str, Callable[[Session, Candidate, bool], bool]] = {
     "token": is_issued_key,
     "without_certificate": _is_without_certificate,
     "old_rule": _is_key,
     "certificate": _is_of_certificate,
     USERS: is_basic_user,
+    "jwt": _has_jwt_secret,
+    "virtual": _is_session,
     "any": _is_session,
 }
 """Who is found by which look-up."""

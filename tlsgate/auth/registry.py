@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, alternatives, basic, hmac_signature, message_signature, strip, token
+from tlsgate.auth import access, alternatives, basic, hmac_signature, jwt, message_signature, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -33,6 +33,7 @@ def _build_signatures(api: ApiDefinition, config: GatewayConfig, tools: AuthTool
 METHODS: tuple[Method, ...] = (
     Method(basic.NAME, basic.enabled_for, basic.build),
     Method(hmac_signature.NAME, hmac_signature.enabled_for, _build_signatures),
+    Method(jwt.NAME, jwt.enabled_for, jwt.build),
     Method(token.NAME, token.enabled_for, token.build),
 )
 """In the order in which they run."""

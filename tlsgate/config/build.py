@@ -27,6 +27,7 @@ from tlsgate.config.model import (
     EventSettings,
     GatewayConfig,
     HttpServerOptions,
+    IdentityProviderSettings,
     LegacyCertificate,
     MetricsSettings,
     OwnSettings,
@@ -51,6 +52,7 @@ _LOWEST, _HIGHEST = 771, 772
 _VERSIONS = {769: "TLS 1.0", 770: "TLS 1.1", 771: "TLS 1.2", 772: "TLS 1.3"}
 _MAX_PORT = 65535
 _MAX_WORKERS = 256
+_JWKS_CACHE_S = 240
 _MAX_INTERVAL_S = 86400
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -99,12 +101,30 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         pid_file=section.text("pid_file_location"),
         secrets=dict(section.pairs("secrets")),
         kv_base_path=section.section("kv").section("file").text("base_path"),
+        jwks_cache_s=_jwks_cache(section.section("jwks").section("cache")),
+        jwt_ssl_insecure_skip_verify=_skip_verify(section),
         own=own,
         keys=build_keys(section),
         rate_limits=build_limits(section),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=True),
         raw=raw,
     )
+
+
+def _jwks_cache(section: Section) -> float:
+    """Return ``jwks.cache.timeout``; 0 and less is the default."""
+    return float(max(section.integer("timeout", low=-1), 0) or _JWKS_CACHE_S)
+
+
+def _skip_verify(section: Section) -> bool:
+    found = section.flag("jwt_ssl_insecure_skip_verify")
+    if found:
+        section.warning(
+            "jwt_ssl_insecure_skip_verify",
+            "WHOEVER IS ON THE WAY TO AN IDENTITY PROVIDER CAN MAKE TOKENS",
+            "name its CA in tlsgate.upstream_ca",
+        )
+    return found
 
 
 def _build_node_secret(section: Section, development: bool) -> str:
@@ -329,6 +349,7 @@ def _build_own(section: Section) -> OwnSettings:
             max_body=section.section("basic").integer("max_body", BasicDefaults().max_body, low=1, high=MAX_BASIC_BODY),
         ),
         explain=build_explain(section.section("explain")),
+        identity_providers=_build_providers(section.section("identity_providers")),
         certificate_folders=section.texts("certificate_folders"),
         certificates=CertificateSettings(
             folders=section.section("certificates").texts("folders"),
@@ -355,6 +376,18 @@ def _build_settings(section: Section, record: type[_Record]) -> _Record:
             number = section.number(field.name, field.default, low=low, high=1e12)
             values[field.name] = number if field.type is float else int(number)
     return msgspec.convert(values, record)
+
+
+def _build_providers(section: Section) -> IdentityProviderSettings:
+    defaults = IdentityProviderSettings()
+    return IdentityProviderSettings(
+        timeout_s=section.number("timeout_s", defaults.timeout_s, low=0.001, high=600),
+        max_bytes=section.integer("max_bytes", defaults.max_bytes, low=1, high=2**26),
+        stale_s=section.number("stale_s", defaults.stale_s),
+        require_https=section.flag("require_https"),
+        allowed_hosts=section.texts("allowed_hosts"),
+        weak_rsa=section.flag("weak_rsa"),
+    )
 
 
 def _build_metrics(section: Section) -> MetricsSettings:

@@ -199,7 +199,7 @@ CONFIG = object_of(
         "oauth_token_expired_retain_period": INTEGER,
         "oauth_redirect_uri_separator": TEXT,
         "oauth_error_status_code": INTEGER,
-        "jwks": FREE,
+        "jwks": object_of({"cache": object_of({"timeout": INTEGER})}),
         "jwt_ssl_insecure_skip_verify": FLAG,
         # limits
         "enable_non_transactional_rate_limiter": FLAG,

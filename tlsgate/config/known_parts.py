@@ -14,6 +14,7 @@ from tlsgate.config.model import (
     ConnectionLimits,
     EventSettings,
     ExplainSettings,
+    IdentityProviderSettings,
     MetricsSettings,
 )
 from tlsgate.config.schema import (
@@ -229,6 +230,7 @@ OWN = object_of(
         "events": _settings_of(EventSettings),
         "basic": _settings_of(BasicDefaults),
         "explain": _settings_of(ExplainSettings),
+        "identity_providers": _settings_of(IdentityProviderSettings),
         "certificate_folders": TEXTS,
         "certificates": object_of({"folders": TEXTS, "refuse_delete_in_use": FLAG}, strict=True),
         "upstream_error_status": INTEGER,

@@ -22,6 +22,7 @@ __all__ = [
     "EventSettings",
     "GatewayConfig",
     "HttpServerOptions",
+    "IdentityProviderSettings",
     "KeySettings",
     "LegacyCertificate",
     "LimitSettings",
@@ -249,6 +250,23 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After the first attempt; doubled after each."""
 
 
+class IdentityProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``tlsgate.identity_providers``: how their keys and answers are fetched."""
+
+    timeout_s: float = 10.0
+    """Of one question, from the connection to the end of the answer."""
+    max_bytes: int = 524288
+    """Of an answer."""
+    stale_s: float = 86400.0
+    """How long a key set outlives its provider."""
+    require_https: bool = False
+    """Refuse addresses without TLS; else they draw a warning."""
+    allowed_hosts: tuple[str, ...] = ()
+    """The only hosts that are asked; empty is any that a definition names."""
+    weak_rsa: bool = False
+    """Let RSA keys under 2048 bits verify."""
+
+
 class BasicDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """``tlsgate.basic``: defaults of the settings of the same name under ``x-tlsgate``."""
 
@@ -294,6 +312,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSettings = EventSettings()
     basic: BasicDefaults = BasicDefaults()
     explain: ExplainSettings = ExplainSettings()
+    identity_providers: IdentityProviderSettings = IdentityProviderSettings()
     certificate_folders: tuple[str, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
     upstream_error_status: int = 500
@@ -418,6 +437,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     secrets: dict[str, str] = {}
     kv_base_path: str = ""
     """``kv.file.base_path``: the folder of ``file://`` references; empty is none."""
+    jwks_cache_s: float = 240.0
+    """``jwks.cache.timeout``: how long a key set is used whose provider does not say so."""
+    jwt_ssl_insecure_skip_verify: bool = False
     own: OwnSettings = OwnSettings()
     keys: KeySettings = KeySettings()
     rate_limits: LimitSettings = LimitSettings()

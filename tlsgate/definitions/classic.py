@@ -27,6 +27,7 @@ from tlsgate.definitions.not_yet import report_not_yet, report_raw
 from tlsgate.definitions.proxying import build_proxy
 from tlsgate.definitions.rules import Matching, build_expiry, build_header_operations, build_version
 from tlsgate.definitions.targets import RAW_PROTOCOLS, normalise_domain
+from tlsgate.definitions.tokens import build_tokens
 from tlsgate.errors import Problem
 from tlsgate.model.api import ApiDefinition, CorsSettings, HeaderOperations
 
@@ -158,7 +159,7 @@ def build_api(
         and certificates.flag("ask_for_bound_keys", context.config.own.ask_for_bound_keys),
         settings=section.free("x-tlsgate"),
         event_handlers=build_event_handlers(section.section("event_handlers"), of_gateway=False),
-        **({} if is_raw else build_credentials(section, context.config, schemes)),
+        **({} if is_raw else build_credentials(section, context.config, schemes) | build_tokens(section, is_oas=is_oas)),
     )
     if is_raw:
         report_raw(section, api)

@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"basic", "hmac", "token"})
+_ACTIVE = frozenset({"basic", "hmac", "jwt", "token"})
 
 
 class _Entry(NamedTuple):

@@ -82,6 +82,8 @@ def map_to_classic(document: Tree, problems: Problems, context: Context) -> tupl
     :param problems: takes what is wrong with the document's own form.
     """
     made = Mapping()
+    # First: what a document says elsewhere and a Classic definition says here is added to it.
+    made.put("x-tlsgate", _copy(document.get("x-tlsgate")), "x-tlsgate")
     _check_document(document, problems)
     extension = document.get(EXTENSION_NAME)
     section = check(extension if isinstance(extension, dict) else {}, EXTENSION, problems, EXTENSION_NAME)
@@ -96,7 +98,6 @@ def map_to_classic(document: Tree, problems: Problems, context: Context) -> tupl
     made.put("version_data.not_versioned", True, EXTENSION_NAME)
     made.put(f"{_VERSION}.name", "", EXTENSION_NAME)
     made.put(f"{_VERSION}.use_extended_paths", True, EXTENSION_NAME)
-    made.put("x-tlsgate", document.get("x-tlsgate"), "x-tlsgate")
     return made.tree, made.origins
 
 
@@ -227,6 +228,13 @@ def _map_upstream(upstream: Section, made: Mapping) -> None:
     timeout = upstream.section("enforceTimeout")
     made.put(f"{_VERSION}.global_enforce_timeout_disabled", not timeout.flag("enabled"), timeout.where("enabled"))
     made.take(timeout, "duration", f"{_VERSION}.global_enforce_timeout")
+
+
+def _copy(own: object) -> object:
+    """Return ``x-tlsgate`` so that members can be added; what is no object is refused by the schema, as it stands."""
+    if not isinstance(own, dict):
+        return own
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in own.items()}
 
 
 def _map_signing(signing: Section, made: Mapping) -> None:

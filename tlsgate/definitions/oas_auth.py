@@ -12,32 +12,35 @@ from tlsgate.config.trees import Tree
 from tlsgate.definitions.members import find_member, listed, named, section_of
 from tlsgate.definitions.oas_fields import BASIC_SCHEME, EXTENSION_NAME, OTHER_SCHEME, TOKEN_SCHEME
 from tlsgate.definitions.oas_mapping import Mapping
+from tlsgate.definitions.oas_tokens import EXTERNAL_OAUTH_SCHEME, JWT_SCHEME, map_external_oauth, map_jwt, map_openid
 
 __all__ = ["find_schemes", "map_authentication"]
 
 _JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseField", "subjectClaims"})
 _TOKEN = "use_standard_auth"  # noqa: S105 (the name of a switch)
 _BASIC = "use_basic_auth"
+_JWT = "enable_jwt"
+_EXTERNAL = "external_oauth.enabled"
 _KINDS = {
     _TOKEN: "authToken",
-    "enable_jwt": "jwt",
+    _JWT: "jwt",
     _BASIC: "basic",
     "use_oauth2": "oauth",
-    "external_oauth.enabled": "externalOAuth",
+    _EXTERNAL: "externalOAuth",
     "use_openid": "oidc",
 }
 """Entry of ``auth_configs`` by switch."""
 _NAMES = {
     _TOKEN: "token",
-    "enable_jwt": "jwt",
+    _JWT: "jwt",
     _BASIC: "basic",
     "use_oauth2": "oauth",
-    "external_oauth.enabled": "external_oauth",
+    _EXTERNAL: "external_oauth",
     "use_openid": "oidc",
 }
 """Our method by switch."""
 _COMPLIANT = "compliant"
-_SCHEMES = {_TOKEN: TOKEN_SCHEME, _BASIC: BASIC_SCHEME}
+_SCHEMES = {_TOKEN: TOKEN_SCHEME, _BASIC: BASIC_SCHEME, _JWT: JWT_SCHEME, _EXTERNAL: EXTERNAL_OAUTH_SCHEME}
 _METHODS = (
     ("hmac", "enable_signature_checking", "hmac"),
     ("oidc", "use_openid", "oidc"),
@@ -80,9 +83,16 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
     made.take(signatures, "allowedClockSkew", "hmac_allowed_clock_skew")
     _map_schemes(section, document, made)
     made.take(section.section("certificateAuth"), "enabled", "auth_configs.authToken.use_certificate")
+    if section.section("oidc").flag("enabled"):
+        map_openid(section.section("oidc"), made)
     external = section.free("externalOAuthServer")
     if external.get("enabled") is True:
-        made.put("external_oauth.enabled", True, section.where("externalOAuthServer"))
+        # The seed's form: a section instead of a scheme.
+        where = section.where("externalOAuthServer")
+        made.put(_EXTERNAL, True, where)
+        reader = check(external, EXTERNAL_OAUTH_SCHEME, section.problems, where)
+        _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
+        map_external_oauth(reader, made)
     _map_requirements(section, document, made)
 
 
@@ -153,6 +163,10 @@ def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
             _map_token(scheme, made)
         elif switch == _BASIC:
             _map_basic(scheme, made)
+        elif switch == _JWT:
+            map_jwt(scheme, made)
+        elif switch == _EXTERNAL:
+            map_external_oauth(scheme, made)
 
 
 def _map_sources(reader: Section, component: Tree, entry: str, made: Mapping) -> None:
@@ -224,11 +238,11 @@ def _switch_of(scheme: Tree, component: Tree) -> str:
     """Return the Classic switch of a scheme, by its component, else by its own members."""
     kind = component.get("type")
     if kind == "oauth2" or "providers" in scheme:
-        return "external_oauth.enabled" if "providers" in scheme else "use_oauth2"
+        return _EXTERNAL if "providers" in scheme else "use_oauth2"
     if kind == "openIdConnect":
         return "use_openid"
     if kind == "http":
-        return _BASIC if component.get("scheme") == "basic" else "enable_jwt"
+        return _BASIC if component.get("scheme") == "basic" else _JWT
     if kind is None and not _JWT_MEMBERS.isdisjoint(scheme):
-        return "enable_jwt"
+        return _JWT
     return _TOKEN

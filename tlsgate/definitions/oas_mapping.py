@@ -33,6 +33,8 @@ class Mapping:
         tree = self.tree
         for part in sections:
             tree = tree.setdefault(part, {})
+            if not isinstance(tree, dict):
+                return  # what stands there is of a wrong type, which the schema says
         tree[name] = value
 
     def place(self, path: str, origin: str) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tlsgate.errors import StoreUnavailable
+from tlsgate.tls.web_client import describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +195,7 @@ class Deliveries:
         try:
             status = await self._sender().send(job.hook, job.body, self._settings().timeout_s)
         except Exception as error:
-            return _Outcome(False, True, _describe(error))
+            return _Outcome(False, True, describe_failure(error))
         if 200 <= status < 300:
             return _Outcome(True, False, "")
         return _Outcome(False, status >= 500 or status in _WORTH_REPEATING, f"status {status}")
@@ -279,14 +280,3 @@ class Deliveries:
         if len(self._cooling) >= _MAX_COOLING:
             self._cooling.popitem(last=False)
         self._cooling[name] = self._clock.monotonic() + seconds
-
-
-def _describe(error: Exception) -> str:
-    """Return why an attempt failed, in one line; never the address."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        # Twisted wraps what happened to a connection.
-        inner = reasons[0].value
-        return _describe(inner) if isinstance(inner, Exception) else type(inner).__name__
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

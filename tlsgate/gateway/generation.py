@@ -23,7 +23,7 @@ from tlsgate.routing.table import RouteEntry, RouteTable, build_route_table, eff
 from tlsgate.tls.certificates import CertificateSource, CertificateTable, ServerCertificate, build_certificate_table
 from tlsgate.tls.context import ContextCache, ContextSettings
 from tlsgate.tls.server import Choice
-from tlsgate.tls.trust import load_trust
+from tlsgate.tls.trust import TrustSet, load_trust
 from tlsgate.transform.error_body import ErrorRenderer, build_error_renderer
 from tlsgate.transform.error_templates import load_templates
 
@@ -66,6 +66,7 @@ class Generation:
         files: frozenset[str],
         notes: tuple[Problem, ...],
         events: EventTable,
+        provider_trust: TrustSet | None,
         resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
@@ -85,6 +86,8 @@ class Generation:
         self.notes = notes
         """What an operator should know of this load."""
         self.events = events
+        self.provider_trust = provider_trust
+        """CAs of identity providers; None when nobody asks one, or there are none."""
         """Who hears of events."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
@@ -254,7 +257,12 @@ def build_generation(
     compiled, raws = _compile(apis, lists, workshop, problems)
     uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
     places = tuple(map(ReservedPlace, (*refused, *uncompiled)))
-    events = build_event_table(config, apis, lambda: load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ), problems)
+
+    def load_own_trust() -> TrustSet:
+        return load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ)
+
+    events = build_event_table(config, apis, load_own_trust, problems)
+    provider_trust = _load_provider_trust(config, apis, load_own_trust, problems)
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
@@ -284,6 +292,7 @@ def build_generation(
         notes=tuple(problems),
         resolver=resolver if state.shelf.wanted else None,
         events=events,
+        provider_trust=provider_trust,
     )
     resolver.close()
     generation.try_contexts()
@@ -297,6 +306,19 @@ def attach_resources(generation: Generation, site: Any) -> None:
     refusing = RefusingResource("route.reserved", site)
     for place in generation.places:
         place.resource = refusing
+
+
+def _load_provider_trust(
+    config: GatewayConfig, apis: Iterable[ApiDefinition], load: Callable[[], TrustSet], problems: list[Problem]
+) -> TrustSet | None:
+    """Return the CAs by which identity providers are verified, None when no API asks one."""
+    if not any(api.jwt or api.openid or api.external_oauth for api in apis):
+        return None
+    try:
+        return load()
+    except PkiError as problem:
+        problems.append(Problem(config.source, "tlsgate.upstream_ca", "", f"identity providers cannot be asked over TLS: {problem}"))
+        return None
 
 
 def _resolver_of(resolver: ReferenceResolver, api: ApiDefinition) -> ReferenceResolver:

@@ -18,6 +18,8 @@ from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
 from tlsgate.events.hub import EventHub
+from tlsgate.idp.client import IdpClient
+from tlsgate.idp.key_sets import KeySets
 from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
 from tlsgate.pki.sealed import Sealer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tlsgate.auth.base import Notify
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
+    from tlsgate.gateway.generation import Generation
     from tlsgate.model.exchange import Exchange
     from tlsgate.store.interface import Store
 
@@ -55,6 +58,14 @@ class State:
         run_aside = build_runner(reactor)
         self.certificates = Library(store, Sealer(self._secret), clock, run_aside)
         self.shelf = CertificateShelf(self.certificates)
+        self.idp = IdpClient(reactor)
+        self.key_sets = KeySets(
+            self.idp.fetch,
+            clock,
+            default_s=config.jwks_cache_s,
+            stale_s=config.own.identity_providers.stale_s,
+            weak_rsa=config.own.identity_providers.weak_rsa,
+        )
         keep_s = config.keys.cache_s if config.keys.cache_sessions else 0
         self.certificate_presence = CertificatePresence(lambda id: self.certificates.has(id), clock, keep_s, config.keys.cache_size)
         self.auth = AuthTools(
@@ -64,6 +75,7 @@ class State:
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             reactor,
             self.shelf,
+            key_sets=self.key_sets,
             certificate_presence=self.certificate_presence,
             proofs=PasswordProofs(run_aside, clock),
             store=store,
@@ -86,6 +98,16 @@ class State:
             self._secret = secret
             self.certificates = Library(self.store, Sealer(secret), self.clock, build_runner(self._reactor))
             self.shelf.use_library(self.certificates)
+
+    def take_over(self, generation: Generation) -> None:
+        """Work by a generation from now on: its event handlers, its way to identity providers, whose keys are asked for at once."""
+        self.events.table = generation.events
+        self.idp.use(generation.config, generation.provider_trust)
+        for compiled in generation.apis.values():
+            for step in compiled.steps:
+                prefetch = getattr(step, "prefetch", None)
+                if prefetch is not None:
+                    prefetch()
 
     def notify(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Tell of an event (``auth.base.Notify``)."""
@@ -110,6 +132,7 @@ class State:
             await self.events.stop()
             await self.presence.stop()
         finally:
+            self.idp.close()
             await self.store.stop()
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, MessageSignatureRules, RequestSigning
 from tlsgate.model.events import EventHandlers
+from tlsgate.model.tokens import ExternalOAuthSettings, JwtSettings, OpenIdSettings
 
 __all__ = [
     "ApiDefinition",
@@ -267,6 +268,10 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     hmac: HmacSettings = HmacSettings()
     message_signatures: MessageSignatureRules = MessageSignatureRules()
     request_signing: RequestSigning | None = None
+    jwt: JwtSettings | None = None
+    """None without the method; likewise the next two."""
+    openid: OpenIdSettings | None = None
+    external_oauth: ExternalOAuthSettings | None = None
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""
     session_lifetime_respects_key_expiration: bool = False

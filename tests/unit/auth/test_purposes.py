@@ -52,7 +52,7 @@ def test_a_key_with_a_certificate_of_its_own_id_is_a_token() -> None:
 
 def test_purposes() -> None:
     """One line each."""
-    assert set(PURPOSES) == {"token", "without_certificate", "old_rule", "certificate", "basic", "any"}
+    assert set(PURPOSES) == {"token", "without_certificate", "old_rule", "certificate", "basic", "any", "virtual", "jwt"}
 
 
 CERT, OTHER = "org" + "ab" * 32, "org" + "cd" * 32
@@ -77,6 +77,14 @@ def test_what_a_certificate_has_made_is_found_by_few(id: str, fields: dict[str, 
     keys = Keys()
     run(keys.sessions.save(id, Session(org_id="org", **fields)))
     assert {purpose for purpose in ("token", "without_certificate", "old_rule") if find(keys, id.encode(), purpose=purpose)} == found
+
+
+def test_only_a_secret_of_its_own_verifies_tokens() -> None:
+    """Decisions 3.6: an empty one would let everybody sign."""
+    keys = Keys()
+    for name, data in (("good", {"secret": "x"}), ("empty", {"secret": ""}), ("none", {})):
+        keys.add(name, jwt_data=data)
+        assert (find(keys, name.encode(), purpose="jwt") is not None) is (name == "good")
 
 
 def test_an_id_made_from_a_certificate_is_no_token_after_a_change_of_organisation() -> None:

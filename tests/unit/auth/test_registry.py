@@ -26,7 +26,7 @@ def test_without_any_method_the_token_is_enforced() -> None:
     assert len(build_auth_steps(make_api(keyless=False, strip_auth_data=True, auth_methods=("token",)), keys.config, keys.tools)) == 3
 
 
-@pytest.mark.parametrize("methods", [("jwt",), ("token", "jwt"), ("nonsense",)])
+@pytest.mark.parametrize("methods", [("oauth",), ("token", "oauth"), ("nonsense",)])
 def test_an_unknown_method_refuses_the_api(methods: tuple[str, ...]) -> None:
     """Decisions 3.8: it never answers more openly than its definition says."""
     keys = Keys()

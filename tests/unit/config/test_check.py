@@ -88,13 +88,13 @@ def test_problems_of_all_parts_are_found_at_once(folder: Folder) -> None:
     """Configuration, definitions and certificates."""
     problems = folder.check(
         classic(api_id="one", use_mutual_tls_auth=True, client_certificates=["/none.pem"]),
-        classic(api_id="two", use_keyless=False, enable_jwt=True, proxy={"listen_path": "/two/"}),
+        classic(api_id="two", use_keyless=False, use_oauth2=True, proxy={"listen_path": "/two/"}),
         listen_port="x",
         http_server_options={"use_ssl": True, "ssl_certificates": ["/none.pem"]},
     )
     assert [problem.split(": ")[1] for problem in problems if problem.startswith("error")] == [
         "listen_port",
-        "enable_jwt",
+        "use_oauth2",
         "http_server_options.ssl_certificates[0]",
         "http_server_options.ssl_certificates",
         "one",

@@ -46,7 +46,7 @@ def test_readiness_ends_with_the_drain(gateway: MemoryGateway) -> None:
 
 def test_problems_of_the_load_show() -> None:
     """A definition that was refused makes the health `warn`, not less available."""
-    gateway = MemoryGateway(classic("one", 9, "/one/"), classic("two", 9, "/two/", use_keyless=False, enable_jwt=True))
+    gateway = MemoryGateway(classic("one", 9, "/one/"), classic("two", 9, "/two/", use_keyless=False, use_oauth2=True))
     body = json.loads(gateway.ask(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").body)
     assert body["status"] == "warn"
     assert "problem" in body["details"]["definitions"]["output"]
@@ -74,7 +74,7 @@ def test_the_store_is_shown_and_needed_to_be_ready(gateway: MemoryGateway, kind:
 
 def test_a_load_that_left_nothing_is_not_ready() -> None:
     """Everything was refused; one good API, or none that was asked for, is ready."""
-    bad = classic("two", 9, "/two/", use_keyless=False, enable_jwt=True)
+    bad = classic("two", 9, "/two/", use_keyless=False, use_oauth2=True)
     ready = MemoryGateway(bad).ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (ready.status, json.loads(ready.body)["message"]) == (503, "A successful API reload did not happen")
     assert MemoryGateway(bad, classic("one", 9, "/one/")).ask(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200

@@ -68,7 +68,7 @@ def test_a_bad_file_does_not_take_the_others_down(tmp_path: Path) -> None:
         b_json=named("b"),
         c_json={"api_id": 5},
         d_json="[]",
-        e_json=named("e", use_keyless=False, enable_jwt=True),
+        e_json=named("e", use_keyless=False, use_oauth2=True),
         f_yaml="a: [",
     )
     os.mkfifo(tmp_path / "g.json")
@@ -97,10 +97,10 @@ def test_the_default_folder_need_not_be_there(tmp_path: Path, monkeypatch: pytes
 
 def test_inline_definitions_are_read() -> None:
     """Both forms, with their place."""
-    loaded = load(tlsgate={"api_definitions": [named("b"), oas(info={"id": "a"}), named("c", use_keyless=False, enable_jwt=True)]})
+    loaded = load(tlsgate={"api_definitions": [named("b"), oas(info={"id": "a"}), named("c", use_keyless=False, use_oauth2=True)]})
     assert ids(loaded) == ["a", "b"]
     assert loaded.apis[0].source == "tyk.conf: tlsgate.api_definitions[1]"
-    assert errors(loaded)[0].startswith("error: tyk.conf: tlsgate.api_definitions[2]: enable_jwt: ")
+    assert errors(loaded)[0].startswith("error: tyk.conf: tlsgate.api_definitions[2]: use_oauth2: ")
 
 
 def test_references_are_resolved_from_the_configurations_stores(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_readable_file_is_taken_at_its_word(tmp_path: Path) -> None:
     """A definition that now asks for something that is not active is refused: its old version may have been open (decisions 3.8)."""
     write(tmp_path, a_json=named("a"))
     before = load(tmp_path)
-    write(tmp_path, a_json=named("a", use_keyless=False, enable_jwt=True))
+    write(tmp_path, a_json=named("a", use_keyless=False, use_oauth2=True))
     assert ids(reload(tmp_path, before)) == []
 
 
@@ -371,7 +371,7 @@ def test_collisions_are_found_among_thousands_in_no_time() -> None:
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"use_keyless": "maybe"},
-    {"enable_jwt": True, "use_keyless": False},
+    {"use_oauth2": True, "use_keyless": False},
     {"version_data": {"versions": {"Default": {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/a(b"}]}}}}},
     {"x-tlsgate": {"nonsense": 1}},
     {"proxy": {"target_url": ""}},

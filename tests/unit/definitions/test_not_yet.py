@@ -20,7 +20,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "method", [method for method in AUTH_METHODS if method.name not in ("basic", "hmac", "token")], ids=lambda method: method.field
+    "method", [method for method in AUTH_METHODS if method.name not in ("basic", "hmac", "jwt", "token")], ids=lambda method: method.field
 )
 def test_methods_of_authentication_are_refused_by_name(method: Any) -> None:
     """Decisions 3.8: the API never answers open."""
@@ -233,7 +233,7 @@ def test_raw_services_say_who_may_come() -> None:
     assert accepted(raw(), context).keyless
     assert accepted(raw(use_keyless=False, use_mutual_tls_auth=True, client_certificates=["/a.pem"]), context).keyless
     assert "answers everybody" in refused(raw(use_keyless=False), context)["use_keyless"]
-    assert "not active yet" in refused(raw(use_keyless=False, enable_jwt=True), context)["enable_jwt"]
+    assert "not active yet" in refused(raw(use_keyless=False, use_oauth2=True), context)["use_oauth2"]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_deleted_client_file_is_revoked_at_once(tmp_path: Path) -> None:
 
 BROKEN: tuple[dict[str, Any], ...] = (
     {"use_keyless": "maybe"},
-    {"enable_jwt": True, "use_keyless": False},
+    {"use_oauth2": True, "use_keyless": False},
     {"version": {"use_extended_paths": True, "extended_paths": {"black_list": [{"path": "/adm(in"}]}}},
     {"x-tlsgate": {"unknown": 1}},
 )

@@ -1,0 +1,1 @@
+"""JSON Object Signing: tokens, keys, key sets; pure."""

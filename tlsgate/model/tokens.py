@@ -1,0 +1,137 @@
+"""What a definition says of tokens that others issue: JWT, OpenID Connect, External OAuth; knows nothing of how they are verified.
+
+Values are normalised by ``definitions.tokens``. Source: JWT reference, sections 2, 6, 8, 12, 13 and 14.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "ClaimRules",
+    "CustomClaim",
+    "ExternalJwt",
+    "ExternalOAuthSettings",
+    "IntrospectionSettings",
+    "JwtSettings",
+    "KeySetAddress",
+    "OpenIdProvider",
+    "OpenIdSettings",
+    "ScopePolicies",
+]
+
+
+class CustomClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``customClaimValidation``."""
+
+    path: str
+    """Dot notation, list positions as numbers."""
+    kind: str
+    """``required``, ``exact_match`` or ``contains``."""
+    allowed: tuple[Any, ...] = ()
+    blocking: bool = True
+    """False only logs."""
+
+
+class ClaimRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the claims of a token have to say."""
+
+    issued_at_skew_s: int = 0
+    expires_at_skew_s: int = 0
+    not_before_skew_s: int = 0
+    issuers: tuple[str, ...] = ()
+    """Empty: anybody."""
+    audiences: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    require_jti: bool = False
+    custom: tuple[CustomClaim, ...] = ()
+
+
+class KeySetAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a key set is fetched."""
+
+    url: str
+    cache_s: float = 0.0
+    """0 is the gateway's default (``jwks.cache.timeout``)."""
+
+
+class ScopePolicies(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies by scope."""
+
+    claims: tuple[str, ...] = ()
+    """Names of the claim, the first that is there counts; empty is ``scope``."""
+    policies: tuple[tuple[str, str], ...] = ()
+    """(scope, policy id); empty: scopes do not matter."""
+
+
+class JwtSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``jwt_*``."""
+
+    family: str = ""
+    """``hmac``, ``rsa``, ``ecdsa``, ``eddsa``; empty only with individual secrets, whose own form tells."""
+    source: str = ""
+    """``jwt_source`` as written; empty without ``addresses``: each key has its own secret."""
+    addresses: tuple[KeySetAddress, ...] = ()
+    """``jwksURIs`` of documents; they count before ``source``."""
+    identity_claims: tuple[str, ...] = ()
+    """In order; ``sub`` follows by itself."""
+    skip_key_id: bool = False
+    policy_claims: tuple[str, ...] = ()
+    client_claim: str = ""
+    default_policies: tuple[str, ...] = ()
+    scopes: ScopePolicies = ScopePolicies()
+    rules: ClaimRules = ClaimRules()
+    map_client_ids: bool = True
+
+    @property
+    def individual(self) -> bool:
+        """Whether each key has a secret of its own."""
+        return not self.source and not self.addresses
+
+
+class OpenIdProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``openid_options.providers``."""
+
+    issuer: str
+    """Compared as written."""
+    clients: tuple[tuple[str, str], ...] = ()
+    """(client id, decoded; policy id)."""
+
+
+class OpenIdSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``openid_options``."""
+
+    providers: tuple[OpenIdProvider, ...] = ()
+    segregate_by_client: bool = False
+    scopes: ScopePolicies = ScopePolicies()
+
+
+class ExternalJwt(msgspec.Struct, frozen=True, kw_only=True):
+    """``external_oauth.providers[0].jwt``."""
+
+    family: str
+    source: str
+    identity_claim: str = ""
+    rules: ClaimRules = ClaimRules()
+
+
+class IntrospectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``external_oauth.providers[0].introspection``."""
+
+    url: str
+    client_id: str = ""
+    client_secret: str = ""
+    identity_claim: str = ""
+    cached: bool = False
+    cache_s: int = 0
+    """0 is until the token's own end."""
+
+
+class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``external_oauth``: the first provider; ``jwt`` counts before ``introspection``."""
+
+    jwt: ExternalJwt | None = None
+    introspection: IntrospectionSettings | None = None
+    has_provider: bool = True

@@ -1,0 +1,281 @@
+"""Requests of our own to web addresses: verified TLS, redirects not followed, everything bounded in time and size.
+
+Knows treq; must not know what the answers are for. Connections are kept for a few seconds, and a request that may have arrived is never
+repeated by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from OpenSSL import SSL
+from treq.client import HTTPClient
+from twisted.internet._sslverify import IOpenSSLTrustRoot  # its place; twisted.internet.ssl takes what provides it
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeadlinePassed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion, optionsForClientTLS
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
+from zope.interface import implementer
+
+from tlsgate.errors import TlsgateError
+
+if TYPE_CHECKING:
+    from tlsgate.tls.trust import TrustSet
+
+__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient", "describe_failure"]
+
+_IDLE_S = 10
+_MAX_TARGETS = 64
+
+
+class NoTrust(TlsgateError):
+    """There are no CAs by which an address could be verified."""
+
+
+class AnswerTooLarge(TlsgateError):
+    """An answer is larger than anybody needs."""
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class WebClient:
+    """Connections to web addresses.
+
+    :param trust: CAs; None sends nothing over TLS.
+    :param connect_timeout_s: for each connection.
+    :param max_bytes: of an answer's body; head, interim answers and all may have four times as many.
+    :param identity: certificate and key that we show.
+    :param verify: False believes every server: whoever is on the way can answer.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        trust: TrustSet | None,
+        *,
+        connect_timeout_s: float = 5.0,
+        max_bytes: int = 65536,
+        identity: PrivateCertificate | None = None,
+        verify: bool = True,
+    ) -> None:
+        self._reactor = reactor
+        self._trust = trust
+        self._verify = verify
+        self._max_bytes = max_bytes
+        self._pool = _Pool(reactor, persistent=True)
+        self._pool.max_exchange_bytes = 4 * max_bytes
+        self._pool.cachedConnectionTimeout = _IDLE_S
+        self._pool.retryAutomatically = False
+        agent = Agent(reactor, _Policy(trust, identity) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool)
+        self._client = HTTPClient(agent)
+
+    async def exchange(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, timeout_s: float, lenient: bool = False
+    ) -> Answer:
+        """Send one request and return the answer.
+
+        :param timeout_s: from the connection to the end of the answer.
+        :param lenient: an answer that is too large is cut off, rather than an error.
+        :raises Exception: there was no answer; ``twisted.internet.defer.TimeoutError``: not in time; :class:`NoTrust`;
+            :class:`AnswerTooLarge`.
+        """
+        if self._verify and self._trust is None and url[:6].lower() == "https:":
+            raise NoTrust("no CAs are configured, and the system has none")
+        sent = Headers()
+        for name, value in headers:
+            sent.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
+        work = Deferred.fromCoroutine(self._exchange(method, url, sent, body, lenient))
+        work.addTimeout(timeout_s, self._reactor, onTimeoutCancel=_too_late)
+        return await work
+
+    async def _exchange(self, method: str, url: str, headers: Headers, body: bytes, lenient: bool) -> Answer:
+        response = await self._client.request(method, url, headers=headers, data=_Body(body), allow_redirects=False, unbuffered=True)
+        reader = _Reader(self._max_bytes, lenient)
+        response.deliverBody(reader)
+        await reader.done
+        return Answer(int(response.code), response.headers, b"".join(reader.pieces))
+
+    def close(self) -> Deferred[Any]:
+        """Close idle connections."""
+        closed: Deferred[Any] = self._pool.closeCachedConnections()
+        return closed
+
+
+def describe_failure(error: Exception) -> str:
+    """Return why an attempt failed, in one line; never the address."""
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        # Twisted wraps what happened to a connection.
+        inner = reasons[0].value
+        return describe_failure(inner) if isinstance(inner, Exception) else type(inner).__name__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _too_late(result: Any, timeout_s: float) -> Any:
+    """Say what happened in one way, wherever the attempt was when its time was up."""
+    if isinstance(result, Failure):
+        raise DeadlinePassed(f"no whole answer within {timeout_s:g} s")
+    return result
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is written at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.length = len(data)
+        self._data = data
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """There is nothing to stop."""
+
+
+class _Bounded(HTTP11ClientProtocol):
+    """A connection that is cut when an answer is larger than anybody needs: Twisted bounds a line, but not how many there are."""
+
+    transport: Any
+    room = 0
+    _left = 0
+
+    def request(self, request: Any) -> Deferred[Any]:
+        self._left = self.room
+        made: Deferred[Any] = super().request(request)
+        return made
+
+    def dataReceived(self, bytes: bytes) -> None:
+        self._left -= len(bytes)
+        if self._left < 0:
+            self.transport.abortConnection()
+        else:
+            super().dataReceived(bytes)
+
+
+class _Pool(HTTPConnectionPool):
+    """Connections come and go without a word in the log."""
+
+    max_exchange_bytes = 0
+
+    def _factory(self, quiescentCallback: Any, metadata: Any) -> _HTTP11ClientFactory:  # type: ignore[override]
+        return _QuietFactory(quiescentCallback, metadata, room=self.max_exchange_bytes)
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False
+
+    def __init__(self, *arguments: Any, room: int) -> None:
+        super().__init__(*arguments)
+        self._room = room
+
+    def buildProtocol(self, addr: Any) -> HTTP11ClientProtocol:
+        made = _Bounded(self._quiescentCallback)
+        made.room = self._room
+        return made
+
+
+class _Reader(Protocol):
+    """Reads a body to its end, or up to its bound."""
+
+    def __init__(self, room: int, lenient: bool) -> None:
+        self.done: Deferred[None] = Deferred(lambda deferred: self._cut())
+        self.pieces: list[bytes] = []
+        self._room = room
+        self._lenient = lenient
+
+    def dataReceived(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room < 0:
+            self._cut()
+        else:
+            self.pieces.append(data)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        if self.done.called:
+            return
+        if self._room < 0 and not self._lenient:
+            self.done.errback(AnswerTooLarge("the answer is too large"))
+        elif self._room < 0 or reason is None or reason.check(ResponseDone, PotentialDataLoss, ConnectionDone):
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
+
+    def _cut(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+@implementer(IPolicyForHTTPS)
+class _Policy:
+    """TLS 1.2 at least, chain and name verified by our CAs."""
+
+    def __init__(self, trust: TrustSet | None, identity: PrivateCertificate | None) -> None:
+        self._root = _TrustRoot(trust)
+        self._identity = identity
+        self._creators: dict[bytes, Any] = {}
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        found = self._creators.get(hostname)
+        if found is None:
+            if len(self._creators) >= _MAX_TARGETS:
+                self._creators.clear()
+            options = {"raiseMinimumTo": TLSVersion.TLSv1_2}
+            found = optionsForClientTLS(
+                hostname.decode("ascii"), trustRoot=self._root, clientCertificate=self._identity, extraCertificateOptions=options
+            )
+            self._creators[hostname] = found
+        return found
+
+
+@implementer(IPolicyForHTTPS)
+class _Unverified:
+    """TLS that keeps listeners out, and nobody else."""
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        return _UnverifiedCreator(hostname)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _UnverifiedCreator:
+    def __init__(self, hostname: bytes) -> None:
+        self._hostname = hostname
+        self._options = CertificateOptions(verify=False, raiseMinimumTo=TLSVersion.TLSv1_2)
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._options.getContext(), None)
+        connection.set_tlsext_host_name(self._hostname)
+        return connection
+
+
+@implementer(IOpenSSLTrustRoot)
+class _TrustRoot:
+    def __init__(self, trust: TrustSet | None) -> None:
+        self._trust = trust
+
+    def _addCACertsToContext(self, context: Any) -> None:
+        if self._trust is not None:
+            self._trust.fill(context.get_cert_store())
