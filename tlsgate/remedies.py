@@ -171,6 +171,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "jwt.auth_field_missing": (
             "The request has no JSON Web Token where the API looks for one (credentials_from): let the client send Authorization: Bearer."
         ),
+        "jwt.binding": (
+            "The token is bound to a client certificate (cnf): connect with that certificate, on a host that asks for one "
+            "(require_certificate_binding, ask_for_bound_keys)."
+        ),
         "jwt.claims": (
             "A claim of the token does not hold; the rule says which (issuer, audience, not before, issued at). Compare the token"
             " with the API's JWT settings, and both clocks."

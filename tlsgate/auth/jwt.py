@@ -10,6 +10,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
+from tlsgate.auth.binding import check_binding, find_binding
 from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity, read_time
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
@@ -47,6 +48,8 @@ class _Verified(NamedTuple):
     keys: int
     """``TokenKeys.version``."""
     context: dict[str, Any]
+    fingerprint: str
+    """Of the certificate that the token is bound to; empty for none."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -109,6 +112,8 @@ class JwtAuth:
             # The keys changed, are too old, or were dropped.
             del self._verified[digest]
             return False
+        if verified.fingerprint:
+            refuse_others(exchange, self._identity, verified.fingerprint)
         view = self._virtual.peek(verified.wanted, exchange.entered_at)
         if view is None:
             return False
@@ -125,6 +130,8 @@ class JwtAuth:
         verified = self._verified.get(digest)
         if verified is None:
             verified = await self._verify(exchange, presented)
+        else:
+            refuse_others(exchange, self._identity, verified.fingerprint)
         view = await self._virtual.settle(verified.wanted)
         if digest not in self._verified:
             while len(self._verified) >= _MAX_VERIFIED:
@@ -145,6 +152,7 @@ class JwtAuth:
         version = self._keys.version()
         now = self._now()
         check_claims(exchange, self._identity, claims, settings, now)
+        fingerprint = judge_binding(exchange, self._identity, claims, settings)
         try:
             identity = find_identity(claims, settings.identity_claims, "" if self._api.is_oas else "found an empty user ID in sub claim")
         except ClaimFault as fault:
@@ -168,7 +176,7 @@ class JwtAuth:
             find_client_id(claims) if settings.map_client_ids else "",
         )
         until = min(now + _LONGEST_S, float("inf") if expires is None else expires + self._rules.expires_at_skew_s)
-        return _Verified(wanted, until, version, build_context(token, claims))
+        return _Verified(wanted, until, version, build_context(token, claims), fingerprint)
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""
@@ -266,6 +274,7 @@ class IndividualJwtAuth:
         except TokenFault as fault:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
         check_claims(exchange, self._identity, claims, self._settings, self._now())
+        judge_binding(exchange, self._identity, claims, self._settings)
         if exchange.context is not None:
             exchange.context.update(build_context(token, claims))
         self._identity.accept(exchange, view)
@@ -299,6 +308,30 @@ def check_claims(exchange: Exchange, identity: Identity, claims: Claims, setting
         check_rules(claims, settings.rules, settings.identity_claims)
     except ClaimFault as fault:
         raise identity.fail_with(exchange, "jwt.claims", str(fault)) from fault
+
+
+def judge_binding(exchange: Exchange, identity: Identity, claims: Claims, settings: JwtSettings) -> str:
+    """Judge whether this client may use a token, and return the fingerprint that its certificate must have.
+
+    :raises Refusal: ``jwt.binding``.
+    """
+    try:
+        fingerprint = find_binding(claims, required=settings.require_binding)
+    except ClaimFault as fault:
+        raise identity.fail_with(exchange, "jwt.binding", str(fault)) from fault
+    refuse_others(exchange, identity, fingerprint)
+    return fingerprint
+
+
+def refuse_others(exchange: Exchange, identity: Identity, fingerprint: str) -> None:
+    """Refuse clients that have not proved the key of a certificate.
+
+    :raises Refusal: ``jwt.binding``.
+    """
+    try:
+        check_binding(exchange, fingerprint)
+    except ClaimFault as fault:
+        raise identity.fail_with(exchange, "jwt.binding", str(fault)) from fault
 
 
 def build_context(token: Token, claims: Claims) -> dict[str, Any]:

@@ -47,6 +47,7 @@ OWN_SETTINGS = object_of(
                 "allowed_audiences": TEXTS,
                 "allowed_subjects": TEXTS,
                 "require_jti": FLAG,
+                "require_certificate_binding": FLAG,
                 "custom_claims": map_of({"type": TEXT, "allowed_values": ListOf(ANY), "non_blocking": FLAG}),
             },
             strict=True,

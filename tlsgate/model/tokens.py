@@ -84,6 +84,8 @@ class JwtSettings(msgspec.Struct, frozen=True, kw_only=True):
     scopes: ScopePolicies = ScopePolicies()
     rules: ClaimRules = ClaimRules()
     map_client_ids: bool = True
+    require_binding: bool = False
+    """``x-tlsgate.jwt.require_certificate_binding``: a token has to be bound to its client's certificate (RFC 8705)."""
 
     @property
     def individual(self) -> bool:
