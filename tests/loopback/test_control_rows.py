@@ -111,6 +111,8 @@ def test_every_endpoint_answers(api: Api) -> None:
         ("GET", "/tyk/certs", None),
         ("GET", f"/tyk/certs/{CERT}", None),
         ("DELETE", f"/tyk/certs/{CERT}", None),
+        ("DELETE", "/tyk/cache/jwks", None),
+        ("DELETE", "/tyk/cache/jwks/nobody", None),
         ("GET", "/tyk/reload/group", None),
         ("GET", "/tyk/health?api_id=one", None),
         ("GET", "/tyk/openapi.json", None),

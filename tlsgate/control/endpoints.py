@@ -13,6 +13,7 @@ from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.definition_book import DefinitionBook
 from tlsgate.control.description import Description
 from tlsgate.control.explain import Explain
+from tlsgate.control.key_set_cache import KeySetCache
 from tlsgate.control.keys import Keys
 from tlsgate.control.metrics import Metrics
 from tlsgate.control.oas_apis import OasApis
@@ -57,6 +58,7 @@ def build_endpoints(tools: ControlTools) -> tuple[Endpoint, ...]:
         *Description(tools).endpoints(),
         *Metrics(tools).endpoints(),
         *Explain(tools).endpoints(),
+        *KeySetCache(tools).endpoints(),
         *Keys(tools, tools.state.certificates.has_certificate).endpoints(),
         *Policies(tools).endpoints(),
         *Organisations(tools).endpoints(),

@@ -89,6 +89,7 @@ class State:
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.key_sets.on_change)
         store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:

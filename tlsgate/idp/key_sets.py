@@ -19,7 +19,7 @@ from tlsgate.jose.jwk import KeySet, parse_key_set
 from tlsgate.jose.keys import KeyFault, VerificationKey
 from tlsgate.tls.web_client import describe_failure
 
-__all__ = ["REFETCH_S", "Fetch", "KeySets", "KeysUnavailable"]
+__all__ = ["REFETCH_S", "TOPIC", "Fetch", "KeySets", "KeysUnavailable"]
 
 _log = Logger()
 REFETCH_S = 10.0
@@ -32,6 +32,9 @@ _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 1.0, 30.0
 _MAX_ADDRESSES = 1000
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})", re.IGNORECASE)
 _UNCACHED = re.compile(r"(?:^|[,\s])no-(?:store|cache)(?:$|[,\s=])", re.IGNORECASE)
+
+TOPIC = "jwks"
+"""Of the store's change feed: addresses with blanks between them, or none for all."""
 
 Fetch = Callable[[str], Awaitable[tuple[int, bytes, str]]]
 """Asks an address: (status, body, ``Cache-Control``); raises anything when there is no answer."""
@@ -159,6 +162,11 @@ class KeySets:
                 address.raw = b""
                 address.version += 1
                 address.next_at = address.backoff_s = 0.0
+
+    def on_change(self, topic: str, payload: str) -> None:
+        """Listen to the store's changes (``ChangeFeed.subscribe``)."""
+        if topic == TOPIC:
+            self.drop(tuple(payload.split()) or None)
 
     async def _join(self, url: str, address: _Address, cache_s: float) -> None:
         """Wait for the fetch under way, or for one that is started now; whoever gives up leaves the others their fetch."""
