@@ -224,3 +224,32 @@ def test_a_bound_token_is_good_for_its_certificate_only(tmp_path: Path, version:
             proof = sign_hmac({**claims, "cnf": {"jkt": "x"}}, SECRET)
             assert ask_as(good, proof) == (401, "Key not authorized: the token is bound to a proof that is not supported")
             assert len(upstream.requests) == 2
+
+
+@EACH_FORM
+def test_large_numbers_reach_the_upstream_digit_by_digit(tmp_path: Path, form: str) -> None:
+    """B48: claims in headers, through HMAC; text stays text, and no exponent appears."""
+    definition = api(form, 0, {"source": b64(SECRET), "signingMethod": "hmac", "policyFieldName": "pol"})
+    rows = [
+        (123452342, "123452342"),
+        (9007199254740993, "9007199254740993"),
+        (-5, "-5"),
+        (1.5, "1.5"),
+        (1e21, "1" + "0" * 21),
+        ("007", "007"),
+    ]
+    with StrictUpstream() as upstream:
+        target = f"http://127.0.0.1:{upstream.port}/"
+        if form == "classic":
+            definition["proxy"]["target_url"] = target
+            definition["version_data"]["versions"]["Default"]["global_headers"] = {"X-User": "$tyk_context.jwt_claims_uid"}
+        else:
+            extension = definition["x-tyk-api-gateway"]
+            extension["upstream"]["url"] = target
+            added = [{"name": "X-User", "value": "$tyk_context.jwt_claims_uid"}]
+            extension["middleware"]["global"]["transformRequestHeaders"] = {"enabled": True, "add": added}
+        with running_world(tmp_path, "sqlite", definition, server=server(), policies=write_policies(tmp_path)) as gateway:
+            for uid, text in rows:
+                token = sign_hmac({"sub": "alice", "pol": "gold", "uid": uid, "exp": int(time.time()) + 300}, SECRET)
+                assert ask(gateway, token, **{"X-User": "mallory"})[0] == 200
+                assert upstream.requests[-1].header("X-User") == text
