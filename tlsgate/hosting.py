@@ -88,7 +88,8 @@ class Alone:
     reload_everywhere = None
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        # As it is now: Twisted's endpoints take the sockets out of the environment as soon as somebody imports them.
+        self._environ = dict(environ)
         self._inherited: list[InheritedSocket] | None = None
         self.notifier: States = build_notifier(environ)
 

@@ -136,7 +136,7 @@ def test_health_of_an_api_is_off_by_default(tmp_path: Path) -> None:
 
 def test_health_of_the_node(tmp_path: Path) -> None:
     """The embedded store under its own name; without a secret; 405 in a form of its own; not ready with nothing to serve."""
-    with running_gateway(tmp_path, classic("bad", 9, "/bad/", use_keyless=False, enable_jwt=True)) as gateway:
+    with running_gateway(tmp_path, classic("bad", 9, "/bad/", use_keyless=False, use_oauth2=True)) as gateway:
         control = Control(gateway)
         response = control.ask("GET", "/hello", secret=None)
         body = json.loads(response.body)

@@ -153,7 +153,7 @@ def test_an_api_that_is_refused_at_load_relaxes_nothing(tmp_path: Path, upstream
     """Decisions 3.8: it answers nobody, and its host demands nothing less because of it."""
     apis = [
         strict("own", upstream, domain="own.test"),
-        {**lax("token", upstream, "/token/", domain="own.test"), "use_keyless": False, "enable_jwt": True},
+        {**lax("token", upstream, "/token/", domain="own.test"), "use_keyless": False, "use_oauth2": True},
     ]
     with running_gateway(tmp_path, *apis, server=SERVER_CERTIFICATE) as gateway:
         for version in VERSIONS:

@@ -612,7 +612,7 @@ def test_without_a_secret_the_control_api_is_closed(tmp_path: Path) -> None:
 
 def test_check_names_everything_that_run_would_trip_over_and_what_it_would_leave_out(tmp_path: Path) -> None:
     """Configuration, environment, definitions in both forms, certificates of servers and clients, in one run; exit status 1."""
-    write_api(tmp_path, classic("needs-key", 9, "/a/", use_keyless=False, enable_jwt=True))
+    write_api(tmp_path, classic("needs-key", 9, "/a/", use_keyless=False, use_oauth2=True))
     write_api(tmp_path, classic("broken-list", 9, "/b/", use_mutual_tls_auth=True, client_certificates=[str(tmp_path / "gone.pem")]))
     write_api(tmp_path, oas("no-target", "", "/c/"))
     write_api(tmp_path, classic("bad-pattern", 9, "/d/", domain="{x:(}"))

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tlsgate.errors import StoreUnavailable
-from tlsgate.tls.web_client import describe_failure
+from tlsgate.tls.failures import describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

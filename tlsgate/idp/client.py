@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tlsgate.errors import TlsgateError
-from tlsgate.tls.web_client import Answer, WebClient
 
 if TYPE_CHECKING:
     from tlsgate.config.model import GatewayConfig, IdentityProviderSettings
     from tlsgate.tls.trust import TrustSet
+    from tlsgate.tls.web_client import Answer, WebClient
 
 __all__ = ["AddressRefused", "IdpClient"]
 
@@ -30,6 +30,8 @@ class IdpClient:
         self._client: WebClient | None = None
         self._settings: IdentityProviderSettings | None = None
         self._key: tuple[object, ...] = ()
+        self._trust: TrustSet | None = None
+        self._verify = True
 
     def use(self, config: GatewayConfig, trust: TrustSet | None) -> None:
         """Work by a configuration from now on.
@@ -39,14 +41,12 @@ class IdpClient:
         settings = config.own.identity_providers
         key = (settings.max_bytes, config.jwt_ssl_insecure_skip_verify, trust.key if trust is not None else None)
         if key != self._key:
+            self.close()
+            self._client = None
             self._key = key
-            before, self._client = (
-                self._client,
-                WebClient(self._reactor, trust, max_bytes=settings.max_bytes, verify=not config.jwt_ssl_insecure_skip_verify),
-            )
-            if before is not None:
-                before.close()
         self._settings = settings
+        self._trust = trust
+        self._verify = not config.jwt_ssl_insecure_skip_verify
 
     async def fetch(self, url: str) -> tuple[int, bytes, str]:
         """Ask an address (``idp.key_sets.Fetch``).
@@ -62,10 +62,15 @@ class IdpClient:
 
         :raises Exception: there was no answer; :class:`AddressRefused`.
         """
-        if self._client is None or self._settings is None:
+        settings = self._settings
+        if settings is None:
             raise AddressRefused("the gateway is not serving yet")
-        self._check(url, self._settings)
-        return await self._client.exchange(method, url, headers, body, timeout_s=self._settings.timeout_s)
+        self._check(url, settings)
+        if self._client is None:
+            from tlsgate.tls.web_client import WebClient
+
+            self._client = WebClient(self._reactor, self._trust, max_bytes=settings.max_bytes, verify=self._verify)
+        return await self._client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
 
     def close(self) -> None:
         """Close idle connections."""

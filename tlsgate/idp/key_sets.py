@@ -17,7 +17,7 @@ from tlsgate.clock import Clock
 from tlsgate.errors import TlsgateError
 from tlsgate.jose.jwk import KeySet, parse_key_set
 from tlsgate.jose.keys import KeyFault, VerificationKey
-from tlsgate.tls.web_client import describe_failure
+from tlsgate.tls.failures import describe_failure
 
 __all__ = ["REFETCH_S", "TOPIC", "Fetch", "KeySets", "KeysUnavailable"]
 

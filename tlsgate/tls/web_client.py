@@ -1,6 +1,7 @@
 """Requests of our own to web addresses: verified TLS, redirects not followed, everything bounded in time and size.
 
-Knows treq; must not know what the answers are for. Connections are kept for a few seconds, and a request that may have arrived is never
+Knows treq; must not know what the answers are for. Import it where it is used: treq brings Twisted's endpoints, which take ``LISTEN_FDS``
+out of the environment, and some memory. Connections are kept for a few seconds, and a request that may have arrived is never
 repeated by itself.
 """
 
@@ -31,7 +32,7 @@ from tlsgate.errors import TlsgateError
 if TYPE_CHECKING:
     from tlsgate.tls.trust import TrustSet
 
-__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient", "describe_failure"]
+__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient"]
 
 _IDLE_S = 10
 _MAX_TARGETS = 64
@@ -114,17 +115,6 @@ class WebClient:
         """Close idle connections."""
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed
-
-
-def describe_failure(error: Exception) -> str:
-    """Return why an attempt failed, in one line; never the address."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        # Twisted wraps what happened to a connection.
-        inner = reasons[0].value
-        return describe_failure(inner) if isinstance(inner, Exception) else type(inner).__name__
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def _too_late(result: Any, timeout_s: float) -> Any:

@@ -12,8 +12,9 @@ from tests.support.certs import SERVER, make_authority
 from tests.support.loop import Loop, running_loop
 from tests.support.provider import Provider
 from tlsgate.pki.pem import parse_pem
+from tlsgate.tls.failures import describe_failure
 from tlsgate.tls.trust import TrustSet, build_trust
-from tlsgate.tls.web_client import Answer, AnswerTooLarge, NoTrust, WebClient, describe_failure
+from tlsgate.tls.web_client import Answer, AnswerTooLarge, NoTrust, WebClient
 
 
 @pytest.fixture
