@@ -274,7 +274,8 @@ def test_services_of_one_port_are_told_apart_by_name(tmp_path: Path) -> None:
     alice, bob = authority.issue("alice"), other.issue("bob")
 
     def say(word: bytes) -> ScriptedUpstream:
-        return ScriptedUpstream(lambda connection, number: connection.sendall(word))
+        # It stays until the client has gone: an end that came with the word could be read before it.
+        return ScriptedUpstream(lambda connection, number: (connection.sendall(word), connection.recv(1))[0])
 
     with say(b"AAAA") as first, say(b"BBBB") as second:
         apis = [

@@ -200,6 +200,12 @@ def test_a_leaf_with_an_rsa_key_of_1024_bits_gets_in_nowhere(world: World, versi
 # openssl s_client: the command-line client that everybody has.
 
 
+def _is_quiet(read: Callable[[], bytes]) -> bool:
+    """Whether nothing more is printed for a while."""
+    mark = len(read())
+    return not wait_until(lambda: len(read()) > mark, 0.1)
+
+
 def s_client(world: World, *options: str, steps: Sequence[bytes], stop: str = "") -> str:
     """Run ``openssl s_client`` against the open host, give it lines one by one, return what it prints.
 
@@ -226,6 +232,9 @@ def s_client(world: World, *options: str, steps: Sequence[bytes], stop: str = ""
                 except OSError:
                     break
                 wait_until(lambda mark=mark: len(read()) > mark, 0.5)
+                # What it prints comes in pieces, and two steps that it reads at once would be one.
+                while not _is_quiet(read):
+                    pass
             wait_until(lambda: process.poll() is not None or bool(stop and stop.encode() in read()), 5)
         finally:
             process.kill()
