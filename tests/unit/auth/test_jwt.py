@@ -229,3 +229,10 @@ def test_a_source_that_cannot_verify_refuses_the_api() -> None:
     """It never answers more openly than its definition says."""
     with pytest.raises(ConfigError):
         World(source="tyk123")
+
+
+def test_the_secret_of_another_organisations_key_signs_nothing() -> None:
+    """Who may write keys of one organisation must not sign for the APIs of another."""
+    world = individual()
+    world.keys.add("", id="foreign-key", org="another", jwt_data={"secret": SECRET.decode()})
+    assert world.refusal(sign_hmac({"sub": "x"}, SECRET, kid="foreign-key")) == (403, "Key not authorized")
