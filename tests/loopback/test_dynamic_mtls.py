@@ -6,7 +6,6 @@ Source: mTLS reference, sections 7 and 14; token reference, section 3; decisions
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,9 @@ from tests.support.certs_api import CertsApi
 from tests.support.clientside import ClientSide, announced
 from tests.support.control import rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD, protected, running_world, told
-from tests.support.gateway import Client, Gateway, Response, ScriptedUpstream, StrictUpstream, read_head, running_gateway, wait_until
+from tests.support.gateway import Client, Gateway, Response, ScriptedUpstream, StrictUpstream, running_gateway, wait_until
 from tests.support.redis_server import needs_redis, redis_server
+from tests.support.upgrades import echo_upgraded
 
 SERVERS = make_authority("servers")
 SHOWN = SERVERS.issue("localhost", names=["localhost"], usages=SERVER)
@@ -521,17 +521,6 @@ def storage_of(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
     (folder / "redis").mkdir()
     with redis_server(folder / "redis") as server:
         yield {"type": "redis", "host": "127.0.0.1", "port": server.port}
-
-
-def echo_upgraded(connection: socket.socket, number: int) -> None:
-    """An upstream that takes an upgrade and returns what it gets; anything else is 200."""
-    while b"upgrade" not in (head := read_head(connection)).lower():
-        if not head:
-            return
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    while piece := connection.recv(4096):
-        connection.sendall(piece)
 
 
 def is_alive(client: Client) -> bool:

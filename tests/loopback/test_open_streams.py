@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,22 +15,12 @@ from tests.support.certs import SERVER, Issued, make_authority, make_self_signed
 from tests.support.certs_api import CertsApi
 from tests.support.control import Api, rights
 from tests.support.crew import Crew, running_crew
-from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, read_head, running_gateway, wait_until
+from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, running_gateway, wait_until
 from tests.support.redis_server import needs_redis, redis_server
+from tests.support.upgrades import echo_upgraded
 
 BODY: dict[str, Any] = {"org_id": "org", "access_rights": rights()}
 UPGRADE = "GET /api/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: {key}\r\n\r\n"
-
-
-def echo_upgraded(connection: socket.socket, number: int) -> None:
-    """An upstream that takes an upgrade and returns what it gets; anything else is 200."""
-    while b"upgrade" not in (head := read_head(connection)).lower():
-        if not head:
-            return
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    while piece := connection.recv(4096):
-        connection.sendall(piece)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ failed. Source: token reference, section 9; design note 0021.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step
@@ -23,6 +24,20 @@ _AMBIGUOUS = "auth.malformed_header"
 _FAILED = "AuthFailure"
 _CHALLENGE = b"www-authenticate"
 _NOT_JUDGED = 500
+_KEPT = (
+    "key",
+    "session",
+    "session_id",
+    "others",
+    "credential",
+    "headers",
+    "index",
+    "query",
+    "flag",
+    "response_headers",
+)
+"""What a group may change of a request, and the next one finds as it was."""
+_look = attrgetter(*_KEPT)
 
 
 def build(groups: tuple[tuple[str, ...], ...], make: Callable[[str, AuthTools], Step], tools: AuthTools) -> Step:
@@ -158,7 +173,7 @@ class _Attempt:
         """What methods have said: they judge the request, so that they say the same in every group."""
         self._proved: dict[Step, _Proof] = {}
         self._begun: tuple[Step, KeyView | None, dict[str, Any]] | None = None
-        self._before = _look(exchange)
+        self._before: tuple[Any, ...] = _look(exchange)
         self._context = None if exchange.context is None else dict(exchange.context)
         self._lines = len(exchange.response_headers)
 
@@ -187,38 +202,13 @@ class _Attempt:
 
     def restore(self, exchange: Exchange) -> None:
         """Undo what a group has done, but for a body that it has read: that one goes on from where it is held."""
-        (
-            exchange.key,
-            exchange.session,
-            exchange.session_id,
-            exchange.others,
-            exchange.credential,
-            exchange.headers,
-            exchange.index,
-            exchange.query,
-            exchange.flag,
-            exchange.response_headers,
-        ) = self._before
+        for name, value in zip(_KEPT, self._before, strict=True):
+            setattr(exchange, name, value)
         del exchange.response_headers[self._lines :]
         self._begun = None
         if self._context is not None and exchange.context is not None:
             exchange.context.clear()
             exchange.context.update(self._context)
-
-
-def _look(exchange: Exchange) -> tuple[Any, ...]:
-    return (
-        exchange.key,
-        exchange.session,
-        exchange.session_id,
-        exchange.others,
-        exchange.credential,
-        exchange.headers,
-        exchange.index,
-        exchange.query,
-        exchange.flag,
-        exchange.response_headers,
-    )
 
 
 def _without_challenge(refusal: Refusal) -> Refusal:

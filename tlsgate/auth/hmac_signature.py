@@ -32,7 +32,7 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
-from tlsgate.proxy.held_body import hold_body
+from tlsgate.proxy.held_body import has_body, hold_body
 from tlsgate.wire.dates import parse_signed_date
 from tlsgate.wire.digests import DigestCheck, parse_digest
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tlsgate.auth.sessions import KeyView
     from tlsgate.model.session import Session
 
-__all__ = ["NAME", "HmacAuth", "build", "enabled_for"]
+__all__ = ["NAME", "HmacAuth", "build", "enabled_for", "find_signing_secret"]
 
 NAME = "hmac"
 _KIND = "hmac"
@@ -120,7 +120,7 @@ class HmacAuth:
         if exchange.ignored:
             return True
         value, algorithm, names = self._read(exchange)
-        if self._rules.refuse_replays or (names.digest and self._rules.verify_digest and _has_body(exchange)):
+        if self._rules.refuse_replays or (names.digest and self._rules.verify_digest and has_body(exchange)):
             return False
         view = self._reader.peek(value.key_id, exchange.entered_at)
         if view is None:
@@ -174,7 +174,7 @@ class HmacAuth:
             names = self._lists.get(value.headers) or read_names(value.headers, self._required)
         except ValueError as error:
             raise self._refuse(exchange, str(error)) from None
-        if DIGEST in self._required and not names.digest and _has_body(exchange):
+        if DIGEST in self._required and not names.digest and has_body(exchange):
             raise self._refuse(exchange, "the body's digest is not signed")
         if DATE in self._required and not names.cover_date(exchange.index):
             raise self._refuse(exchange, "the date is not signed")
@@ -200,7 +200,7 @@ class HmacAuth:
         if proof is None:
             reference = view.session.rsa_certificate_id
             found = await self._keys.find(reference, view.session.org_id or self._org)
-            proof = _Proof(_find_secret(view.session), reference, found)
+            proof = _Proof(find_signing_secret(view.session), reference, found)
             view.remember(self, proof)
         return view, self._verify(exchange, value, algorithm, names, proof)
 
@@ -211,7 +211,9 @@ class HmacAuth:
         proof: _Proof | None = view.memo.get(self)
         if proof is None:
             session = view.session
-            proof = _Proof(_find_secret(session), session.rsa_certificate_id if session.enable_http_signature_validation else "", None)
+            proof = _Proof(
+                find_signing_secret(session), session.rsa_certificate_id if session.enable_http_signature_validation else "", None
+            )
             view.remember(self, proof)
         if algorithm != RSA_SHA256 or not proof.certificate:
             return proof
@@ -281,7 +283,7 @@ class HmacAuth:
             raise self._refuse(exchange, str(error)) from None
 
     async def _compare_body(self, exchange: Exchange, digest: DigestCheck) -> None:
-        if _has_body(exchange):
+        if has_body(exchange):
             await hold_body(exchange, self._rules.max_digest_body, self._reactor, "the digest of a signature", digest.update)
         if not digest.matches():
             raise self._refuse(exchange, "the digest is not that of the body")
@@ -299,10 +301,6 @@ class HmacAuth:
         return self._identity.fail(exchange, reason, _REFUSED)
 
 
-def _find_secret(session: Session) -> bytes:
+def find_signing_secret(session: Session) -> bytes:
+    """Return the secret by which a session signs, empty when it has none, or signing is not on."""
     return session.hmac_string.encode() if session.hmac_enabled or session.enable_http_signature_validation else b""
-
-
-def _has_body(exchange: Exchange) -> bool:
-    body = exchange.body
-    return body is not None and body.length != 0

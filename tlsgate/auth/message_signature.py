@@ -11,7 +11,7 @@ import hashlib
 from typing import NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
-from tlsgate.auth.hmac_signature import NAME
+from tlsgate.auth.hmac_signature import NAME, find_signing_secret
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.signature_keys import NamedKey, SignatureKeys
@@ -20,7 +20,7 @@ from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.credentials import SIGNATURE_ALGORITHMS
 from tlsgate.model.exchange import Exchange
-from tlsgate.proxy.held_body import hold_body
+from tlsgate.proxy.held_body import has_body, hold_body
 from tlsgate.wire.content_digest import parse_content_digest
 from tlsgate.wire.digests import DigestCheck
 from tlsgate.wire.message_signatures import Presented, PublicKey, algorithms_of, build_message, find_uncovered, parse_signatures, verify
@@ -91,7 +91,7 @@ class MessageSignatureAuth:
         if b"signature-input" not in exchange.index:
             return self._pass_on(exchange).try_now(exchange)
         presented, digest = self._read(exchange)
-        if self._rules.refuse_replays or (digest is not None and _has_body(exchange)):
+        if self._rules.refuse_replays or (digest is not None and has_body(exchange)):
             return False
         view = self._reader.peek(exchange.credential, exchange.entered_at)
         if view is None:
@@ -117,7 +117,7 @@ class MessageSignatureAuth:
         try:
             view, signed = await self._find_and_verify(exchange, presented)
             if digest is not None:
-                if _has_body(exchange):
+                if has_body(exchange):
                     await hold_body(exchange, self._rules.max_digest_body, self._reactor, "the digest of a signature", digest.update)
                 if not digest.matches():
                     raise self._refuse(exchange, "the content digest is not that of the body")
@@ -145,7 +145,7 @@ class MessageSignatureAuth:
             raise self._refuse(exchange, str(error)) from None
         required = self._rules.components
         missing = find_uncovered(required, presented.components, has_query=b"?" in exchange.target)
-        if not missing and digest is None and self._rules.content_digest and _has_body(exchange):
+        if not missing and digest is None and self._rules.content_digest and has_body(exchange):
             missing = "content-digest"
         if missing:
             raise self._refuse(exchange, f"{missing} is not covered")
@@ -190,7 +190,7 @@ class MessageSignatureAuth:
         if proof is None:
             session = view.session
             found = await self._keys.find_any(session.rsa_certificate_id, session.org_id or self._org)
-            proof = _Proof(_secret_of(view), session.rsa_certificate_id, found)
+            proof = _Proof(find_signing_secret(session), session.rsa_certificate_id, found)
             view.remember(self, proof)
         return view, self._verify(exchange, presented, proof)
 
@@ -201,9 +201,11 @@ class MessageSignatureAuth:
         proof: _Proof | None = view.memo.get(self)
         if proof is None:
             session = view.session
-            proof = _Proof(_secret_of(view), session.rsa_certificate_id if session.enable_http_signature_validation else "", None)
+            proof = _Proof(
+                find_signing_secret(session), session.rsa_certificate_id if session.enable_http_signature_validation else "", None
+            )
             view.remember(self, proof)
-        if not proof.reference or (proof.found is not None and self._keys.is_fresh(proof.found, self._monotonic())):
+        if not proof.reference or (proof.found is not None and self._keys.is_current(proof.found, self._monotonic())):
             return proof
         return None
 
@@ -245,13 +247,3 @@ class MessageSignatureAuth:
 
     def _refuse(self, exchange: Exchange, reason: str) -> Refusal:
         return self._identity.fail(exchange, reason, _REFUSED)
-
-
-def _secret_of(view: KeyView) -> bytes:
-    session = view.session
-    return session.hmac_string.encode() if session.hmac_enabled or session.enable_http_signature_validation else b""
-
-
-def _has_body(exchange: Exchange) -> bool:
-    body = exchange.body
-    return body is not None and body.length != 0

@@ -6,7 +6,7 @@ as bare keys, and ids of the store with or without their organisation.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,13 +23,30 @@ from tlsgate.pki.pem import PemBundle
 from tlsgate.pki.references import ReferenceResolver
 from tlsgate.pki.stored import is_store_id
 
-__all__ = ["FoundKey", "PublicKeys"]
+__all__ = ["ALWAYS", "FAULT_KEPT_S", "KEPT_S", "FoundKey", "Kept", "PublicKeys", "open_key"]
 
 _log = Logger()
 _FINGERPRINT = 64
-_KEPT_S = 60.0
-_FAULT_KEPT_S = 5.0
-_ALWAYS = float("inf")
+KEPT_S = 60.0
+"""How long a key is believed that no change in the store has ended: its file may be another one then."""
+FAULT_KEPT_S = 5.0
+"""The same of what is no key."""
+ALWAYS = float("inf")
+"""The end of a bare key."""
+
+
+class Kept(Protocol):
+    """What was found, as far as :meth:`PublicKeys.is_current` looks at it."""
+
+    @property
+    def revision(self) -> int:
+        """Of the certificate store, before it was asked."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """Monotonic seconds."""
+        ...
 
 
 class FoundKey(NamedTuple):
@@ -58,7 +75,7 @@ class PublicKeys:
         self._shelf = tools.shelf
         self._run = build_runner(tools.reactor)
 
-    def is_current(self, found: FoundKey, now: float) -> bool:
+    def is_current(self, found: Kept, now: float) -> bool:
         """Tell whether a key may still be used without asking: no certificate of the store has changed, its file is not old.
 
         :param now: monotonic seconds.
@@ -75,17 +92,16 @@ class PublicKeys:
         now = self._monotonic()
         reference = reference.strip()
         try:
-            bundle = await self._resolve(reference, org)
-            key, not_before, not_after = _open(bundle)
+            key, not_before, not_after = open_key(await self._resolve(reference, org))
         except PkiError as error:
             _log.warn("the RSA key of a session cannot be found: {reason}", event="hmac.no_certificate", reason=str(error))
-            return FoundKey(None, 0.0, _ALWAYS, "hmac.no_certificate", revision, now + _FAULT_KEPT_S)
-        if key is None or key.key_size > MAX_RSA_BITS:
+            return FoundKey(None, 0.0, ALWAYS, "hmac.no_certificate", revision, now + FAULT_KEPT_S)
+        if not isinstance(key, rsa.RSAPublicKey) or key.key_size > MAX_RSA_BITS:
             _log.warn("the certificate of a session has no RSA key that can be used", event="hmac.no_rsa_key")
-            return FoundKey(None, 0.0, _ALWAYS, "hmac.no_rsa_key", revision, now + _FAULT_KEPT_S)
+            return FoundKey(None, 0.0, ALWAYS, "hmac.no_rsa_key", revision, now + FAULT_KEPT_S)
         if key.key_size < MIN_RSA_BITS:
             _log.warn("a session has an RSA key of {bits} bits only", event="hmac.weak_key", bits=key.key_size)
-        return FoundKey(key, not_before, not_after, "", revision, now + _KEPT_S)
+        return FoundKey(key, not_before, not_after, "", revision, now + KEPT_S)
 
     async def _resolve(self, reference: str, org: str) -> PemBundle:
         if self._shelf is not None and is_store_id(reference):
@@ -104,20 +120,15 @@ def _spell(id: str, org: str) -> dict[str, None]:
     return dict.fromkeys((id, org + id if len(id) == _FINGERPRINT else id, id[-_FINGERPRINT:]))
 
 
-def _open(bundle: PemBundle) -> tuple[rsa.RSAPublicKey | None, float, float]:
-    """Return the RSA key of the first certificate, else of the first bare key, and when it holds."""
+def open_key(bundle: PemBundle) -> tuple[object, float, float]:
+    """Return the key of the first certificate, else of the first bare key, and when it holds; None for a key where there is neither.
+
+    :raises PkiError: it cannot be read.
+    """
     try:
         if bundle.leaf is not None:
             certificate = open_certificate(bundle.leaf)
-            key, not_before, not_after = (
-                certificate.public_key(),
-                certificate.not_valid_before_utc.timestamp(),
-                certificate.not_valid_after_utc.timestamp(),
-            )
-        elif bundle.public_keys:
-            key, not_before, not_after = load_der_public_key(bundle.public_keys[0]), 0.0, _ALWAYS  # type: ignore[assignment]
-        else:
-            return None, 0.0, _ALWAYS
+            return certificate.public_key(), certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+        return (load_der_public_key(bundle.public_keys[0]) if bundle.public_keys else None), 0.0, ALWAYS
     except (ValueError, UnsupportedAlgorithm, OverflowError) as error:
         raise PkiError(f"its public key cannot be read: {error}") from error
-    return (key if isinstance(key, rsa.RSAPublicKey) else None), not_before, not_after

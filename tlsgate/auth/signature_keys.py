@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from twisted.logger import Logger
 
-from tlsgate.auth.public_keys import PublicKeys
+from tlsgate.auth.public_keys import ALWAYS, FAULT_KEPT_S, KEPT_S, PublicKeys, open_key
 from tlsgate.errors import PkiError
 from tlsgate.pki.certificate import MAX_RSA_BITS, MIN_RSA_BITS
-from tlsgate.pki.der import open_certificate
 from tlsgate.pki.pem import PemBundle
 from tlsgate.wire.message_signatures import PublicKey
 
 __all__ = ["NamedKey", "SignatureKeys"]
 
 _log = Logger()
-_KEPT_S = 60.0
-_FAULT_KEPT_S = 5.0
-_ALWAYS = float("inf")
 
 
 class NamedKey(NamedTuple):
@@ -42,13 +36,6 @@ class SignatureKeys(PublicKeys):
 
     __slots__ = ()
 
-    def is_fresh(self, found: NamedKey, now: float) -> bool:
-        """Tell whether a key may still be used without asking.
-
-        :param now: monotonic seconds.
-        """
-        return now < found.until and (self._shelf is None or found.revision == self._shelf.revision)
-
     async def find_any(self, reference: str, org: str) -> NamedKey:
         """Return the key of a reference, without one where there is none that can be used.
 
@@ -61,28 +48,19 @@ class SignatureKeys(PublicKeys):
             key, not_before, not_after = _open(await self._resolve(reference.strip(), org))
         except PkiError as error:
             _log.warn("the key of a session cannot be found: {reason}", event="signature.no_key", reason=str(error))
-            return NamedKey(None, 0.0, _ALWAYS, revision, now + _FAULT_KEPT_S)
-        return NamedKey(key, not_before, not_after, revision, now + _KEPT_S)
+            return NamedKey(None, 0.0, ALWAYS, revision, now + FAULT_KEPT_S)
+        return NamedKey(key, not_before, not_after, revision, now + KEPT_S)
 
 
 def _open(bundle: PemBundle) -> tuple[PublicKey, float, float]:
-    """Return the key of the first certificate, else the first bare key, and when it holds."""
-    not_before, not_after = 0.0, _ALWAYS
-    try:
-        if bundle.leaf is not None:
-            certificate = open_certificate(bundle.leaf)
-            key: object = certificate.public_key()
-            not_before, not_after = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-        elif bundle.public_keys:
-            key = load_der_public_key(bundle.public_keys[0])
-        else:
-            raise PkiError("there is neither a certificate nor a public key in it")
-    except (ValueError, UnsupportedAlgorithm, OverflowError) as error:
-        raise PkiError(f"its public key cannot be read: {error}") from error
+    """Return a key that verifies message signatures, and when it holds."""
+    key, not_before, not_after = open_key(bundle)
     if isinstance(key, rsa.RSAPublicKey):
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             raise PkiError(f"its RSA key has {key.key_size} bits: from {MIN_RSA_BITS} to {MAX_RSA_BITS} are taken")
         return key, not_before, not_after
     if isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
         return key, not_before, not_after
+    if key is None:
+        raise PkiError("there is neither a certificate nor a public key in it")
     raise PkiError("its public key is neither RSA nor ECDSA nor Ed25519")

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from tlsgate.errors import CATALOGUE, Refusal, StoreUnavailable
 from tlsgate.gateway.tree import LeafResource
+from tlsgate.proxy.held_body import BodyCollector
 from tlsgate.proxy.waiter import Waiter, Work
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ class CallResource(LeafResource):
     async def _ask(self, request: GateRequest) -> Answer:
         body = _Body(self._max, self._site.reactor)
         request.body.attach(body)
-        if not body.over:
-            await body.wait()
+        await body.wait()
         if body.refusal is not None:
             raise body.refusal
         call = Call(
@@ -230,46 +230,14 @@ class _Pace:
         await self._waiting
 
 
-class _Body:
-    """Collects a body; whoever waits is woken in a turn of its own, not in the middle of the parser's work."""
+class _Body(BodyCollector):
+    """Collects the body of a call in memory."""
+
+    __slots__ = ("pieces",)
 
     def __init__(self, limit: int, reactor: Any) -> None:
+        super().__init__(limit, reactor, "a control call")
         self.pieces: list[bytes] = []
-        self.over = False
-        self.refusal: Refusal | None = None
-        self._size = 0
-        self._limit = limit
-        self._reactor = reactor
-        self._waiting: Waiter[None] | None = None
 
-    async def wait(self) -> None:
-        self._waiting = Waiter(lambda: None)
-        await self._waiting
-
-    def body_chunk(self, data: bytes) -> None:
-        if self.over:
-            return
-        self._size += len(data)
-        if self._size > self._limit:
-            self._end(Refusal("size.too_large", f"more than {self._limit} bytes for a control call", close=True))
-        else:
-            self.pieces.append(data)
-
-    def body_end(self, trailers: HeaderList) -> None:
-        self._end(None)
-
-    def body_failed(self, refusal: Refusal) -> None:
-        self._end(refusal)
-
-    def _end(self, refusal: Refusal | None) -> None:
-        if self.over:
-            return
-        self.over = True
-        self.refusal = refusal
-        if self._waiting is not None:
-            self._reactor.callLater(0, self._wake)
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+    def keep(self, data: bytes) -> None:
+        self.pieces.append(data)

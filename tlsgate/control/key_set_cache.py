@@ -35,21 +35,22 @@ class KeySetCache:
 
     async def drop_all(self, call: Call) -> Answer:
         """Forget all key sets."""
-        return await self._tell("")
+        await self._tell("")
+        return Answer(200, _DONE)
 
     async def drop(self, call: Call) -> Answer:
         """Forget those of an API; one that there is not has none."""
         api: ApiDefinition | None = self._site.generation.known.get(call.names["id"])
         addresses = () if api is None else find_addresses(api)
-        return await self._tell(" ".join(addresses)) if addresses else Answer(200, _DONE)
+        if addresses:
+            await self._tell(" ".join(addresses))
+        return Answer(200, _DONE)
 
-    async def _tell(self, payload: str) -> Answer:
+    async def _tell(self, payload: str) -> None:
         try:
             await self._state.store.publish(TOPIC, payload)
         except StoreUnavailable:
-            # This process has heard itself; others keep theirs for their time.
-            return Answer(200, _DONE)
-        return Answer(200, _DONE)
+            pass  # this process has heard itself; others keep theirs for their time
 
 
 def find_addresses(api: ApiDefinition) -> tuple[str, ...]:

@@ -23,14 +23,15 @@ from tlsgate.config.schema import (
     object_of,
 )
 
-__all__ = ["BASIC_SCHEME", "EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "TOKEN_SCHEME"]
+__all__ = ["BASIC_SCHEME", "EXTENSION", "EXTENSION_NAME", "OTHER_SCHEME", "SOURCES", "TOKEN_SCHEME"]
 
 EXTENSION_NAME = "x-tyk-api-gateway"
 
 _SWITCH = object_of({"enabled": FLAG})
 _NAMED_VALUES = list_of({"name": TEXT, "value": TEXT})
 _SOURCE = object_of({"enabled": FLAG, "name": TEXT})
-_SOURCES: dict[str, Schema] = {"header": _SOURCE, "cookie": _SOURCE, "query": _SOURCE}
+SOURCES: dict[str, Schema] = {"header": _SOURCE, "cookie": _SOURCE, "query": _SOURCE}
+"""Where a credential is read, of every method."""
 
 
 def _switched(members: dict[str, Schema]) -> ObjectOf:
@@ -39,7 +40,7 @@ def _switched(members: dict[str, Schema]) -> ObjectOf:
 
 TOKEN_SCHEME = _switched(
     {
-        **_SOURCES,
+        **SOURCES,
         "enableClientCertificate": FLAG,
         "signatureValidation": _switched(
             {
@@ -57,14 +58,14 @@ TOKEN_SCHEME = _switched(
 """A member of ``securitySchemes`` that takes keys."""
 BASIC_SCHEME = _switched(
     {
-        **_SOURCES,
+        **SOURCES,
         "disableCaching": FLAG,
         "cacheTTL": INTEGER,
         "extractCredentialsFromBody": _switched({"userRegexp": TEXT, "passwordRegexp": TEXT}),
     }
 )
 """A member of ``securitySchemes`` that takes names and passwords."""
-OTHER_SCHEME = object_of({"enabled": FLAG, **_SOURCES}, open=True)
+OTHER_SCHEME = object_of({"enabled": FLAG, **SOURCES}, open=True)
 """Any other member of ``securitySchemes``, as far as all of them are alike."""
 
 _SERVICE_DISCOVERY = _switched(
@@ -176,9 +177,9 @@ _AUTHENTICATION = _switched(
         "baseIdentityProvider": TEXT,
         "customKeyLifetime": _switched({"value": TEXT, "respectValidity": FLAG}),
         "certificateAuth": _SWITCH,
-        "hmac": _switched({**_SOURCES, "allowedAlgorithms": TEXTS, "allowedClockSkew": NUMBER}),
-        "oidc": _switched({**_SOURCES, "segregateByClientId": FLAG, "providers": ListOf(FREE), "scopes": FREE}),
-        "custom": _switched({**_SOURCES, "config": FREE}),
+        "hmac": _switched({**SOURCES, "allowedAlgorithms": TEXTS, "allowedClockSkew": NUMBER}),
+        "oidc": _switched({**SOURCES, "segregateByClientId": FLAG, "providers": ListOf(FREE), "scopes": FREE}),
+        "custom": _switched({**SOURCES, "config": FREE}),
         "goPlugin": FREE,
         "coprocess": FREE,
         "securityProcessingMode": TEXT,

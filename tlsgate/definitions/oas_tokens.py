@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsgate.config.schema import ANY, FLAG, INTEGER, SECRET, TEXT, TEXTS, ListOf, Schema, list_of, map_of, object_of
+from tlsgate.config.schema import ANY, FLAG, INTEGER, SECRET, TEXT, TEXTS, ListOf, list_of, map_of, object_of
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
+from tlsgate.definitions.oas_fields import SOURCES
 from tlsgate.definitions.oas_mapping import Mapping
 
 __all__ = ["EXTERNAL_OAUTH_SCHEME", "JWT_SCHEME", "map_external_oauth", "map_jwt", "map_openid"]
 
-_SOURCE = object_of({"enabled": FLAG, "name": TEXT})
-_SOURCES: dict[str, Schema] = {"header": _SOURCE, "cookie": _SOURCE, "query": _SOURCE}
 _SCOPE_MAPPING = list_of({"scope": TEXT, "policyId": TEXT})
 _SCOPES = object_of({"claimName": TEXT, "claims": TEXTS, "scopeToPolicyMapping": _SCOPE_MAPPING})
 JWT_SCHEME = object_of(
     {
         "enabled": FLAG,
-        **_SOURCES,
+        **SOURCES,
         "source": SECRET,
         "signingMethod": TEXT,
         "jwksURIs": list_of({"url": TEXT, "cacheTimeout": TEXT}),
@@ -68,7 +67,7 @@ _INTROSPECTION = object_of(
     }
 )
 EXTERNAL_OAUTH_SCHEME = object_of(
-    {"enabled": FLAG, **_SOURCES, "providers": list_of({"jwt": _EXTERNAL_JWT, "introspection": _INTROSPECTION})}
+    {"enabled": FLAG, **SOURCES, "providers": list_of({"jwt": _EXTERNAL_JWT, "introspection": _INTROSPECTION})}
 )
 """A member of ``securitySchemes`` that takes tokens of an authorization server."""
 _OPENID = object_of(

@@ -5,6 +5,7 @@ A build that fails raises and leaves the running one alone (decisions 1.8, 4.6).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, UpstreamError
@@ -86,9 +87,9 @@ class Generation:
         self.notes = notes
         """What an operator should know of this load."""
         self.events = events
+        """Who hears of events."""
         self.provider_trust = provider_trust
         """CAs of identity providers; None when nobody asks one, or there are none."""
-        """Who hears of events."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
@@ -258,6 +259,7 @@ def build_generation(
     uncompiled = [api for api in apis if not api.internal and api.api_id not in compiled and api.api_id not in raws]
     places = tuple(map(ReservedPlace, (*refused, *uncompiled)))
 
+    @cache  # events and identity providers believe the same CAs
     def load_own_trust() -> TrustSet:
         return load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ)
 

@@ -17,7 +17,7 @@ from tlsgate.errors import Refusal
 from tlsgate.model.exchange import BodySink, Exchange, HeaderList
 from tlsgate.proxy.waiter import Waiter
 
-__all__ = ["HeldBody", "Spool", "hold_body"]
+__all__ = ["BodyCollector", "HeldBody", "Spool", "has_body", "hold_body", "too_large"]
 
 _log = Logger()
 _MEMORY_BYTES = 100_000
@@ -25,8 +25,8 @@ _MEMORY_BYTES = 100_000
 _PIECE = 65536
 
 
-class Spool:
-    """Collects a body: a sink.
+class BodyCollector:
+    """Collects a body: a sink, and what all of them share; where the bytes go is a subclass's (``keep``).
 
     Whoever waits is woken in a turn of its own: the last bytes come in the middle of the parser's work, and an answer given there would
     change the channel's state under it.
@@ -34,13 +34,11 @@ class Spool:
     :param limit: bytes.
     :param reactor: provides ``callLater``.
     :param what: for whom, in the log.
-    :param watch: is given each piece as it arrives.
     """
 
-    __slots__ = ("_limit", "_reactor", "_waiting", "_watch", "_what", "file", "over", "refusal", "size", "trailers")
+    __slots__ = ("_limit", "_reactor", "_waiting", "_what", "over", "refusal", "size", "trailers")
 
-    def __init__(self, limit: int, reactor: Any, what: str, watch: Callable[[bytes], None] | None = None) -> None:
-        self.file: BinaryIO = BytesIO()
+    def __init__(self, limit: int, reactor: Any, what: str) -> None:
         self.size = 0
         self.over = False
         """Complete or failed."""
@@ -49,31 +47,17 @@ class Spool:
         self._limit = limit
         self._reactor = reactor
         self._what = what
-        self._watch = watch
         self._waiting: Waiter[None] | None = None
 
-    async def collect(self, body: Any) -> None:
-        """Take a whole body; the file stands at its beginning then.
+    def keep(self, data: bytes) -> None:
+        """Take bytes that are within the limit."""
+        raise NotImplementedError
 
-        :param body: a ``model.exchange.RequestBody`` that can be detached.
-        :raises Refusal: ``size.too_large``; what the body failed with; ``internal``.
-        """
-        if body.length is not None and body.length > self._limit:
-            # Known at once: a client that waits for ``100 Continue`` is never invited.
-            raise self._too_large()
-        if body.length != 0:
-            try:
-                body.attach(self)
-                if not self.over:
-                    self._waiting = Waiter(_nothing)
-                    await self._waiting
-                if self.refusal is not None:
-                    raise self.refusal
-            except BaseException:
-                body.detach()
-                self.file.close()
-                raise
-        self.file.seek(0)
+    async def wait(self) -> None:
+        """Return when the body is complete or has failed; at once when it has."""
+        if not self.over:
+            self._waiting = Waiter(_nothing)
+            await self._waiting
 
     def body_chunk(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -81,33 +65,21 @@ class Spool:
             return
         self.size += len(data)
         if self.size > self._limit:
-            self._end(self._too_large())
-            return
-        if self._watch is not None:
-            self._watch(data)
-        try:
-            if self.size >= _MEMORY_BYTES and isinstance(self.file, BytesIO):
-                gathered = self.file.getvalue()
-                self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever serves the request
-                self.file.write(gathered)
-            self.file.write(data)
-        except OSError:
-            _log.failure("cannot spool a request body", event="body.spool")
-            self._end(Refusal("internal", "cannot spool the request body", close=True))
+            self.end(too_large(self._limit, self._what))
+        else:
+            self.keep(data)
 
     def body_end(self, trailers: HeaderList) -> None:
         """The body is complete."""
         self.trailers = trailers
-        self._end(None)
+        self.end(None)
 
     def body_failed(self, refusal: Refusal) -> None:
         """The body breaks off."""
-        self._end(refusal)
+        self.end(refusal)
 
-    def _too_large(self) -> Refusal:
-        return Refusal("size.too_large", f"more than {self._limit} bytes for {self._what}", close=True)
-
-    def _end(self, refusal: Refusal | None) -> None:
+    def end(self, refusal: Refusal | None) -> None:
+        """Take nothing more, and wake whoever waits."""
         if not self.over:
             self.over = True
             self.refusal = refusal
@@ -118,6 +90,58 @@ class Spool:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)
+
+
+class Spool(BodyCollector):
+    """Collects a body in memory, a large one in a temporary file.
+
+    :param limit: bytes.
+    :param reactor: provides ``callLater``.
+    :param what: for whom, in the log.
+    :param watch: is given each piece as it arrives.
+    """
+
+    __slots__ = ("_watch", "file")
+
+    def __init__(self, limit: int, reactor: Any, what: str, watch: Callable[[bytes], None] | None = None) -> None:
+        super().__init__(limit, reactor, what)
+        self.file: BinaryIO = BytesIO()
+        self._watch = watch
+
+    async def collect(self, body: Any) -> None:
+        """Take a whole body; the file stands at its beginning then.
+
+        :param body: a ``model.exchange.RequestBody`` that can be detached.
+        :raises Refusal: ``size.too_large``; what the body failed with; ``internal``.
+        """
+        if body.length is not None and body.length > self._limit:
+            # Known at once: a client that waits for ``100 Continue`` is never invited.
+            raise too_large(self._limit, self._what)
+        if body.length != 0:
+            try:
+                body.attach(self)
+                await self.wait()
+                if self.refusal is not None:
+                    raise self.refusal
+            except BaseException:
+                body.detach()
+                self.file.close()
+                raise
+        self.file.seek(0)
+
+    def keep(self, data: bytes) -> None:
+        """Write to memory or file."""
+        if self._watch is not None:
+            self._watch(data)
+        try:
+            if self.size >= _MEMORY_BYTES and isinstance(self.file, BytesIO):
+                gathered = self.file.getvalue()
+                self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever serves the request
+                self.file.write(gathered)
+            self.file.write(data)
+        except OSError:
+            _log.failure("cannot spool a request body", event="body.spool")
+            self.end(Refusal("internal", "cannot spool the request body", close=True))
 
 
 class HeldBody:
@@ -198,7 +222,7 @@ async def hold_body(exchange: Exchange, limit: int, reactor: Any, what: str, wat
     held: HeldBody | None = exchange.held
     if held is not None:
         if held.size > limit:
-            raise Refusal("size.too_large", f"more than {limit} bytes for {what}", close=True)
+            raise too_large(limit, what)
         if watch is not None:
             for piece in held.pieces():
                 watch(piece)
@@ -209,6 +233,21 @@ async def hold_body(exchange: Exchange, limit: int, reactor: Any, what: str, wat
     await spool.collect(body)
     exchange.held = held = HeldBody(spool.file, spool.size, body.length, spool.trailers)
     return held
+
+
+def has_body(exchange: Exchange) -> bool:
+    """Tell whether a request has a body, an empty chunked one too."""
+    body = exchange.body
+    return body is not None and body.length != 0
+
+
+def too_large(limit: int, what: str) -> Refusal:
+    """Return the refusal of a body.
+
+    :param limit: bytes.
+    :param what: for whom, in the log.
+    """
+    return Refusal("size.too_large", f"more than {limit} bytes for {what}", close=True)
 
 
 def _nothing() -> None:

@@ -64,7 +64,7 @@ def test_what_is_no_key_is_said_and_remembered_for_a_moment(reference: str) -> N
     assert found.key is None
     assert [event["event"] for event in events if str(event.get("event", "")).startswith("signature.")] == ["signature.no_key"]
     now = world.keys.clock.monotonic()
-    assert world.found.is_fresh(found, now + 4) and not world.found.is_fresh(found, now + 6)
+    assert world.found.is_current(found, now + 4) and not world.found.is_current(found, now + 6)
 
 
 def test_a_change_in_the_store_ends_what_is_believed() -> None:
@@ -73,9 +73,9 @@ def test_a_change_in_the_store_ends_what_is_believed() -> None:
     pem = pem_of(make_self_signed("client").spki, "PUBLIC KEY")
     found = world.find(pem)
     now = world.keys.clock.monotonic()
-    assert world.found.is_fresh(found, now + 59) and not world.found.is_fresh(found, now + 61)
+    assert world.found.is_current(found, now + 59) and not world.found.is_current(found, now + 61)
     run(world.library.add("org", pem.encode()))
-    assert not world.found.is_fresh(found, now)
+    assert not world.found.is_current(found, now)
 
 
 def test_a_store_that_is_away_is_not_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
