@@ -23,7 +23,8 @@ def parse_content_digest(value: bytes) -> DigestCheck:
     """Return the check of a field ``Content-Digest``; every digest that we know has to match.
 
     :param value: several lines joined by ``, ``; algorithms that we do not know are passed over (RFC 9530, section 2).
-    :raises ValueError: it is longer than anybody needs, cannot be read, names an algorithm twice, or has neither SHA-256 nor SHA-512: nothing would be compared.
+    :raises ValueError: it is longer than anybody needs, cannot be read, names an algorithm twice, or has neither SHA-256 nor SHA-512:
+        nothing would be compared.
     """
     if len(value) > _MAX_BYTES:
         raise ValueError(f"Content-Digest has more than {_MAX_BYTES} bytes")
