@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tlsgate.auth.base import AuthTools, Step
+from tlsgate.auth.base import AuthTools, Step, store_away
+from tlsgate.auth.certificate_keys import ORIGIN
 from tlsgate.auth.identity import tell_of
+from tlsgate.auth.purposes import USERS
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
-from tlsgate.errors import Refusal
+from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.gates.base import other_readings
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange
@@ -47,22 +49,56 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
 class AccessCheck:
     """The checks in their order; about 0.3 us for a key without path rules."""
 
-    __slots__ = ("_api", "_config", "_notify", "_now")
+    __slots__ = ("_api", "_config", "_notify", "_now", "_reader")
 
     def __init__(self, api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> None:
         self._api = api
         self._config = config
         self._now = tools.clock.now
         self._notify = tools.notify
+        self._reader = tools.sessions.reader(api.org_id, "any")
 
     def try_now(self, exchange: Exchange) -> bool:
-        """Let a request pass or refuse it; never waits.
+        """Let a request pass or refuse it; False where a key has changed since it was found: a body or a password may have taken long.
+
+        :raises Refusal: as :meth:`look`.
+        """
+        view = exchange.key
+        if view is not None and (view.stale or (exchange.others and any(other.stale for other in exchange.others))):
+            return False
+        self.look(exchange)
+        return True
+
+    async def finish(self, exchange: Exchange) -> None:
+        """The same by the keys as they are now.
+
+        :raises Refusal: ``auth.key_not_found``: one is gone, or what it was proven by is another thing now; ``store.unavailable``.
+        """
+        if not exchange.ignored and exchange.key is not None:
+            key, *others = [await self._find_again(view) for view in (exchange.key, *exchange.others)]
+            exchange.key, exchange.others, exchange.session = key, tuple(others), key.session
+        self.look(exchange)
+
+    async def _find_again(self, view: KeyView) -> KeyView:
+        if not view.stale:
+            return view
+        try:
+            found = await self._reader.find(view.id.encode())
+        except StoreUnavailable as error:
+            raise store_away(str(error)) from error
+        if found is None or found.fault or _proof_of(found.session) != _proof_of(view.session):
+            raise Refusal("auth.key_not_found", "the key was changed or removed while the request was judged")
+        # What a token says of itself is written into its session by each request: the other one's rights are not this one's.
+        return found if found.session.origin in ("", ORIGIN, USERS) else view
+
+    def look(self, exchange: Exchange) -> None:
+        """Let a request pass or refuse it; never waits. For requests that go on as well (``auth.recheck``).
 
         :raises Refusal: ``access.no_session``, ``auth.cert_required``, ``auth.cert_expired``, ``auth.cert_mismatch``,
             ``auth.key_inactive``, ``auth.key_expired``, ``access.api``, ``access.version``, ``access.endpoint``, ``route.ambiguous_path``.
         """
         if exchange.ignored:
-            return True
+            return
         view = exchange.key
         if view is None:
             raise Refusal("access.no_session")
@@ -85,15 +121,6 @@ class AccessCheck:
             raise Refusal("access.version")
         if grant.paths is not None:
             _check_path(exchange, grant.paths)
-        return True
-
-    async def finish(self, exchange: Exchange) -> None:
-        """Never needed."""
-        self.try_now(exchange)
-
-    def look(self, exchange: Exchange) -> None:
-        """The same for requests that go on (``auth.recheck``)."""
-        self.try_now(exchange)
 
     def _check_others(self, exchange: Exchange) -> None:
         """Refuse a request with an inactive or expired session of any method; Tyk looks at the one that counts only."""
@@ -142,6 +169,18 @@ class AccessCheck:
     def _has_version(self, exchange: Exchange, versions: frozenset[str]) -> bool:
         api = self._api
         return (exchange.version_name or api.default_version) in versions or (api.fallback_to_default and api.default_version in versions)
+
+
+def _proof_of(session: Session) -> tuple[object, ...]:
+    """Return what methods have proven a key by."""
+    return (
+        session.basic_auth_data,
+        session.hmac_string,
+        session.rsa_certificate_id,
+        session.certificate,
+        session.certificates,
+        session.jwt_data,
+    )
 
 
 def _bindings(session: Session) -> frozenset[str] | None:

@@ -42,7 +42,7 @@ class KeyView:
     ``memo`` keeps what a step compiled, by the step: a later request pays one look-up.
     """
 
-    __slots__ = ("fault", "id", "memo", "name", "session")
+    __slots__ = ("fault", "id", "memo", "name", "session", "stale")
 
     def __init__(self, id: str, name: str, session: Session, fault: str) -> None:
         self.id = id
@@ -53,6 +53,8 @@ class KeyView:
         self.fault = fault
         """Why the policies of the key cannot be applied; empty when they are."""
         self.memo: dict[Any, Any] = {}
+        self.stale = False
+        """The key has changed, or may have, since this was in the cache: whoever has waited meanwhile asks again."""
 
     def remember(self, step: object, value: Any) -> None:
         """Keep what a step compiled; steps of generations long gone are dropped, those of all the APIs that the key opens have room."""
@@ -225,14 +227,14 @@ class Sessions:
             if name in flight.names:
                 flight.stale = True
         for id in tuple(self._by_name.get(name, ())):
-            self._drop(self._entries[id])
+            self._revoke(self._entries[id])
 
     def forget_all(self) -> None:
         """Drop everything: changes may have been missed."""
         for flight in self._flights.values():
             flight.stale = True
         for entry in tuple(self._entries.values()):
-            self._drop(entry)
+            self._revoke(entry)
 
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""
@@ -362,6 +364,12 @@ class Sessions:
             entry.names.add(candidate.name)
             self._by_name.setdefault(candidate.name, set()).add(id)
         reader.learn(raw, entry)
+
+    def _revoke(self, entry: _Cached) -> None:
+        """Drop an entry that may be another one now, and tell the requests that are under way with it."""
+        for view in entry.views.values():
+            view.stale = True
+        self._drop(entry)
 
     def _drop(self, entry: _Cached) -> None:
         id = entry.candidate.id

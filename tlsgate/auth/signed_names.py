@@ -42,11 +42,14 @@ def read_names(headers: bytes, required: frozenset[bytes]) -> SignedNames:
 
     :param headers: names separated by single blanks, in any letter case.
     :param required: what has to be among them; ``date`` and ``digest`` are for the caller to look at, who has the request.
-    :raises ValueError: an empty list, something that is no name, or a required one is missing.
+    :raises ValueError: an empty list, something that is no name, a name that stands there twice, or a required one is missing.
     """
     names = tuple(headers.lower().split(b" "))
     if not all(map(_NAME.fullmatch, names)):
         raise ValueError("the list of signed names is empty, or one of them is no name")
+    if len(set(names)) < len(names):
+        # Each line holds a whole value: thousands of one name would make megabytes to be hashed.
+        raise ValueError("a name stands twice in the list of signed names")
     if not required.issubset({*names, *_IF_THERE}):
         raise ValueError("a part that has to be signed is not")
     return SignedNames(names, REQUEST_TARGET in names, DATE in names, AUX_DATE in names, DIGEST in names)

@@ -61,6 +61,7 @@ class CertificateEndpoints:
                 reason=problem.detail or str(problem),
             )
             return error(403, str(problem))
+        await self._certificates.name_in_key(id)
         await self._settle(id)
         return Answer(200, {"id": id, "status": "ok", "message": "Certificate added"})
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tlsgate.auth.certificate_keys import ORIGIN, certificates_of, find_fingerprint, find_indexed, index_name
 from tlsgate.auth.lifetime import compute_lifetime
 from tlsgate.control.calls import fail
@@ -46,6 +48,17 @@ class KeyCertificates:
         """Return the id of the key that a certificate stands for, empty when there is none."""
         view = await self._tools.state.sessions.reader(certificate[:-64], "certificate").find(certificate.encode())
         return "" if view is None else view.id
+
+    async def name_in_key(self, certificate: str) -> None:
+        """Write a certificate that has come into the key that is called by it: its id, which is public now, is no token any more.
+
+        :raises StoreUnavailable: no answer; a PUT of the key does the same.
+        """
+        owner = await self.find_owner(certificate)
+        sessions = self._tools.state.sessions
+        session = await sessions.load(owner) if owner else None
+        if session is not None and not session.certificate:
+            await sessions.save(owner, msgspec.structs.replace(session, certificate=certificate), keep_lifetime=True, only_if="present")
 
     async def find_id(self, found: StoredKey) -> str:
         """Return the id of a key made with a certificate, also of one named by its hash; empty for any other key."""

@@ -216,6 +216,8 @@ def give_secret(session: Session, *, anew: bool = False) -> Session:
 
     :param anew: a given secret is replaced (``POST /tyk/keys/create``).
     """
+    if session.jwt_data.get("secret") == MASK:
+        session = msgspec.structs.replace(session, jwt_data={**session.jwt_data, "secret": ""})
     masked = session.hmac_string == MASK
     if session.hmac_enabled and (anew or masked or not session.hmac_string):
         return msgspec.structs.replace(session, hmac_string=base64.b64encode(os.urandom(32)).decode("ascii"))

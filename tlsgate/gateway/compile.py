@@ -204,13 +204,15 @@ def _build_steps(api: ApiDefinition, workshop: Workshop) -> tuple[Step, ...]:
     settings = config.rate_limits.monitor
     of_orgs = monitor.build(settings, state.auth.notify, organisations=True, whole_keys=whole)
     of_keys = monitor.build(settings, state.auth.notify, organisations=False, whole_keys=whole)
+    form, early = form_data.build(api, workshop.reactor), form_data.is_needed_early(api)
     steps = (
-        form_data.build(api, workshop.reactor),
+        form if early else None,
         org_limits.build(api, config, state.auth, state.limiters, state.organisations, of_orgs),
         *build_auth_steps(api, config, state.auth),
         report.build(api, state.auth, state.store),
         limits,
         key_limits.build(api, config, state.auth, state.limiters, of_keys),
+        None if early else form,
     )
     return tuple(step for step in steps if step is not None)
 

@@ -226,6 +226,9 @@ class Site:
         request.on_end = self._stream_ended
         for name in _name_keys(request):
             self._streams.setdefault(name, set()).add(request)
+        if any(view is not None and view.stale for view in (request.key, *request.others)):
+            # Its key changed while the upstream made up its mind: nobody heard of it then.
+            self._start_judging(request)
 
     def _stream_ended(self, request: GateRequest) -> None:
         for name in _name_keys(request):

@@ -1,6 +1,7 @@
 """Forms in request bodies, read for ``$tyk_context.request_data`` where an API uses it; knows nothing of where the values go.
 
-The body is held and goes on as it came. A form whose declared length is over the bound is left alone, and gives no values.
+The body is held and goes on as it came. A form whose declared length is over the bound is left alone, and gives no values; neither does
+one that would cost too much to take apart.
 Source: token reference, section 11.
 """
 
@@ -15,9 +16,12 @@ from tlsgate.model.exchange import Exchange
 from tlsgate.proxy.held_body import hold_body
 from tlsgate.transform.variables import FORM, read_pairs
 
-__all__ = ["MAX_FORM_BYTES", "FormData", "build"]
+__all__ = ["MAX_FORM_BYTES", "FormData", "build", "is_needed_early"]
 
 MAX_FORM_BYTES = 1 << 20
+_MOST_PAIRS = 4096
+_MOST_ESCAPES = 65536
+"""Some 20 ms of everybody's time."""
 _TYPE = b"application/x-www-form-urlencoded"
 _METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 _VARIABLE = "$tyk_context.request_data"
@@ -31,6 +35,11 @@ def build(api: ApiDefinition, reactor: Any) -> Step | None:
     if not api.context_variables or not any(_VARIABLE in text for text in _values(api)):
         return None
     return FormData(reactor)
+
+
+def is_needed_early(api: ApiDefinition) -> bool:
+    """Tell whether the step has to come before authentication: nobody else's bodies are held before their credential is known."""
+    return api.key_signature is not None and _VARIABLE in api.key_signature.secret
 
 
 def _values(api: ApiDefinition) -> Iterator[str]:
@@ -69,4 +78,6 @@ class FormData:
         """
         held = await hold_body(exchange, MAX_FORM_BYTES, self._reactor, "variables of a form")
         if exchange.context is not None:
-            exchange.context[FORM] = read_pairs(b"".join(held.pieces()))
+            data = b"".join(held.pieces())
+            if data.count(b"&") < _MOST_PAIRS and data.count(b"%") <= _MOST_ESCAPES:
+                exchange.context[FORM] = read_pairs(data)

@@ -15,14 +15,19 @@ __all__ = ["DIGESTS", "parse_content_digest", "write_content_digest"]
 
 DIGESTS: Mapping[str, str] = MappingProxyType({"sha-256": "sha256", "sha-512": "sha512"})
 """Name of hashlib by name of the field: those that RFC 9530 calls active."""
+_MAX_BYTES = 4096
+"""Reading costs time before anybody is known."""
 
 
 def parse_content_digest(value: bytes) -> DigestCheck:
     """Return the check of a field ``Content-Digest``; every digest that we know has to match.
 
     :param value: several lines joined by ``, ``; algorithms that we do not know are passed over (RFC 9530, section 2).
-    :raises ValueError: it cannot be read, names an algorithm twice, or has neither SHA-256 nor SHA-512: nothing would be compared.
+    :raises ValueError: it is longer than anybody needs, cannot be read, names an algorithm twice, or has neither SHA-256 nor SHA-512:
+        nothing would be compared.
     """
+    if len(value) > _MAX_BYTES:
+        raise ValueError(f"Content-Digest has more than {_MAX_BYTES} bytes")
     try:
         members = http_sf.parse(value, tltype="dictionary", on_duplicate_key=_refuse_repeated)
     except ValueError:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.apis import make_api, make_config, make_connection, make_peer, make_tls
-from tests.support.keys import Keys
+from tests.support.keys import Keys, run
 from tlsgate.auth import access
 from tlsgate.auth.sessions import KeyView
-from tlsgate.errors import CATALOGUE, Refusal
+from tlsgate.errors import CATALOGUE, Refusal, StoreUnavailable
 from tlsgate.model.exchange import Connection, Exchange
 from tlsgate.model.session import AccessRight, AllowedUrl, Session
 
@@ -237,3 +237,84 @@ def test_the_binding_comes_before_everything_else_of_a_key() -> None:
     exchange = Keys().request(None, connection=make_connection(tls=make_tls(make_peer("ab" * 32))))
     assert look(exchange, session, org_id="org") == "auth.key_inactive"
     assert look(exchange, session, org_id="elsewhere") == "auth.cert_mismatch"
+
+
+def held_up(keys: Keys, **fields: Any) -> tuple[Exchange, Any]:
+    """A request that a cached key has let in, and that waits for its body now."""
+    id = keys.add("k" * 20, access_rights=RIGHTS, **fields)
+    exchange = keys.request()
+    exchange.key = run(keys.sessions.reader("org").find(id.encode()))
+    exchange.session = exchange.key.session
+    step = access.build(make_api(keyless=False, org_id="org"), keys.config, keys.tools)
+    assert step.try_now(exchange)
+    return exchange, step
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["counts", "beside"])
+def test_a_key_that_was_removed_while_its_request_was_judged(beside: bool) -> None:
+    """One method lets a cached key pass, another waits minutes for a body: removed is removed."""
+    keys = Keys()
+    exchange, step = held_up(keys)
+    if beside:
+        exchange.others, exchange.key = (exchange.key,), KeyView("o", "o", Session(access_rights=RIGHTS), "")
+    run(keys.sessions.delete("org" + "k" * 20))
+    assert not step.try_now(exchange)
+    with pytest.raises(Refusal, match=r"^auth\.key_not_found"):
+        run(step.finish(exchange))
+
+
+@pytest.mark.parametrize(
+    ("fields", "id"),
+    [
+        ({}, ""),
+        ({"alias": "new"}, ""),
+        ({"is_inactive": True}, "auth.key_inactive"),
+        ({"access_rights": {"b": AccessRight()}}, "access.api"),
+        ({"hmac_string": "other"}, "auth.key_not_found"),
+        ({"certificate": "org" + "0" * 64}, "auth.key_not_found"),
+        ({"apply_policies": ("gone",)}, "auth.key_not_found"),
+    ],
+)
+def test_a_key_that_was_changed_while_its_request_was_judged(fields: dict[str, Any], id: str) -> None:
+    """It counts as it is now, unless it was proven by what it has no more."""
+    keys = Keys()
+    exchange, step = held_up(keys)
+    keys.add("k" * 20, **{"access_rights": RIGHTS, **fields})
+    keys.sessions.forget("org" + "k" * 20)
+    assert not step.try_now(exchange)
+    if id:
+        with pytest.raises(Refusal, match=f"^{id}"):
+            run(step.finish(exchange))
+    else:
+        run(step.finish(exchange))
+        assert exchange.session is exchange.key.session and exchange.session.alias == fields.get("alias", "")
+        assert step.try_now(exchange)
+
+
+def test_the_session_of_a_token_stays_that_of_the_token() -> None:
+    """Another token of the same person has written its own policies into the session meanwhile: they are not this one's."""
+    keys = Keys()
+    id = keys.add("k" * 20, access_rights={"b": AccessRight()}, origin="jwt")
+    exchange = keys.request()
+    exchange.key = run(keys.sessions.reader("org", "virtual").find(id.encode()))
+    keys.add("k" * 20, access_rights=RIGHTS, origin="jwt")
+    keys.sessions.forget(id)
+    step = access.build(make_api(keyless=False, org_id="org"), keys.config, keys.tools)
+    assert not step.try_now(exchange)
+    with pytest.raises(Refusal, match=r"^access\.api"):
+        run(step.finish(exchange))
+
+
+def test_a_key_that_cannot_be_asked_for_again_is_503() -> None:
+    """Decisions 3.5."""
+    keys = Keys()
+    exchange, step = held_up(keys)
+    keys.sessions.forget_all()
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    keys.store.get_entries = away  # type: ignore[assignment,method-assign]
+    assert not step.try_now(exchange)
+    with pytest.raises(Refusal, match=r"^store\.unavailable"):
+        run(step.finish(exchange))

@@ -24,6 +24,13 @@ def test_what_is_no_list(headers: bytes) -> None:
         read_names(headers, frozenset())
 
 
+@pytest.mark.parametrize("headers", [b"date date", b"x-a X-A date", b" ".join([b"a"] * 4000)])
+def test_a_name_stands_once(headers: bytes) -> None:
+    """A text with one long value in each of thousands of lines would cost a known key, and a core for a tenth of a second."""
+    with pytest.raises(ValueError, match="twice"):
+        read_names(headers, frozenset())
+
+
 def test_what_has_to_be_signed() -> None:
     """The caller looks at the date and the digest, which depend on the request."""
     required = frozenset({b"(request-target)", b"host", b"date", b"digest"})

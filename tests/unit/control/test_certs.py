@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.support.memory_gateway import MemoryGateway
 from tlsgate.control.certs import CertificateEndpoints
 from tlsgate.control.endpoints import ControlTools
 from tlsgate.control.routes import ControlRoutes
-from tlsgate.model.session import Session
+from tlsgate.model.session import AccessRight, Session
 
 CA = make_authority("CA")
 ONE, TWO = CA.issue("one", names=["a.test"]), CA.issue("two")
@@ -233,3 +234,20 @@ def test_the_key_of_a_certificate_is_told_when_it_is_removed() -> None:
     assert api.told("DELETE", f"/tyk/certs/{id}") == (409, {"status": "error", "message": "Certificate is in use: a key made with it"})
     forced = api.call("DELETE", f"/tyk/certs/{id}?force=1")
     assert forced.status == 200 and dict(forced.headers)[b"x-tlsgate-used-by"] == b"a key made with it"
+
+
+@pytest.mark.parametrize("settings", [{}, {"hash_keys": True}, {"hash_key_function": "murmur64"}])
+def test_a_key_that_is_called_by_a_certificate_is_no_token_once_that_is_there(settings: dict[str, Any]) -> None:
+    """It stands for the key from then on, and its fingerprint is public; a key with the same id and no such certificate stays a token."""
+    api = Api(**settings)
+    state = api.gateway.state
+    sessions = state.sessions
+    fingerprint = hashlib.sha256(ONE.der).hexdigest()
+    ids = [state.naming.generate("org", part) for part in (fingerprint, "0" * 64)]
+    for id in ids:
+        run(sessions.save(id, Session(org_id="org", alias="mine", access_rights={"one": AccessRight()})))
+        assert run(sessions.reader("org").find(id.encode())) is not None
+    assert api.told("POST", "/tyk/certs?org_id=org", ONE.pem)[0] == 200
+    assert [run(sessions.reader("org").find(id.encode())) is None for id in ids] == [True, False]
+    found = run(sessions.reader("org", "certificate").find(b"org" + fingerprint.encode()))
+    assert found is not None and (found.id, found.session.alias) == (ids[0], "mine")

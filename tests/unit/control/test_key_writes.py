@@ -348,6 +348,9 @@ def test_a_mask_is_no_secret() -> None:
     assert stored(control, made.key).hmac_string == made.body["hmac_string"] != "********"
     off = control.call("POST", "/tyk/keys/other-key", {**BODY, "hmac_string": "********"})
     assert stored(control, off.key).hmac_string == ""
+    for path in ("/tyk/keys/third-key", "/tyk/keys/create"):
+        other = control.call("POST", path, {**BODY, "jwt_data": {"secret": "********"}})
+        assert stored(control, other.key).jwt_data == {"secret": ""}
 
 
 def test_where_a_session_came_from_cannot_be_forged() -> None:

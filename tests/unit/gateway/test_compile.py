@@ -16,6 +16,7 @@ from tlsgate.model.exchange import Connection
 from tlsgate.model.tls import PeerIdentity, TlsFacts, TlsPolicy
 from tlsgate.pki.identity import build_identity
 from tlsgate.proxy.forward import Forwarder
+from tlsgate.transform.form_data import FormData
 
 CLIENTS = make_authority("clients")
 ALICE = CLIENTS.issue("alice")
@@ -51,6 +52,18 @@ def test_what_an_api_does_not_use_is_absent() -> None:
     assert len(compiled(enable_ip_whitelisting=True, allowed_ips=["192.0.2.0/24"]).gates) == plain + 1
     assert len(compiled(version={"global_size_limit": 10}).gates) == plain + 1
     assert compiled(use_mutual_tls_auth=True, client_certificates=[CLIENTS.pem]).misdirected is not None
+
+
+@pytest.mark.parametrize(("secret", "first"), [("$tyk_context.request_data_a", True), ("constant", False)])
+def test_forms_of_strangers_are_not_read(secret: str, first: bool) -> None:
+    """A body is held before authentication only where the secret of a signature is in it; else a step behind the limits reads it."""
+    steps = compiled(
+        use_keyless=False,
+        auth={"validate_signature": True, "signature": {"algorithm": "MasherySHA256", "header": "X-Signature", "secret": secret}},
+        enable_context_vars=True,
+        version={"global_headers": {"X-A": "$tyk_context.request_data_a"}},
+    ).steps
+    assert [isinstance(step, FormData) for step in (steps[0], steps[-1])] == [first, not first]
 
 
 @pytest.mark.parametrize("name", ["make_page", "ready_page"])

@@ -333,6 +333,24 @@ def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest
     assert judged == streams[:1]
 
 
+def test_a_stream_whose_key_changed_before_it_began_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look-up and the upstream's 101 a key may be revoked, of which no stream heard."""
+    site = MemoryGateway(classic("one", 9, "/one/")).site
+    judged: list[object] = []
+
+    async def judge(request: object) -> None:
+        judged.append(request)
+
+    monkeypatch.setattr(site, "_judge_key", judge)
+    for stale, others in ((False, ()), (True, ()), (False, (True,))):
+        views = [KeyView("k", "k", Session(), "") for _ in range(1 + len(others))]
+        for view, is_stale in zip(views, (stale, *others), strict=True):
+            view.stale = is_stale
+        request: Any = type("Request", (), {"key": views[0], "others": tuple(views[1:])})()
+        site.upgraded(request)
+    assert len(judged) == 2
+
+
 def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each change, until it ends."""
     site = MemoryGateway(classic("one", 9, "/one/")).site

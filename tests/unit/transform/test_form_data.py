@@ -13,7 +13,7 @@ from tlsgate.model.api import HeaderOperations, HeaderRule, VersionSettings
 from tlsgate.model.credentials import KeySignature
 from tlsgate.model.exchange import Exchange
 from tlsgate.proxy.waiter import Work
-from tlsgate.transform.form_data import MAX_FORM_BYTES, FormData, build
+from tlsgate.transform.form_data import MAX_FORM_BYTES, FormData, build, is_needed_early
 from tlsgate.transform.variables import compile_value, render
 
 USES = HeaderOperations(add=(("X-A", "<$tyk_context.request_data_a>"),))
@@ -122,6 +122,24 @@ def test_a_form_of_unknown_length_has_a_bound() -> None:
     longest.held.close()
     with pytest.raises(Refusal, match=r"^size\.too_large"):
         run(exchange_of(b"a=" + b"x" * (MAX_FORM_BYTES - 1), length=None))
+
+
+@pytest.mark.parametrize("data", [b"a=1" + b"&b" * 5000, b"a=1&b=" + b"%41" * 70_000], ids=["pairs", "escapes"])
+def test_a_form_that_costs_too_much_gives_no_values(data: bytes) -> None:
+    """Half a million pairs fit into 1 MiB: taking them apart would stop everybody for a third of a second."""
+    exchange = exchange_of(data, query="a=4")
+    assert run(exchange)
+    assert value_of(exchange) == b"4"
+    assert b"".join(exchange.held.pieces()) == data
+    exchange.held.close()
+
+
+@pytest.mark.parametrize(("secret", "early"), [("$tyk_context.request_data_a", True), ("a", False), (None, False)])
+def test_a_form_is_read_before_the_credential_only_where_that_needs_it(secret: str | None, early: bool) -> None:
+    """Else everybody could make the gateway hold and take apart what nobody has asked a key for."""
+    signature = None if secret is None else KeySignature(secret=secret)
+    api = make_api(context_variables=True, version=VersionSettings(request_headers=USES), key_signature=signature)
+    assert is_needed_early(api) is early
 
 
 def test_nobody_reaches_the_form_by_a_name() -> None:

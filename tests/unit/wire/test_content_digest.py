@@ -53,6 +53,13 @@ def test_what_compares_nothing_is_refused(value: bytes) -> None:
         parse_content_digest(value)
 
 
+def test_a_long_field_is_not_read() -> None:
+    """It is read before anybody is known, by a reader in Python: 16 KB cost 8 ms."""
+    parse_content_digest(SHA_256 + b", a=(" + b"1 " * 1900 + b"1)")
+    with pytest.raises(ValueError, match="more than 4096 bytes"):
+        parse_content_digest(SHA_256 + b", a=(" + b"1 " * 4000 + b"1)")
+
+
 def test_a_repeated_algorithm_is_refused() -> None:
     """Which one would be meant?"""
     with pytest.raises(ValueError, match="cannot be read"):
