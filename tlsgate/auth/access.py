@@ -88,8 +88,12 @@ class AccessCheck:
             raise store_away(str(error)) from error
         if found is None or found.fault or _proof_of(found.session) != _proof_of(view.session):
             raise Refusal("auth.key_not_found", "the key was changed or removed while the request was judged")
+        if found.session.origin in ("", ORIGIN, USERS):
+            return found
+        if found.session.is_inactive:
+            raise Refusal("auth.key_inactive")
         # What a token says of itself is written into its session by each request: the other one's rights are not this one's.
-        return found if found.session.origin in ("", ORIGIN, USERS) else view
+        return view
 
     def look(self, exchange: Exchange) -> None:
         """Let a request pass or refuse it; never waits. For requests that go on as well (``auth.recheck``).

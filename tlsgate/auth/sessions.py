@@ -54,7 +54,7 @@ class KeyView:
         """Why the policies of the key cannot be applied; empty when they are."""
         self.memo: dict[Any, Any] = {}
         self.stale = False
-        """The key has changed, or may have, since this was in the cache: whoever has waited meanwhile asks again."""
+        """This is no longer in the cache, so the key may have changed: whoever has waited meanwhile asks again."""
 
     def remember(self, step: object, value: Any) -> None:
         """Keep what a step compiled; steps of generations long gone are dropped, those of all the APIs that the key opens have room."""
@@ -227,14 +227,14 @@ class Sessions:
             if name in flight.names:
                 flight.stale = True
         for id in tuple(self._by_name.get(name, ())):
-            self._revoke(self._entries[id])
+            self._drop(self._entries[id])
 
     def forget_all(self) -> None:
         """Drop everything: changes may have been missed."""
         for flight in self._flights.values():
             flight.stale = True
         for entry in tuple(self._entries.values()):
-            self._revoke(entry)
+            self._drop(entry)
 
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""
@@ -365,13 +365,10 @@ class Sessions:
             self._by_name.setdefault(candidate.name, set()).add(id)
         reader.learn(raw, entry)
 
-    def _revoke(self, entry: _Cached) -> None:
-        """Drop an entry that may be another one now, and tell the requests that are under way with it."""
+    def _drop(self, entry: _Cached) -> None:
+        """Take an entry out, and tell the requests that are under way with it: nobody hears of its changes from here on."""
         for view in entry.views.values():
             view.stale = True
-        self._drop(entry)
-
-    def _drop(self, entry: _Cached) -> None:
         id = entry.candidate.id
         self._entries.pop(id, None)
         entry.valid_until = 0.0

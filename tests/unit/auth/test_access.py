@@ -305,6 +305,29 @@ def test_the_session_of_a_token_stays_that_of_the_token() -> None:
         run(step.finish(exchange))
 
 
+def test_the_session_of_a_token_that_was_locked_meanwhile() -> None:
+    """What an operator has said of it counts at once."""
+    keys = Keys()
+    id = keys.add("k" * 20, access_rights=RIGHTS, origin="jwt")
+    exchange = keys.request()
+    exchange.key = run(keys.sessions.reader("org", "virtual").find(id.encode()))
+    keys.add("k" * 20, access_rights=RIGHTS, origin="jwt", is_inactive=True)
+    keys.sessions.forget(id)
+    with pytest.raises(Refusal, match=r"^auth\.key_inactive"):
+        run(access.build(make_api(keyless=False, org_id="org"), keys.config, keys.tools).finish(exchange))
+
+
+def test_a_key_that_had_to_make_room_in_the_cache_is_asked_for_again() -> None:
+    """Nobody would hear of its removal."""
+    keys = Keys(cache_size=1)
+    exchange, step = held_up(keys)
+    run(keys.sessions.reader("org").find(keys.add("l" * 20, access_rights=RIGHTS).encode()))
+    run(keys.sessions.delete("org" + "k" * 20))
+    assert not step.try_now(exchange)
+    with pytest.raises(Refusal, match=r"^auth\.key_not_found"):
+        run(step.finish(exchange))
+
+
 def test_a_key_that_cannot_be_asked_for_again_is_503() -> None:
     """Decisions 3.5."""
     keys = Keys()
