@@ -116,17 +116,20 @@ class VirtualSessions:
             expires = int(now) + first.key_expires_in if first is not None and first.key_expires_in > 0 else 0
         else:
             session, expires = stored, stored.expires
+        expires = max(expires, wanted.expires)
         session = msgspec.structs.replace(
             session,
             alias=wanted.alias,
             apply_policies=policies,
             apply_policy_id="",
             access_rights={},
-            expires=max(expires, wanted.expires),
+            expires=expires,
+            post_expiry_action="",
+            post_expiry_grace_period=0,
             oauth_client_id=wanted.client_id,
             meta_data={**session.meta_data, "TykJWTSessionID": wanted.id, **dict(wanted.meta)},
             last_updated=str(int(now)),
-            session_lifetime=self._kept_s(max(expires, wanted.expires), now),
+            session_lifetime=self._kept_s(expires, now),
         )
         try:
             applied = apply_policies(session, table, self._org)
@@ -138,7 +141,12 @@ class VirtualSessions:
             raise Refusal("jwt.not_created", str(fault), fields={"reason": str(fault)}) from fault
         if not applied.access_rights:
             raise Refusal("access.api", "its policies grant nothing")
-        return session
+        if expires <= 0:
+            # Nothing to count from: what a policy says of the time after expiry would keep the session for ever.
+            return session
+        return msgspec.structs.replace(
+            session, post_expiry_action=applied.post_expiry_action, post_expiry_grace_period=applied.post_expiry_grace_period
+        )
 
     def _choose(self, wanted: Wanted, table: PolicyTable, *, is_new: bool) -> tuple[str, ...]:
         """Return the policies that are there, or refuse."""

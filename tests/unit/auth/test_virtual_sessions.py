@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.apis import make_api
 from tests.support.keys import Keys, run
+from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
 from tlsgate.errors import Refusal
 from tlsgate.model.policy import Partitions, Policy
@@ -122,3 +123,26 @@ def test_what_is_stored_ends(api: dict[str, Any], expires: int, seconds: int) ->
     world.settle("gold", expires=expires)
     (entry,) = run(world.keys.store.get_entries(["apikey-" + world.virtual.id_of("alice")]))
     assert entry is not None and entry.ttl_s is not None and abs(entry.ttl_s - seconds) < 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "expires", "seconds"),
+    [
+        ({"post_expiry_action": "delete"}, NOW + 30, 30),
+        ({"post_expiry_action": "retain", "post_expiry_grace_period": 90}, NOW + 30, 120),
+        ({"post_expiry_action": "retain", "post_expiry_grace_period": -1}, NOW + 30, None),
+        ({"post_expiry_action": "delete"}, 0, 7 * 86400),
+    ],
+)
+def test_what_a_policy_says_of_the_time_after_expiry_counts(policy: dict[str, Any], expires: int, seconds: int | None) -> None:
+    """JWT reference, section 8: it is stored so long; without an end there is nothing to count from. Another policy takes it back."""
+    world = World()
+    world.keys.book.table = PolicyTable([*POLICIES, Policy(id="after", org_id="org", access_rights=RIGHTS, **policy)])
+    name = "apikey-" + world.virtual.id_of("alice")
+    session = world.settle("after", expires=expires)
+    assert session.post_expiry_action == policy["post_expiry_action"]
+    (entry,) = run(world.keys.store.get_entries([name]))
+    assert entry is not None and (entry.ttl_s is None if seconds is None else entry.ttl_s is not None and abs(entry.ttl_s - seconds) < 2)
+    assert world.settle("gold", expires=expires).post_expiry_action == ""
+    (entry,) = run(world.keys.store.get_entries([name]))
+    assert entry is not None and entry.ttl_s is not None and abs(entry.ttl_s - 7 * 86400) < 2
