@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from tests.support.certs import make_authority
 from tests.support.credentials import EACH_FORM, EACH_WORLD
@@ -212,6 +215,14 @@ def jwk(key: Any, **members: Any) -> dict[str, Any]:
     return {**made, **members}
 
 
+def certificate_of(key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """A certificate that signs itself."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signer")])
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=1))
+    return builder.sign(key, hashes.SHA256())
+
+
 def by_kid(key: Any, algorithm: str, kid: Any) -> str:
     header = {} if kid is ... else {"kid": kid}
     claims = {"sub": "alice", "pol": "gold", "exp": int(time.time()) + 300}
@@ -227,10 +238,9 @@ def by_kid(key: Any, algorithm: str, kid: Any) -> str:
 @EACH_FORM
 def test_the_forms_of_a_key_set(tmp_path: Path, form: str) -> None:
     """Addresses in plain text and base64, again while cached; certificates in both spellings; one bad key spoils nothing."""
-    leaf = make_authority().issue("leaf", key=_RSA)
-    other = make_authority().issue("other")
+    leaf, other = certificate_of(_RSA), certificate_of(rsa.generate_private_key(65537, 2048))
     rsa_only = {name: value for name, value in jwk(_RSA).items() if name not in ("n", "e")}
-    der, pem = b64(leaf.der), b64(leaf.pem)
+    der, pem = b64(leaf.public_bytes(Encoding.DER)), b64(leaf.public_bytes(Encoding.PEM))
     keys = [
         {"kty": "what", "kid": "odd"},
         "text",
@@ -239,7 +249,7 @@ def test_the_forms_of_a_key_set(tmp_path: Path, form: str) -> None:
         jwk(_RSA, kid="bothpem", x5c=[pem]),
         {**rsa_only, "kid": "der", "x5c": [der]},
         {**rsa_only, "kid": "pem", "x5c": [pem]},
-        jwk(_RSA, kid="quarrel", x5c=[b64(other.der)]),
+        jwk(_RSA, kid="quarrel", x5c=[b64(other.public_bytes(Encoding.DER))]),
         jwk(_RSA, kid="broken", x5c=["AAAA"]),
         jwk(_RSA, kid="thumb", x5c=[der], x5t="AAAA"),
         jwk(_RSA, kid="enc", use="enc"),

@@ -204,9 +204,10 @@ class JwtAuth:
 class IndividualJwtAuth:
     """The step for tokens that are signed by a secret of the session that they name."""
 
-    __slots__ = ("_identity", "_now", "_reader", "_settings", "_source")
+    __slots__ = ("_identity", "_now", "_org", "_reader", "_settings", "_source")
 
     def __init__(self, api: ApiDefinition, settings: JwtSettings, tools: AuthTools) -> None:
+        self._org = api.org_id
         self._settings = settings
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
@@ -260,6 +261,9 @@ class IndividualJwtAuth:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
 
     def _check(self, exchange: Exchange, token: Token, claims: Claims, view: KeyView) -> None:
+        if view.session.org_id != self._org:
+            # Who may write keys of one organisation must not sign for the APIs of another.
+            raise self._identity.fail(exchange, "the key is of another organisation", "jwt.key")
         key = view.memo.get(self)
         if key is None:
             try:
