@@ -160,7 +160,7 @@ def test_the_end_of_a_session(tmp_path: Path, form: str, backend: str) -> None:
             assert world.ask("api", hmac_token({"sub": "bob", "pol": "short"})) == GOOD
             assert now + 3600 <= world.sessions()["bob"]["expires"] <= now + 3700
             assert world.ask("api", hmac_token({"sub": "carl", "exp": ...})) == GOOD
-            assert world.sessions()["carl"].get("expires", 0) == 0
+            assert world.sessions()["carl"]["expires"] == 0
             ended = hmac_token({"sub": "dora", "exp": now - 100, "iat": now + 60, "nbf": now + 30})
             assert world.ask("api", ended)[0] == 401
             assert world.ask("late", ended) == world.ask("late", ended) == GOOD
@@ -238,7 +238,7 @@ def test_the_client_of_a_token(tmp_path: Path, form: str, backend: str) -> None:
             ]
             for api, claims, client in rows:
                 assert world.ask(api, hmac_token(claims)) == GOOD
-                assert world.sessions()["alice"].get("oauth_client_id", "") == client, claims
+                assert world.sessions()["alice"]["oauth_client_id"] == client, claims
 
 
 # Secrets of keys (section 9).
@@ -289,7 +289,7 @@ def test_secrets_of_keys(tmp_path: Path, form: str, backend: str) -> None:
             # Claims of policies and ends of tokens mean nothing to such a key.
             assert world.ask("hmac", sign_hmac({"sub": "alice", "pol": "tin", "exp": int(time.time()) + 60}, SECRET)) == GOOD
             alice = world.control("GET", f"/tyk/keys/{whole}")[1]
-            assert (alice["expires"], alice["quota_remaining"], alice["apply_policies"] or []) == (0, 1000 - 8, [])
+            assert alice["quota_remaining"] == 1000 - 8 and not alice.get("expires") and not alice.get("apply_policies")
             # Its secret is taken back at once.
             world.put_key("alice", jwt_data={"secret": "another secret of thirty-two bytes"})
             assert world.ask("hmac", sign_hmac({"sub": "alice"}, SECRET)) == NO_KEY
@@ -321,13 +321,13 @@ def test_a_jwt_and_a_key(tmp_path: Path, form: str, backend: str) -> None:
             assert upstream.requests == []
             assert world.ask("bykey", token, ("X-Key", key)) == GOOD
             assert world.sessions()["partner"]["quota_remaining"] == 999
-            assert world.sessions()["alice"].get("quota_remaining", 0) in (0, 100)  # not counted
+            assert world.sessions()["alice"]["quota_remaining"] == 0  # never counted
             for api in ("byjwt", "byenum"):
                 assert world.ask(api, token, ("X-Key", key)) == GOOD
             assert world.sessions()["partner"]["quota_remaining"] == 999
             assert world.sessions()["alice"]["quota_remaining"] == 98
             assert world.ask("own", sign_hmac({"sub": "signer"}, SECRET), ("X-Key", key)) == GOOD
-            assert world.sessions()["signer"]["quota_remaining"] == 10
+            assert world.sessions()["signer"]["quota_remaining"] == 0  # never counted
             assert world.sessions()["partner"]["quota_remaining"] == 998
 
 
@@ -414,7 +414,7 @@ def test_claims_as_variables(tmp_path: Path, form: str) -> None:
                 for _ in range(2):  # verified now, and a moment ago
                     assert world.ask(api, token, ("X-sub", "mallory"), ("X_Sub", "mallory")) == GOOD
                     request = world.upstream.requests[-1]
-                    assert b"mallory" not in request.raw_head or form == "skip"
+                    assert b"mallory" not in request.raw_head
                     assert [request.header(f"X-{name}") for name in ("alg", "typ", "sub", "kid")] == ["HS256", "claim", "alice", "kidname"]
                     assert request.header("X-list") == "a+b,c%2Cd,7"
                     assert request.header("X-yes") == "true"

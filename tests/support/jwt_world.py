@@ -174,6 +174,10 @@ def _make_classic(
     )
 
 
+_UNSAID: dict[str, Any] = {"expires": 0, "quota_remaining": 0, "oauth_client_id": "", "apply_policies": []}
+"""Members that the control API leaves out when they are so; a quota that nobody has used is one of them."""
+
+
 class JwtWorld:
     """A running gateway, its upstream, and policies that open every API of it."""
 
@@ -194,11 +198,11 @@ class JwtWorld:
         return str(answer["key"])
 
     def sessions(self) -> dict[str, dict[str, Any]]:
-        """Return stored keys by alias."""
+        """Return stored keys by alias; one with a quota that is not used yet has 0 left."""
         found: dict[str, dict[str, Any]] = {}
         for key in self.control("GET", "/tyk/keys")[1]["keys"]:
             session = self.control("GET", f"/tyk/keys/{key}")[1]
-            found[session["alias"]] = {**session, "key": key}
+            found[session.get("alias", "")] = {**_UNSAID, **session, "key": key}
         return found
 
     def write_policy(self, name: str, **fields: Any) -> None:
