@@ -1,4 +1,4 @@
-"""The rows of the JWT reference over TLS, in both forms: where tokens are read, whose keys verify, what they claim, and what sessions get."""
+"""The rows of the JWT reference over TLS, in both forms: where tokens are read, whose keys verify, what they have to claim."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -17,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.support.certs import make_authority
-from tests.support.credentials import EACH_FORM, EACH_WORLD
-from tests.support.gateway import StrictUpstream, wait_until
-from tests.support.jwt_world import OWN, SECRET, JwtWorld, hmac_token, jwt_api, jwt_world
+from tests.support.credentials import EACH_FORM
+from tests.support.gateway import StrictUpstream
+from tests.support.jwt_world import OWN, SECRET, hmac_token, jwt_api, jwt_world
 from tests.support.provider import Provider, b64, sign_hmac
 
 HMAC = {"signingMethod": "hmac", "source": b64(SECRET), "policyFieldName": "pol"}
@@ -56,7 +55,14 @@ def test_the_places_of_a_token(tmp_path: Path, form: str) -> None:
             for value in (f"Bearer {good}", f"bEARER {good}", good):
                 assert ask("one", ("Authorization", value)) == GOOD, value[:8]
                 assert ask("one", ("aUTHORIZATION", value)) == GOOD
-            for value in (f"Bearer: {good}", f"Bearer bearer{good}", f"bearer Bearer {good}", f"Bearer  {good}", f"Basic {good}", "Bearer x"):
+            for value in (
+                f"Bearer: {good}",
+                f"Bearer bearer{good}",
+                f"bearer Bearer {good}",
+                f"Bearer  {good}",
+                f"Basic {good}",
+                "Bearer x",
+            ):
                 assert ask("one", ("Authorization", value)) == NO_KEY, value[:15]
             assert ask("one") == ask("one", ("Authorization", "")) == MISSING
             assert ask("one", target=f"x?Authorization={good}") == ask("one", ("Cookie", f"Authorization={good}")) == MISSING
@@ -95,7 +101,10 @@ def test_the_token_goes_upstream_unless_it_is_stripped(tmp_path: Path, form: str
 # Algorithms and fixed keys (section 4).
 
 _RSA = rsa.generate_private_key(65537, 2048)
-_EC = {name: ec.generate_private_key(curve) for name, curve in (("ES256", ec.SECP256R1()), ("ES384", ec.SECP384R1()), ("ES512", ec.SECP521R1()))}
+_EC = {
+    name: ec.generate_private_key(curve)
+    for name, curve in (("ES256", ec.SECP256R1()), ("ES384", ec.SECP384R1()), ("ES512", ec.SECP521R1()))
+}
 _ED = ed25519.Ed25519PrivateKey.generate()
 _RSA_NAMES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
@@ -143,7 +152,7 @@ def test_each_algorithm_with_each_form_of_a_fixed_key(tmp_path: Path, form: str)
                 assert world.ask(api, signed(_ED, "EdDSA")) == METHOD
                 assert world.ask(api, signed(rsa.generate_private_key(65537, 2048), "RS256")) == NO_KEY
             for api in ("certpem", "certder"):
-                curve = {256: "ES256", 384: "ES384", 521: "ES512"}[certificate_key.curve.key_size]  # type: ignore[union-attr]
+                curve = {256: "ES256", 384: "ES384", 521: "ES512"}[certificate_key.curve.key_size]
                 assert world.ask(api, signed(certificate_key, curve)) == GOOD
             for name, key in _EC.items():
                 assert world.ask(name.lower(), signed(key, name)) == GOOD
@@ -277,8 +286,8 @@ def test_the_forms_of_a_key_set(tmp_path: Path, form: str) -> None:
                     for kid in ("numbers", "both", "bothpem", "der", "pem"):
                         assert world.ask(api, by_kid(_RSA, "RS256", kid)) == GOOD, (api, kid)
                 assert world.ask(api, by_kid(_RSA, "PS256", "ps")) == GOOD
-                for kid in ("quarrel", "broken", "thumb", "enc", "ops", "ps", "ec", "small", "odd", "gone", "", 7, None, ["numbers"], ...):
-                    assert world.ask(api, by_kid(_RSA, "RS256", kid)) == NO_KEY, (api, kid)
+                for bad in ("quarrel", "broken", "thumb", "enc", "ops", "ps", "ec", "small", "odd", "gone", "", 7, None, ["numbers"], ...):
+                    assert world.ask(api, by_kid(_RSA, "RS256", bad)) == NO_KEY, (api, bad)
             assert world.ask("ec", by_kid(_EC["ES256"], "ES256", "ec")) == GOOD
             assert world.ask("ec", by_kid(_EC["ES256"], "ES256", "numbers")) == NO_KEY
             assert world.ask("secret", hmac_token(kid="oct")) == NO_KEY

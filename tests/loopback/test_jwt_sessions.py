@@ -1,4 +1,4 @@
-"""What the bearer of a JWT gets, over TLS, in both forms and on both stores: policies, scopes, sessions, secrets of its own, other methods."""
+"""What the bearer of a JWT gets, over TLS, in both forms and on both stores: policies, sessions, secrets of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.control import rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD
-from tests.support.gateway import StrictUpstream, wait_until
+from tests.support.gateway import StrictUpstream
 from tests.support.jwt_world import SECRET, JwtWorld, hmac_token, jwt_api, jwt_world
 from tests.support.provider import Provider, b64, sign_hmac
 
@@ -54,7 +53,7 @@ def policies_of(world: JwtWorld, alias: str) -> list[str]:
 def test_policies_of_a_token(tmp_path: Path, form: str, backend: str) -> None:
     """The claim, by path too; the client's; the defaults: each with its refusals (JWT reference, sections 8 and 10)."""
     with StrictUpstream() as upstream:
-        schemes = {
+        schemes: dict[str, dict[str, Any]] = {
             "claim": BY_CLAIM,
             "path": {**HMAC, "policyFieldName": "app.pol"},
             "first": {**HMAC, "basePolicyClaims": ["p1", "p2"], "defaultPolicies": ["silver"]},
@@ -102,7 +101,7 @@ def test_policies_of_a_token(tmp_path: Path, form: str, backend: str) -> None:
 
 @EACH_WORLD
 def test_scopes_choose_policies(tmp_path: Path, form: str, backend: str) -> None:
-    """A text is split at single blanks, elements of lists are not; those that nobody mapped say nothing; nothing of an earlier token stays."""
+    """A text is split at single blanks, elements of lists are not; unmapped ones say nothing; nothing of an earlier token stays."""
     with StrictUpstream() as upstream:
         schemes = {
             "plain": {**BY_CLAIM, **scopes("gold", "silver"), "defaultPolicies": ["short"]},
@@ -151,7 +150,12 @@ def test_the_end_of_a_session(tmp_path: Path, form: str, backend: str) -> None:
     with StrictUpstream() as upstream:
         apis = [
             jwt_api(form, "api", upstream.port, BY_CLAIM),
-            jwt_api(form, "late", upstream.port, {**BY_CLAIM, "expiresAtValidationSkew": 500, "issuedAtValidationSkew": 90, "notBeforeValidationSkew": 60}),
+            jwt_api(
+                form,
+                "late",
+                upstream.port,
+                {**BY_CLAIM, "expiresAtValidationSkew": 500, "issuedAtValidationSkew": 90, "notBeforeValidationSkew": 60},
+            ),
         ]
         with jwt_world(tmp_path, backend, apis, upstream, policies=POLICIES) as world:
             for end, stored in ((now + 100, now + 100), (now + 200, now + 200), (now + 150, now + 200)):
@@ -209,7 +213,7 @@ def test_ids_of_sessions_under_hashed_keys(tmp_path: Path, form: str, backend: s
     """Tyk's form; only the hash is stored, and the id is no credential."""
     with StrictUpstream() as upstream:
         api = jwt_api(form, "api", upstream.port, BY_CLAIM, with_token="either")
-        config = {"hash_keys": True, "hash_key_function": "sha256", "enable_hashed_keys_listing": True}
+        config: dict[str, Any] = {"hash_keys": True, "hash_key_function": "sha256", "enable_hashed_keys_listing": True}
         with jwt_world(tmp_path, backend, [api], upstream, policies=POLICIES, **config) as world:
             token = hmac_token()
             assert world.ask("api", token) == world.ask("api", token) == GOOD
@@ -263,7 +267,9 @@ def test_secrets_of_keys(tmp_path: Path, form: str, backend: str) -> None:
             world.put_key("plain")
             world.put_key("empty", jwt_data={"secret": ""})
             status, answer = world.control(
-                "POST", "/tyk/keys/foreign", {"org_id": "another", "access_rights": rights(*world.apis), "jwt_data": {"secret": SECRET.decode()}}
+                "POST",
+                "/tyk/keys/foreign",
+                {"org_id": "another", "access_rights": rights(*world.apis), "jwt_data": {"secret": SECRET.decode()}},
             )
             assert status == 200, answer
 
@@ -365,9 +371,7 @@ def test_messages_and_flags(tmp_path: Path, form: str) -> None:
     }
     with StrictUpstream() as upstream:
         apis = [jwt_api(form, "api", upstream.port, {**BY_CLAIM, "jtiValidation": {"enabled": True}})]
-        with jwt_world(
-            tmp_path, "sqlite", apis, upstream, policies=POLICIES, override_messages=messages, error_overrides=hints
-        ) as world:
+        with jwt_world(tmp_path, "sqlite", apis, upstream, policies=POLICIES, override_messages=messages, error_overrides=hints) as world:
             rows: list[tuple[str | None, int, str, str]] = [
                 (None, 400, "Authorization field missing", "AMF"),
                 ("junk", 403, "no", "TKI"),
@@ -387,12 +391,11 @@ def test_messages_and_flags(tmp_path: Path, form: str) -> None:
 @EACH_FORM
 def test_an_error_in_xml(tmp_path: Path, form: str) -> None:
     """Where the request speaks it."""
-    with StrictUpstream() as upstream:
-        with jwt_world(tmp_path, "sqlite", [jwt_api(form, "api", upstream.port, BY_CLAIM)], upstream) as world:
-            for kind in ("application/xml", "text/xml", "application/soap+xml"):
-                response = world.send("api", ("Authorization", "junk"), ("Content-Type", kind))
-                assert response.status == 403 and b"<error>Key not authorized</error>" in response.body
-                assert "xml" in response.headers["content-type"]
+    with StrictUpstream() as upstream, jwt_world(tmp_path, "sqlite", [jwt_api(form, "api", upstream.port, BY_CLAIM)], upstream) as world:
+        for kind in ("application/xml", "text/xml", "application/soap+xml"):
+            response = world.send("api", ("Authorization", "junk"), ("Content-Type", kind))
+            assert response.status == 403 and b"<error>Key not authorized</error>" in response.body
+            assert "xml" in response.headers["content-type"]
 
 
 @EACH_FORM
