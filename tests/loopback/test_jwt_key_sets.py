@@ -60,29 +60,32 @@ class Load:
 @EACH_FORM
 def test_a_rotation_under_load(tmp_path: Path, form: str) -> None:
     """The new key signs from the moment that it is published, the old one goes later: every request passes, one fetch finds the key."""
-    with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
-        with jwt_world(tmp_path, "sqlite", [api_of(form, upstream.port, provider)], upstream) as world:
-            old = provider.keys["rsa"]
-            provider.rotate()
-            new = provider.keys["rsa2"]
-            provider.keys = {"rsa": old}
-            with Load(world, provider) as load:
-                load.wait(50)
-                before = provider.count("/keys")
-                assert before == 1
-                provider.keys = {"rsa2": new, "rsa": old}
-                load.kid = "rsa2"
-                load.wait(200)
-                assert provider.count("/keys") == before + 1
-            assert {status for _, status in load.answers} == {200}
-            assert {kid for kid, _ in load.answers} == {"rsa", "rsa2"}
-            # The provider takes the old key back: what its set no longer has verifies nothing once the set was fetched anew.
-            token = provider.token({"pol": "gold"}, kid="rsa")
-            assert world.ask("api", token) == GOOD
-            provider.keys = {"rsa2": new}
-            assert world.control("DELETE", "/tyk/cache/jwks/api") == (200, {"status": "ok", "message": "cache invalidated"})
-            assert world.ask("api", token) == NO_KEY
-            assert world.ask("api", provider.token({"pol": "gold"}, kid="rsa2")) == GOOD
+    with (
+        StrictUpstream() as upstream,
+        Provider(OWN, tmp_path) as provider,
+        jwt_world(tmp_path, "sqlite", [api_of(form, upstream.port, provider)], upstream) as world,
+    ):
+        old = provider.keys["rsa"]
+        provider.rotate()
+        new = provider.keys["rsa2"]
+        provider.keys = {"rsa": old}
+        with Load(world, provider) as load:
+            load.wait(50)
+            before = provider.count("/keys")
+            assert before == 1
+            provider.keys = {"rsa2": new, "rsa": old}
+            load.kid = "rsa2"
+            load.wait(200)
+            assert provider.count("/keys") == before + 1
+        assert {status for _, status in load.answers} == {200}
+        assert {kid for kid, _ in load.answers} == {"rsa", "rsa2"}
+        # The provider takes the old key back: what its set no longer has verifies nothing once the set was fetched anew.
+        token = provider.token({"pol": "gold"}, kid="rsa")
+        assert world.ask("api", token) == GOOD
+        provider.keys = {"rsa2": new}
+        assert world.control("DELETE", "/tyk/cache/jwks/api") == (200, {"status": "ok", "message": "cache invalidated"})
+        assert world.ask("api", token) == NO_KEY
+        assert world.ask("api", provider.token({"pol": "gold"}, kid="rsa2")) == GOOD
 
 
 @EACH_WORLD
