@@ -192,6 +192,8 @@ def test_what_cannot_verify_is_refused_when_it_is_loaded(tmp_path: Path, form: s
         "confused": ("hmac", public(_RSA)),
         "confusedder": ("hmac", public(_EC["ES256"], Encoding.DER)),
         "confusedcert": ("HS256", b64(OWN.pem)),
+        "confusedjwk": ("hmac", b64(json.dumps(jwk(_RSA, kid="a")))),
+        "confusedset": ("hmac", b64(json.dumps({"keys": [jwk(_RSA, kid="a")]}))),
         "private": ("rsa", b64(private)),
         "broken": ("rsa", b64(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")),
         "other": ("ecdsa", public(_RSA)),

@@ -87,7 +87,7 @@ def test_certificates_have_to_agree(kind: str) -> None:
         parse_jwk({**RSA_JWK, "x5c": [der]})
     with pytest.raises(KeyFault):
         parse_jwk({"kty": name, "x5c": [der], "x5t#S256": "AAAA"})
-    for member, kind_of_hash in (("x5t", hashes.SHA1()), ("x5t#S256", hashes.SHA256())):  # noqa: S303 - RFC 7517 section 4.8
+    for member, kind_of_hash in (("x5t", hashes.SHA1()), ("x5t#S256", hashes.SHA256())):
         digest = leaf.certificate.fingerprint(kind_of_hash)
         # Bytes, as the RFC means it, and their hexadecimal text, as Auth0's older keys have it.
         for data in (digest, digest.hex().encode(), digest.hex().upper().encode()):
