@@ -188,7 +188,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
         "jwt.key": (
             "The token's signature does not fit any key of the API: compare jwt_source with the issuer's keys, and the token's "
-            "kid with what is there."
+            "kid with what is there; jwks.unavailable in the log says why a key set could not be fetched."
         ),
         "jwt.method": "The token is signed by another kind of algorithm than the API expects: compare its alg with jwt_signing_method.",
         "jwt.no_matching_policy": (

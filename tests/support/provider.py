@@ -24,6 +24,12 @@ _RSA = {number: rsa.generate_private_key(65537, 2048) for number in range(2)}
 _EC = ec.generate_private_key(ec.SECP256R1())
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    """A gateway with many APIs asks for all their sets at once."""
+
+
 class Provider:
     """Serves ``/keys``, and whatever else a test puts into ``pages``; counts what it is asked.
 
@@ -60,8 +66,7 @@ class Provider:
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Silence."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         scheme = "http"
         if server is not None:
             assert folder is not None

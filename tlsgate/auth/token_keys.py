@@ -48,15 +48,11 @@ class TokenKeys:
 
     def version(self) -> int:
         """Return a number that changes with the keys: what was verified under another one has to be verified again; -1 for keys too old."""
-        if self._sets is None:
+        if self._sets is None or not self._addresses:
             return 0
-        total = 0
-        for address in self._addresses:
-            version = self._sets.version(address.url, address.cache_s)
-            if version < 0:
-                return -1
-            total += version
-        return total
+        versions = [self._sets.version(address.url, address.cache_s) for address in self._addresses]
+        # One that is too old must not hide that another one changes.
+        return versions[0] if len(versions) == 1 else hash(tuple(versions))
 
     def prefetch(self) -> None:
         """Ask for the key sets, so that no request has to wait for them."""
@@ -84,17 +80,25 @@ class TokenKeys:
         raise TokenFault("the signature is wrong, or its key unknown")
 
     async def _find(self, key_id: str) -> tuple[VerificationKey, ...]:
-        """Return the keys of an id: of the first address that knows it; addresses that are away are passed over."""
+        """Return the keys of an id: of the first address that knows it; addresses that are away are passed over.
+
+        Of several, all are looked through before one is asked anew: else each key of the second would have the first one fetched.
+        """
         assert self._sets is not None
         away: KeysUnavailable | None = None
-        for address in self._addresses:
-            try:
-                keys = await self._sets.find(address.url, key_id, address.cache_s)
-            except KeysUnavailable as error:
-                away = error
-                continue
-            if keys:
-                return keys
+        for asks in (False, True) if len(self._addresses) > 1 else (True,):
+            away = None
+            for address in self._addresses:
+                try:
+                    if asks:
+                        keys = await self._sets.find(address.url, key_id, address.cache_s)
+                    else:
+                        keys = (await self._sets.load(address.url, address.cache_s)).find(key_id)
+                except KeysUnavailable as error:
+                    away = error
+                    continue
+                if keys:
+                    return keys
         if away is not None:
             raise KeysAway(str(away))
         return ()

@@ -47,7 +47,7 @@ class KeysUnavailable(TlsgateError):
 class _Address:
     """What is known of one address."""
 
-    __slots__ = ("backoff_s", "fetched_at", "flight", "next_at", "raw", "renew_at", "set", "valid_until", "version")
+    __slots__ = ("asked_at", "backoff_s", "fetched_at", "flight", "next_at", "raw", "renew_at", "set", "valid_until", "version")
 
     def __init__(self) -> None:
         self.set: KeySet | None = None
@@ -55,6 +55,8 @@ class _Address:
         self.version = 0
         """Grows with each set that differs from the one before."""
         self.fetched_at = 0.0
+        self.asked_at = float("-inf")
+        """When an unknown key id caused a fetch for the last time."""
         self.valid_until = 0.0
         self.renew_at = 0.0
         self.next_at = 0.0
@@ -121,13 +123,23 @@ class KeySets:
         :param key_id: None returns the keys without an id.
         :raises KeysUnavailable: there is no set to look into.
         """
-        found = await self.load(url, cache_s)
-        keys = found.find(key_id)
+        began = self._clock.monotonic()
+        keys = (await self.load(url, cache_s)).find(key_id)
         address = self._addresses[url]
-        if keys or self._clock.monotonic() < max(address.fetched_at + REFETCH_S, address.next_at):
-            return keys
-        await self._join(url, address, cache_s)
-        return address.set.find(key_id) if address.set is not None else ()
+        if address.fetched_at >= began and not keys:
+            return keys  # fetched for this very question
+        is_mine = False
+        while not keys and not is_mine:
+            if address.flight is None:
+                now = self._clock.monotonic()
+                if now < max(address.asked_at + REFETCH_S, address.next_at):
+                    break
+                # Whenever the set was fetched: its provider may have made the key a moment later.
+                address.asked_at = now
+                is_mine = True
+            await self._join(url, address, cache_s)
+            keys = address.set.find(key_id) if address.set is not None else ()
+        return keys
 
     async def load(self, url: str, cache_s: float = 0.0) -> KeySet:
         """Return the set of an address, fetched if need be.

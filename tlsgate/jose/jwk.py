@@ -142,7 +142,9 @@ def _check_chain(member: dict[str, Any], key: Any) -> None:
         if _spki(leaf.public_key()) != _spki(key):
             raise KeyFault("x5c is the certificate of another key")
         for name, kind in (("x5t", hashes.SHA1()), ("x5t#S256", hashes.SHA256())):  # noqa: S303 - RFC 7517 section 4.8
-            if name in member and _bytes(member, name) != leaf.fingerprint(kind):
+            digest = leaf.fingerprint(kind)
+            # Older keys of Auth0 write the digest in hexadecimal before base64url.
+            if name in member and (given := _bytes(member, name)) != digest and given.lower() != digest.hex().encode():
                 raise KeyFault(f"{name} is of another certificate")
 
 

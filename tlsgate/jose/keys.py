@@ -6,6 +6,7 @@ section 3, RFC 8037; RFC 8725 section 3.1; decisions 3.12.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -20,6 +21,8 @@ _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}
 """With the bytes of the hash: RFC 7518 section 3.2 asks for keys as long."""
+_PUBLIC_TEXT = re.compile(rb"\s*(?:(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA|\{.*\"(?:kty|keys)\"\s*:)", re.DOTALL)
+"""A key as OpenSSH writes it, a JSON Web Key, a set of them."""
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 16384
 
@@ -63,7 +66,7 @@ def build_hmac_key(secret: bytes, *, algorithm: str = "", key_id: str | None = N
     """
     if not secret:
         raise KeyFault("an empty secret")
-    if b"-----BEGIN" in secret or _is_public_der(secret):
+    if b"-----BEGIN" in secret or _PUBLIC_TEXT.match(secret) or _is_public_der(secret):
         raise KeyFault("a public key or certificate is no secret")
     algorithms = frozenset({algorithm}) if algorithm else FAMILIES["hmac"]
     if not algorithms <= FAMILIES["hmac"]:

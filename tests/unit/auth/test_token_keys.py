@@ -27,12 +27,19 @@ class Sets:
 
     def __init__(self) -> None:
         self.away: set[str] = set()
-        self.sets = KeySets(self._fetch, FixedClock(0.0))
+        self.changed: set[str] = set()
+        """Addresses whose set has one more key than before."""
+        self.asked: list[str] = []
+        self.clock = FixedClock(0.0)
+        self.sets = KeySets(self._fetch, self.clock, stale_s=600)
 
     async def _fetch(self, url: str) -> tuple[int, bytes, str]:
+        self.asked.append(url)
         if url in self.away:
             raise OSError("away")
         keys = json.loads(PROVIDER.page("/keys")[1])["keys"]
+        if url in self.changed:
+            keys.append({**keys[0], "kid": "more"})
         return 200, json.dumps({"keys": keys if url == URL else [{**keys[0], "kid": "other"}]}).encode(), ""
 
 
@@ -92,13 +99,38 @@ def test_several_addresses() -> None:
     sets = Sets()
     addresses = (KeySetAddress(url="https://b.test"), KeySetAddress(url=URL))
     keys = TokenKeys("rsa", "", addresses, sets.sets)
-    assert verdict(keys, PROVIDER.token()) == "" and keys.version() == 2
+    assert verdict(keys, PROVIDER.token()) == ""
+    sets.clock.time += 60
+    assert verdict(keys, PROVIDER.token()) == "" and sets.asked == ["https://b.test", URL], "known here, so not asked for there"
     sets = Sets()
     sets.away = {"https://b.test"}
     keys = TokenKeys("rsa", "", addresses, sets.sets)
     assert verdict(keys, PROVIDER.token()) == ""
     assert verdict(keys, PROVIDER.token(header={"kid": "unknown"})) == "KeysAway"
     keys.prefetch()
+
+
+def test_a_set_that_is_too_old_hides_nothing() -> None:
+    """What another address changes meanwhile still changes the number; so does each return."""
+    sets = Sets()
+    keys = TokenKeys("rsa", "", (KeySetAddress(url="https://b.test"), KeySetAddress(url=URL)), sets.sets)
+    assert verdict(keys, PROVIDER.token()) == ""
+    seen = [keys.version()]
+    sets.away = {"https://b.test"}
+    for _ in range(700):
+        sets.clock.time += 1
+        assert verdict(keys, PROVIDER.token()) == ""
+        keys.version()
+    seen.append(keys.version())
+    sets.changed = {URL}
+    sets.clock.time += 250
+    assert verdict(keys, PROVIDER.token()) == ""
+    seen.append(keys.version())
+    sets.away = set()
+    sets.clock.time += 60
+    assert verdict(keys, PROVIDER.token(header={"kid": "other"})) == "" and verdict(keys, PROVIDER.token()) == ""
+    seen.append(keys.version())
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize(("family", "source"), [("rsa", "nonsense"), ("hmac", ""), ("rsa", URL)])

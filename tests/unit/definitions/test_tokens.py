@@ -81,6 +81,9 @@ def test_the_old_names_of_scopes() -> None:
         ({"jwt_source": PEM, "jwt_signing_method": "hmac"}, "jwt_source"),
         ({"jwt_source": PEM, "jwt_signing_method": "rsa"}, "jwt_source"),
         ({"jwt_signing_method": "RS1"}, "jwt_signing_method"),
+        ({"jwt_expires_at_validation_skew": -1}, "jwt_expires_at_validation_skew"),
+        ({"jwt_not_before_validation_skew": 1.5}, "jwt_not_before_validation_skew"),
+        ({"jwt_issued_at_validation_skew": "5"}, "jwt_issued_at_validation_skew"),
         ({"jwt_jwks_uris": [{"url": "file:///etc"}], "jwt_signing_method": "rsa"}, "jwt_jwks_uris[0].url"),
         ({"x-tlsgate": {"jwt": {"custom_claims": {"a": {"type": "maybe"}}}}}, "x-tlsgate.jwt.custom_claims.a.type"),
         ({"x-tlsgate": {"jwt": {"custom_claims": {"a": {"type": "contains"}}}}}, "x-tlsgate.jwt.custom_claims.a.allowed_values"),
@@ -111,6 +114,32 @@ def test_addresses_and_a_source() -> None:
     assert build(True, **both)[0]["jwt"].addresses == addresses and build(True, **both)[0]["jwt"].source == ""
     assert build(False, **both)[0]["jwt"].source == URL and build(False, **both)[0]["jwt"].addresses == ()
     assert "jwt_jwks_uris" in build(True, **both)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "warned"),
+    [
+        ("300s", 300.0, False),
+        ("1h30m", 5400.0, False),
+        ("", 0.0, False),
+        ("500ms", 0.0, False),
+        ("-5s", 0.0, None),
+        ("soon", 0.0, True),
+        (300, 0.0, True),
+    ],
+)
+def test_how_long_a_set_is_kept(text: str | int, seconds: float, warned: bool | None) -> None:
+    """What is no duration, or below a second, is the gateway's default."""
+    made, errors, warnings = build(enable_jwt=True, jwt_signing_method="rsa", jwt_jwks_uris=[{"url": URL, "cache_timeout": text}])
+    assert (made["jwt"].addresses[0].cache_s, errors) == (seconds, [])
+    assert warned is None or bool(warnings) is warned
+
+
+@pytest.mark.parametrize("name", ["issued_at", "expires_at", "not_before"])
+def test_switches_that_nothing_reads_are_named(name: str) -> None:
+    """As in Tyk without effect; the warning says what has it."""
+    made, errors, warnings = build(enable_jwt=True, **{f"jwt_disable_{name}_validation": True})
+    assert (made["jwt"].rules, errors, warnings) == (ClaimRules(), [], [f"jwt_disable_{name}_validation"])
 
 
 def test_what_only_documents_say_in_tyk() -> None:

@@ -88,14 +88,42 @@ def test_ten_thousand_unknown_ids_cause_few_fetches() -> None:
 
 
 def test_a_new_key_is_found_when_it_is_asked_for() -> None:
-    """Rotation without a failed request, once the least interval has passed; the old key goes with its set."""
+    """Rotation without a failed request, also a moment after the set was fetched; the old key goes with its set."""
     provider = Provider("old")
     sets, clock = world(provider)
     run(sets.find(URL, "old"))
     provider.body = key_set("new")
-    clock.time += REFETCH_S
+    clock.time += 0.001
     assert len(run(sets.find(URL, "new"))) == 1
     assert run(sets.find(URL, "old")) == () and sets.version(URL) == 2
+    provider.body = key_set("newer")
+    clock.time += REFETCH_S - 0.01
+    assert run(sets.find(URL, "newer")) == ()  # so soon only once
+    clock.time += 0.01
+    assert len(run(sets.find(URL, "newer"))) == 1
+
+
+def test_a_fetch_that_began_before_the_rotation_is_not_the_last_word() -> None:
+    """Who joined it asks once more; all who wait are told the same."""
+    provider = Provider("old")
+    sets, clock = world(provider)
+    run(sets.find(URL, "old"))
+    provider.held = []
+    clock.time += 200  # near its end: renewed beside the request
+    waiting = [begin(sets.find(URL, "new")) for _ in range(20)]
+    assert provider.asked == 2
+    provider.held[0].callback(None)
+    assert provider.asked == 3
+    provider.body = key_set("new")
+    provider.held[1].callback(None)
+    assert provider.asked == 3 and all(len(results[0]) == 1 for _, results in waiting)
+
+
+def test_an_id_that_the_first_set_does_not_have_is_not_asked_for_twice() -> None:
+    """The set was fetched for this very question."""
+    provider = Provider("a")
+    sets, _ = world(provider)
+    assert run(sets.find(URL, "unknown")) == () and provider.asked == 1
 
 
 def test_a_provider_that_is_away_is_not_asked_all_the_time() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -86,6 +87,15 @@ def test_certificates_have_to_agree(kind: str) -> None:
         parse_jwk({**RSA_JWK, "x5c": [der]})
     with pytest.raises(KeyFault):
         parse_jwk({"kty": name, "x5c": [der], "x5t#S256": "AAAA"})
+    for member, kind_of_hash in (("x5t", hashes.SHA1()), ("x5t#S256", hashes.SHA256())):
+        digest = leaf.certificate.fingerprint(kind_of_hash)
+        # Bytes, as the RFC means it, and their hexadecimal text, as Auth0's older keys have it.
+        for data in (digest, digest.hex().encode(), digest.hex().upper().encode()):
+            thumbprint = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+            assert parse_jwk({"kty": name, "x5c": [der], member: thumbprint}).material == key.material
+        for data in (digest[:-1], digest.lower()[:-1] + b"x", digest.hex().encode()[:-1], b""):
+            with pytest.raises(KeyFault):
+                parse_jwk({"kty": name, "x5c": [der], member: base64.urlsafe_b64encode(data).rstrip(b"=").decode()})
 
 
 def test_ids() -> None:

@@ -56,9 +56,18 @@ def test_what_everybody_may_know_is_no_secret(form: Encoding) -> None:
     for key in (RSA, P256):
         with pytest.raises(KeyFault):
             build_hmac_key(key.public_key().public_bytes(form, PublicFormat.SubjectPublicKeyInfo))
+        with pytest.raises(KeyFault):
+            build_hmac_key(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    with pytest.raises(KeyFault):
+        build_hmac_key(RSA.public_key().public_bytes(form, PublicFormat.PKCS1))
+    for text in ('{"kty":"RSA","n":"AQAB"}', ' {\n "use": "sig",\n "kty" : "EC"}', '{"keys": []}', "ssh-ed25519 AAAAC3Nza"):
+        with pytest.raises(KeyFault):
+            build_hmac_key(text.encode())
     authority = make_authority()
     with pytest.raises(KeyFault):
         build_hmac_key(authority.pem.encode() if form is Encoding.PEM else authority.der)
+    for text in ("ssh is a program", '{"a": "text with kty and keys in it, 32 bytes"}', "kty"):
+        assert build_hmac_key(text.encode()).algorithms == FAMILIES["hmac"]
 
 
 def test_secrets() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.python.failure import Failure
 
 from tlsgate.tls.failures import describe_failure
@@ -23,6 +24,8 @@ class Wrapped(Exception):
         (ValueError(), "ValueError"),
         (Wrapped(OSError("inner")), "OSError: inner"),
         (Wrapped(KeyboardInterrupt()), "KeyboardInterrupt"),
+        (ConnectError(string=Failure(OSError("reset"))), "OSError: reset"),
+        (ConnectionRefusedError("no"), "ConnectionRefusedError: Connection was refused by other side: no."),
         (ValueError("x" * 500), "ValueError: " + "x" * 200),
     ],
 )
