@@ -80,7 +80,6 @@ def _build_jwt(section: Section, is_oas: bool) -> JwtSettings:
         scopes=_scopes(section, "jwt", own.texts("scope_claims")),
         rules=_rules(section, own, "jwt_"),
         map_client_ids=not section.flag("idp_client_id_mapping_disabled"),
-        require_binding=own.flag("require_certificate_binding"),
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, MessageSignatureRules, RequestSigning
 from tlsgate.model.events import EventHandlers
-from tlsgate.model.tokens import ExternalOAuthSettings, JwtSettings, OpenIdSettings
+from tlsgate.model.tokens import BindingRules, ExternalOAuthSettings, JwtSettings, OpenIdSettings
 
 __all__ = [
     "ApiDefinition",
@@ -272,6 +272,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """None without the method; likewise the next two."""
     openid: OpenIdSettings | None = None
     external_oauth: ExternalOAuthSettings | None = None
+    binding: BindingRules = BindingRules()
+    """What tokens of these methods have to be bound to."""
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""
     session_lifetime_respects_key_expiration: bool = False
