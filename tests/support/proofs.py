@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 __all__ = ["Prover", "b64url", "hash_token"]
@@ -20,14 +20,14 @@ _RSA = rsa.generate_private_key(65537, 2048)
 class Prover:
     """A key, and the proofs that it signs.
 
-    :param algorithm: ``ES256``, ``RS256``, ``PS256`` ... or ``EdDSA``.
+    :param algorithm: ``ES256``, ``RS256``, ``PS256`` ... ``EdDSA``, ``Ed25519`` or ``Ed448``.
     """
 
     def __init__(self, algorithm: str = "ES256") -> None:
         self.algorithm = algorithm
         self.key: Any
-        if algorithm == "EdDSA":
-            self.key = ed25519.Ed25519PrivateKey.generate()
+        if algorithm[:2] == "Ed":
+            self.key = ed448.Ed448PrivateKey.generate() if algorithm == "Ed448" else ed25519.Ed25519PrivateKey.generate()
             made: dict[str, Any] = OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         elif algorithm[:2] in ("RS", "PS"):
             self.key = _RSA
@@ -47,7 +47,7 @@ class Prover:
         members = {name: value for name, value in {"typ": "dpop+jwt", "jwk": self.jwk, **header}.items() if value is not None}
         head = b64url(json.dumps({"alg": self.algorithm, **members}).encode())
         text = f"{head}.{b64url(json.dumps(claims).encode())}".encode()
-        algorithm = jwt.get_algorithm_by_name(self.algorithm)
+        algorithm = jwt.get_algorithm_by_name("EdDSA" if self.algorithm[:2] == "Ed" else self.algorithm)
         return text.decode() + "." + b64url(algorithm.sign(text, self.key))
 
 

@@ -25,7 +25,7 @@ __all__ = [
     "ScopePolicies",
 ]
 
-PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA")
+PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519", "Ed448")
 """By which proofs may be signed: public keys only (RFC 9449 section 4.2)."""
 
 
