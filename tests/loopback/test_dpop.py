@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from joserfc.jws import JWSRegistry
 
 from tests.support.bound import SECRET, Holder, claims_of, server, thumbprint_of, token_api, write_gold
 from tests.support.certs import make_authority
+from tests.support.certs_api import CertsApi
+from tests.support.control import rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD, running_world, told
 from tests.support.gateway import Client, Gateway, StrictUpstream
 from tests.support.npm import needs_node, npm_package, run_node
 from tests.support.proofs import Prover, hash_token
-from tests.support.provider import sign_hmac
+from tests.support.provider import b64, sign_hmac
 
 ALGORITHMS = 'algs="ES256 ES384 ES512 PS256 PS384 PS512 RS256 RS384 RS512 EdDSA Ed25519 Ed448"'
 UNBOUND = "Key not authorized: the token is not bound to a proof key"
@@ -204,6 +207,35 @@ def test_plain_http_and_a_proxy_in_front(tmp_path: Path, form: str) -> None:
         assert alice.ask(alice.proof(htu="https://api.example/api/x"))[0] == 200
         assert alice.ask(alice.proof(htu="https://api.example/x"))[0] == 401
         assert alice.ask(alice.proof(htu="https://other.example/api/x"))[0] == 401
+
+
+def test_a_proof_in_several_groups_of_methods(tmp_path: Path) -> None:
+    """Judged once for a request: a group that passes after another one has failed sees no replay. A client's own headers go in any case."""
+    fields = {
+        "use_standard_auth": True,
+        "use_basic_auth": True,
+        "auth_configs": {"jwt": {}, "basic": {"auth_header_name": "X-Basic"}, "authToken": {"auth_header_name": "X-Key"}},
+        "security_requirements": [["jwt", "basic"], ["jwt", "authToken"], ["basic"]],
+    }
+    own = {"jwt": {"forward_claims": {"X-User": "sub"}}}
+    with (
+        StrictUpstream() as upstream,
+        running_world(
+            tmp_path, "sqlite", token_api("classic", upstream.port, own, **fields), server=server(), policies=write_gold(tmp_path)
+        ) as gateway,
+    ):
+        for name, fields in (("partner", {}), ("bob", {"basic_auth_data": {"password": "open sesame"}})):
+            body = json.dumps({"org_id": "org", "access_rights": rights(), **fields}).encode()
+            assert CertsApi(gateway).call("POST", f"/tyk/keys/{name}", body).status == 200
+        alice = Holder(gateway)
+        extra = (("X-Key", "partner"), ("x_user", "root"), ("X-User", "root"))
+        used = alice.proof()
+        assert alice.ask(used, headers=extra)[0] == 200
+        assert upstream.requests[-1].header("X-User") == "alice" and upstream.requests[-1].header("DPoP") is None
+        assert alice.ask(used, headers=extra)[0] in (400, 401)
+        login = (("X-Basic", "Basic " + b64("bob:open sesame")), ("X-User", "root"))
+        assert alice.ask(used, headers=login)[0] == 200
+        assert upstream.requests[-1].header("X-User") is None
 
 
 # Peers.
