@@ -205,6 +205,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "jwt.expired": CatalogueEntry(401, "Key not authorized: {reason}", "TKE"),
         "jwt.claims": CatalogueEntry(401, "Key not authorized: {reason}", "TCV"),
         "jwt.binding": CatalogueEntry(401, "Key not authorized: {reason}", "CMM"),
+        "jwt.proof": CatalogueEntry(401, "Key not authorized: {reason}", "TKI"),
         "jwt.identity": CatalogueEntry(403, "{reason}", "TCV"),
         "jwt.no_matching_policy": CatalogueEntry(403, "key not authorized: no matching policy", "TPN"),
         "jwt.no_policy": CatalogueEntry(403, "key not authorized: no matching policy found", "TPN"),

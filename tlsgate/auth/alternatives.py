@@ -16,7 +16,7 @@ from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.identity import put_key
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 
 __all__ = ["Alternatives", "build"]
 
@@ -35,6 +35,7 @@ _KEPT = (
     "query",
     "flag",
     "response_headers",
+    "onward",
 )
 """What a group may change of a request, and the next one finds as it was."""
 _look = attrgetter(*_KEPT)
@@ -159,6 +160,7 @@ class _Proof(NamedTuple):
     view: KeyView | None
     credential: bytes
     context: dict[str, Any]
+    onward: HeaderList | None
 
 
 class _Attempt:
@@ -184,6 +186,8 @@ class _Attempt:
             self._begun = step, exchange.key, dict(exchange.context or ())
             return False
         exchange.credential = proof.credential
+        if proof.onward is not None:
+            exchange.onward = proof.onward
         if proof.view is not None:
             put_key(exchange, proof.view)
         if exchange.context is not None:
@@ -198,7 +202,7 @@ class _Attempt:
             return
         (step, key, context), self._begun = self._begun, None
         added = {name: value for name, value in (exchange.context or {}).items() if name not in context or context[name] is not value}
-        self._proved[step] = _Proof(None if exchange.key is key else exchange.key, exchange.credential, added)
+        self._proved[step] = _Proof(None if exchange.key is key else exchange.key, exchange.credential, added, exchange.onward)
 
     def restore(self, exchange: Exchange) -> None:
         """Undo what a group has done, but for a body that it has read: that one goes on from where it is held."""

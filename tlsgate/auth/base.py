@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from tlsgate.auth.proofs import PasswordProofs
+from tlsgate.auth.replays import UsedProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
@@ -85,6 +86,8 @@ class AuthTools(NamedTuple):
     """For what a method notes by itself; None where nothing serves (tests)."""
     key_sets: KeySets | None = None
     """Of identity providers; None where nothing is fetched (tests)."""
+    used_proofs: UsedProofs | None = None
+    """Proofs of possession that were used in this process; None where nothing serves (tests)."""
 
 
 async def run_steps(steps: tuple[Step, ...], exchange: Exchange) -> None:

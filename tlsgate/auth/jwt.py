@@ -10,12 +10,12 @@ import hashlib
 from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
-from tlsgate.auth.binding import check_binding, find_binding
+from tlsgate.auth.binding import Binding, BoundTokens
 from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity, read_time
+from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.sources import SourceReader, find_source
-from tlsgate.auth.token import strip_bearer
 from tlsgate.auth.token_keys import KeysAway, TokenKeys, WrongFamily, check_family
 from tlsgate.auth.token_policies import choose_policies, find_base_policy, find_client_id
 from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
@@ -25,7 +25,7 @@ from tlsgate.jose.compact import Token, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault, VerificationKey
 from tlsgate.jose.source import parse_secret_text
 from tlsgate.model.api import ApiDefinition
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.tokens import JwtSettings
 
 __all__ = ["NAME", "JwtAuth", "build", "enabled_for"]
@@ -48,8 +48,10 @@ class _Verified(NamedTuple):
     keys: int
     """``TokenKeys.version``."""
     context: dict[str, Any]
-    fingerprint: str
-    """Of the certificate that the token is bound to; empty for none."""
+    binding: Binding
+    """Judged on every request."""
+    onward: HeaderList | None
+    """``Exchange.onward``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -64,26 +66,41 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     """
     settings = api.jwt or JwtSettings()
     if settings.individual:
-        return IndividualJwtAuth(api, settings, tools)
+        return IndividualJwtAuth(api, settings, config, tools)
     try:
         keys = TokenKeys(settings.family, settings.source, settings.addresses, tools.key_sets)
     except KeyFault as fault:
         raise ConfigError([Problem(api.source, "jwt_source", "", str(fault))]) from fault
-    return JwtAuth(api, settings, keys, tools)
+    return JwtAuth(api, settings, keys, config, tools)
 
 
 class JwtAuth:
     """The step for tokens that are signed by keys of the API."""
 
-    __slots__ = ("_api", "_identity", "_keys", "_now", "_rules", "_sessions", "_settings", "_source", "_verified", "_virtual")
+    __slots__ = (
+        "_api",
+        "_bound",
+        "_headers",
+        "_identity",
+        "_keys",
+        "_now",
+        "_rules",
+        "_sessions",
+        "_settings",
+        "_source",
+        "_verified",
+        "_virtual",
+    )
 
-    def __init__(self, api: ApiDefinition, settings: JwtSettings, keys: TokenKeys, tools: AuthTools) -> None:
+    def __init__(self, api: ApiDefinition, settings: JwtSettings, keys: TokenKeys, config: GatewayConfig, tools: AuthTools) -> None:
         self._api = api
         self._settings = settings
         self._keys = keys
         self._rules = settings.rules
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
+        self._bound = BoundTokens(api, config, tools, self._identity)
+        self._headers = ClaimHeaders(api, NAME)
         self._virtual = VirtualSessions(api, tools)
         self._sessions = tools.sessions
         self._now = tools.clock.now
@@ -96,14 +113,14 @@ class JwtAuth:
     def try_now(self, exchange: Exchange) -> bool:
         """Authenticate by a token that was verified before.
 
-        :raises Refusal: ``jwt.auth_field_missing``, ``auth.malformed_header``.
+        :raises Refusal: ``jwt.auth_field_missing``, ``auth.malformed_header``; ``jwt.binding``, ``jwt.proof``.
         """
         if exchange.ignored:
             return True
         presented = self._source.read(exchange)
         if not presented:
-            raise Refusal("jwt.auth_field_missing")
-        exchange.credential = presented = strip_bearer(presented)
+            raise self._bound.missing("jwt.auth_field_missing")
+        exchange.credential = presented = self._bound.strip(exchange, presented)
         digest = hashlib.sha256(presented).digest()
         verified = self._verified.get(digest)
         if verified is None:
@@ -112,10 +129,8 @@ class JwtAuth:
             # The keys changed, are too old, or were dropped.
             del self._verified[digest]
             return False
-        if verified.fingerprint:
-            refuse_others(exchange, self._identity, verified.fingerprint)
         view = self._virtual.peek(verified.wanted, exchange.entered_at)
-        if view is None:
+        if view is None or not self._bound.check(exchange, verified.binding, presented):
             return False
         self._accept(exchange, view, verified)
         return True
@@ -130,8 +145,7 @@ class JwtAuth:
         verified = self._verified.get(digest)
         if verified is None:
             verified = await self._verify(exchange, presented)
-        else:
-            refuse_others(exchange, self._identity, verified.fingerprint)
+        await self._bound.settle(exchange, verified.binding, presented)
         view = await self._virtual.settle(verified.wanted)
         if digest not in self._verified:
             while len(self._verified) >= _MAX_VERIFIED:
@@ -152,7 +166,7 @@ class JwtAuth:
         version = self._keys.version()
         now = self._now()
         check_claims(exchange, self._identity, claims, settings, now)
-        fingerprint = judge_binding(exchange, self._identity, claims, settings)
+        binding = self._bound.find(exchange, claims)
         try:
             identity = find_identity(claims, settings.identity_claims, "" if self._api.is_oas else "found an empty user ID in sub claim")
         except ClaimFault as fault:
@@ -176,7 +190,7 @@ class JwtAuth:
             find_client_id(claims) if settings.map_client_ids else "",
         )
         until = min(now + _LONGEST_S, float("inf") if expires is None else expires + self._rules.expires_at_skew_s)
-        return _Verified(wanted, until, version, build_context(token, claims), fingerprint)
+        return _Verified(wanted, until, version, build_context(token, claims), binding, self._headers.find(claims))
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""
@@ -198,19 +212,23 @@ class JwtAuth:
     def _accept(self, exchange: Exchange, view: KeyView, verified: _Verified) -> None:
         if exchange.context is not None:
             exchange.context.update(verified.context)
+        if verified.onward is not None:
+            exchange.onward = verified.onward
         self._identity.accept(exchange, view)
 
 
 class IndividualJwtAuth:
     """The step for tokens that are signed by a secret of the session that they name."""
 
-    __slots__ = ("_identity", "_now", "_org", "_reader", "_settings", "_source")
+    __slots__ = ("_bound", "_headers", "_identity", "_now", "_org", "_reader", "_settings", "_source")
 
-    def __init__(self, api: ApiDefinition, settings: JwtSettings, tools: AuthTools) -> None:
+    def __init__(self, api: ApiDefinition, settings: JwtSettings, config: GatewayConfig, tools: AuthTools) -> None:
         self._org = api.org_id
         self._settings = settings
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
+        self._bound = BoundTokens(api, config, tools, self._identity)
+        self._headers = ClaimHeaders(api, NAME)
         self._reader = tools.sessions.reader(api.org_id, "jwt")
         self._now = tools.clock.now
 
@@ -223,13 +241,16 @@ class IndividualJwtAuth:
             return True
         presented = self._source.read(exchange)
         if not presented:
-            raise Refusal("jwt.auth_field_missing")
-        exchange.credential = presented = strip_bearer(presented)
+            raise self._bound.missing("jwt.auth_field_missing")
+        exchange.credential = presented = self._bound.strip(exchange, presented)
         token, claims, key_id = self._read(exchange, presented)
         view = self._reader.peek(key_id.encode(), exchange.entered_at)
         if view is None:
             return False
-        self._check(exchange, token, claims, view)
+        binding = self._check(exchange, token, claims, view)
+        if not self._bound.check(exchange, binding, presented):
+            return False
+        self._accept(exchange, token, claims, view)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -244,7 +265,9 @@ class IndividualJwtAuth:
             raise store_away(str(error)) from error
         if view is None:
             raise self._identity.fail(exchange, "no key with a secret of that name", "jwt.key")
-        self._check(exchange, token, claims, view)
+        binding = self._check(exchange, token, claims, view)
+        await self._bound.settle(exchange, binding, exchange.credential)
+        self._accept(exchange, token, claims, view)
 
     def _read(self, exchange: Exchange, presented: bytes) -> tuple[Token, Claims, str]:
         """Return a token, its claims, and the key that it names; nothing of it is verified."""
@@ -260,7 +283,7 @@ class IndividualJwtAuth:
         except ClaimFault as fault:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
 
-    def _check(self, exchange: Exchange, token: Token, claims: Claims, view: KeyView) -> None:
+    def _check(self, exchange: Exchange, token: Token, claims: Claims, view: KeyView) -> Binding:
         if view.session.org_id != self._org:
             # Who may write keys of one organisation must not sign for the APIs of another.
             raise self._identity.fail(exchange, "the key is of another organisation", "jwt.key")
@@ -278,9 +301,14 @@ class IndividualJwtAuth:
         except TokenFault as fault:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
         check_claims(exchange, self._identity, claims, self._settings, self._now())
-        judge_binding(exchange, self._identity, claims, self._settings)
+        return self._bound.find(exchange, claims)
+
+    def _accept(self, exchange: Exchange, token: Token, claims: Claims, view: KeyView) -> None:
         if exchange.context is not None:
             exchange.context.update(build_context(token, claims))
+        onward = self._headers.find(claims)
+        if onward is not None:
+            exchange.onward = onward
         self._identity.accept(exchange, view)
 
 
@@ -312,30 +340,6 @@ def check_claims(exchange: Exchange, identity: Identity, claims: Claims, setting
         check_rules(claims, settings.rules, settings.identity_claims)
     except ClaimFault as fault:
         raise identity.fail_with(exchange, "jwt.claims", str(fault)) from fault
-
-
-def judge_binding(exchange: Exchange, identity: Identity, claims: Claims, settings: JwtSettings) -> str:
-    """Judge whether this client may use a token, and return the fingerprint that its certificate must have.
-
-    :raises Refusal: ``jwt.binding``.
-    """
-    try:
-        fingerprint = find_binding(claims, required=settings.require_binding)
-    except ClaimFault as fault:
-        raise identity.fail_with(exchange, "jwt.binding", str(fault)) from fault
-    refuse_others(exchange, identity, fingerprint)
-    return fingerprint
-
-
-def refuse_others(exchange: Exchange, identity: Identity, fingerprint: str) -> None:
-    """Refuse clients that have not proved the key of a certificate.
-
-    :raises Refusal: ``jwt.binding``.
-    """
-    try:
-        check_binding(exchange, fingerprint)
-    except ClaimFault as fault:
-        raise identity.fail_with(exchange, "jwt.binding", str(fault)) from fault
 
 
 def build_context(token: Token, claims: Claims) -> dict[str, Any]:

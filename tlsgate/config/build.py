@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tlsgate.config.binding_rules import build_binding_rules
 from tlsgate.config.error_overrides import build_error_overrides, build_message_overrides
 from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.explain import build_explain
@@ -42,6 +43,7 @@ from tlsgate.config.storage import build_storage
 from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
+from tlsgate.model.tokens import BindingRules
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
 
@@ -360,6 +362,7 @@ def _build_own(section: Section) -> OwnSettings:
         ask_for_bound_keys=section.section("client_certificates").flag("ask_for_bound_keys"),
         trust_unmarked_ca=section.section("client_certificates").flag("trust_unmarked_ca", True),
         require_explicit_authentication=section.flag("require_explicit_authentication"),
+        binding=build_binding_rules(section, BindingRules()),
         hmac=build_hmac_rules(section.section("hmac"), HmacRules()),
         message_signatures=build_message_signatures(section.section("message_signatures"), MessageSignatureRules()),
         request_signing=build_signing_rules(section.section("request_signing"), SigningRules()),

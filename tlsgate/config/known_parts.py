@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tlsgate.config.binding_rules import DPOP
 from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.model import (
     AccessLogSettings,
@@ -238,6 +239,8 @@ OWN = object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
         "require_explicit_authentication": FLAG,
+        "dpop": DPOP,
+        "jwt": object_of({"require_certificate_binding": FLAG}, strict=True),
         "hmac": HMAC_RULES,
         "message_signatures": MESSAGE_SIGNATURES,
         "request_signing": SIGNING_RULES,

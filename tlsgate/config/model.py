@@ -12,6 +12,7 @@ import msgspec
 
 from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 from tlsgate.model.events import EventHandlers, WebhookHandler
+from tlsgate.model.tokens import BindingRules
 
 __all__ = [
     "MAX_BASIC_BODY",
@@ -328,6 +329,8 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``openssl req -x509`` makes such CAs); False takes it for a client's own certificate only."""
     require_explicit_authentication: bool = False
     """True refuses OAS documents without ``server.authentication`` instead of taking them for keyless with a warning."""
+    binding: BindingRules = BindingRules()
+    """``jwt.require_certificate_binding`` and ``dpop``: as ``hmac``."""
     hmac: HmacRules = HmacRules()
     """Default of the settings of the same names under ``x-tlsgate``."""
     message_signatures: MessageSignatureRules = MessageSignatureRules()

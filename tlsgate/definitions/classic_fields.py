@@ -5,6 +5,7 @@ Source: Tyk documentation, "API definition objects"; reference, section 4.
 
 from __future__ import annotations
 
+from tlsgate.config.binding_rules import DPOP
 from tlsgate.config.hmac_rules import HMAC_RULES
 from tlsgate.config.known_parts import ERROR_OVERRIDES, EVENT_HANDLERS
 from tlsgate.config.schema import (
@@ -36,6 +37,7 @@ OWN_SETTINGS = object_of(
         "client_certificates": object_of(
             {"require_client_usage": FLAG, "trust_unmarked_ca": FLAG, "ask_for_bound_keys": FLAG}, strict=True
         ),
+        "dpop": DPOP,
         "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
         "hmac": HMAC_RULES,
         "jwt": object_of(
@@ -48,6 +50,7 @@ OWN_SETTINGS = object_of(
                 "allowed_subjects": TEXTS,
                 "require_jti": FLAG,
                 "require_certificate_binding": FLAG,
+                "forward_claims": TEXT_MAP,
                 "custom_claims": map_of({"type": TEXT, "allowed_values": ListOf(ANY), "non_blocking": FLAG}),
             },
             strict=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tlsgate.config.binding_rules import build_binding_rules
 from tlsgate.config.hmac_rules import build_hmac_rules
 from tlsgate.config.model import MAX_BASIC_BODY, GatewayConfig
 from tlsgate.config.section import Section
@@ -19,12 +20,15 @@ from tlsgate.definitions.not_yet import find_auth_methods
 from tlsgate.definitions.places import report_places
 from tlsgate.model.api import EndpointRate
 from tlsgate.model.credentials import SIGNATURE_ALGORITHMS, BasicSettings, CredentialSource, HmacSettings, RequestSigning
+from tlsgate.model.tokens import BindingRules
 
 __all__ = ["build_credentials", "build_rate_rule"]
 
 _BASIC_CACHE_S = 60
 _MAX_SKEW_MS = 86_400_000.0
 _LEAST_SKEW_MS = 1000
+_TOKENS = frozenset({"jwt", "oidc", "external_oauth"})
+_NO_TOKENS = "without effect: the API takes no tokens that others issue"
 _ALGORITHMS = ("hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512", "rsa-sha256")
 _IDENTITIES = {
     "auth_token": "token",
@@ -72,6 +76,7 @@ def build_credentials(section: Section, config: GatewayConfig, schemes: Mapping[
         "use_certificate": "token" in methods and _key_entry(section).flag("use_certificate"),
         "key_signature": build_key_signature(_key_entry(section), section.section("auth"), has_tokens="token" in methods),
         "basic": _build_basic(section),
+        "binding": _build_binding(own, config.own.binding, methods),
         "hmac": _build_hmac(section, config, checks="hmac" in methods),
         "message_signatures": build_message_signatures(own.section("message_signatures"), config.own.message_signatures),
         "request_signing": _build_signing(
@@ -167,6 +172,18 @@ def _check_pattern(basic: Section, name: str) -> None:
     if groups != 1:
         what = "has no group: every login by a body is refused" if not groups else "has several groups: the first one is taken"
         basic.warning(name, what, "put the value, and nothing else, into ( )")
+
+
+def _build_binding(own: Section, defaults: BindingRules, methods: tuple[str, ...]) -> BindingRules:
+    """Return what tokens have to be bound to; nothing where the API takes none of the kind."""
+    made = build_binding_rules(own, defaults)
+    if _TOKENS.isdisjoint(methods):
+        if own.section("jwt").flag("require_certificate_binding"):
+            own.section("jwt").warning("require_certificate_binding", _NO_TOKENS)
+        if own.section("dpop").flag("required"):
+            own.section("dpop").warning("required", _NO_TOKENS)
+        return BindingRules()
+    return made
 
 
 def _build_hmac(section: Section, config: GatewayConfig, *, checks: bool) -> HmacSettings:

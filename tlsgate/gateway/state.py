@@ -12,6 +12,7 @@ from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
 from tlsgate.auth.proofs import PasswordProofs
+from tlsgate.auth.replays import UsedProofs
 from tlsgate.auth.sessions import Sessions
 from tlsgate.certs.library import Library, build_runner
 from tlsgate.certs.presence import CertificatePresence
@@ -79,6 +80,7 @@ class State:
             certificate_presence=self.certificate_presence,
             proofs=PasswordProofs(run_aside, clock),
             store=store,
+            used_proofs=UsedProofs(),
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
         """Waits until the change of a certificate counts in this process; None where nothing serves (tests)."""

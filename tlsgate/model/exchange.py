@@ -82,6 +82,7 @@ class Exchange:
         "alias",
         "api",
         "body",
+        "by_proof",
         "canonical",
         "client_address",
         "connection",
@@ -101,9 +102,11 @@ class Exchange:
         "matched",
         "method",
         "number",
+        "onward",
         "org_rate_counted",
         "others",
         "path",
+        "proved",
         "query",
         "rate_counted",
         "readings",
@@ -186,6 +189,12 @@ class Exchange:
         """The stored id of its key, whatever spelling the client used."""
         self.credential = b""
         """What the client presented; never logged."""
+        self.by_proof = False
+        """It came with the scheme ``DPoP``."""
+        self.proved: tuple[bytes, bytes] | None = None
+        """Proof and token of this request that were judged and noted: a method that judges them again is not a replay."""
+        self.onward: HeaderList | None = None
+        """What the credential says in headers of the API's choice (``jwt.forward_claims``)."""
         self.key: Any = None
         """``auth.sessions.KeyView``: the session with what was compiled from it."""
         self.others: tuple[Any, ...] = ()

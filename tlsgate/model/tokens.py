@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "PROOF_ALGORITHMS",
+    "BindingRules",
     "ClaimRules",
     "CustomClaim",
     "ExternalJwt",
@@ -19,8 +21,12 @@ __all__ = [
     "KeySetAddress",
     "OpenIdProvider",
     "OpenIdSettings",
+    "ProofRules",
     "ScopePolicies",
 ]
+
+PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519", "Ed448")
+"""By which proofs may be signed: public keys only (RFC 9449 section 4.2)."""
 
 
 class CustomClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,13 +90,44 @@ class JwtSettings(msgspec.Struct, frozen=True, kw_only=True):
     scopes: ScopePolicies = ScopePolicies()
     rules: ClaimRules = ClaimRules()
     map_client_ids: bool = True
-    require_binding: bool = False
-    """``x-tlsgate.jwt.require_certificate_binding``: a token has to be bound to its client's certificate (RFC 8705)."""
 
     @property
     def individual(self) -> bool:
         """Whether each key has a secret of its own."""
         return not self.source and not self.addresses
+
+
+class ProofRules(msgspec.Struct, frozen=True, kw_only=True):
+    """``dpop``: how proofs of possession are judged (RFC 9449)."""
+
+    required: bool = False
+    """A token has to be bound to a proof key."""
+    algorithms: tuple[str, ...] = PROOF_ALGORITHMS
+    max_age_s: int = 60
+    """How long after ``iat`` a proof is good."""
+    clock_skew_s: int = 5
+    """How far in the future ``iat`` may be."""
+    origins: tuple[str, ...] = ()
+    """``https://host`` or ``https://host:port``, normalised: what ``htu`` may begin with beside the request's own origin."""
+    nonces: bool = False
+    """A proof has to hold a nonce of ours."""
+    nonce_age_s: int = 300
+    """How long one is good."""
+    share_replays: bool = False
+    """Proofs that were used are noted in the store, for all processes and gateways, rather than in each process."""
+
+
+class BindingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What tokens have to be bound to, whichever method reads them. What a token is bound to counts in any case."""
+
+    require_certificate: bool = False
+    """``jwt.require_certificate_binding``: to the client's certificate (RFC 8705)."""
+    proofs: ProofRules = ProofRules()
+
+    @property
+    def required(self) -> bool:
+        """Whether tokens that everybody may use are refused."""
+        return self.require_certificate or self.proofs.required
 
 
 class OpenIdProvider(msgspec.Struct, frozen=True, kw_only=True):

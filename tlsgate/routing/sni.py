@@ -34,8 +34,7 @@ class AllowListRef(NamedTuple):
 
 def uses_certificates(api: ApiDefinition) -> bool:
     """Tell whether client certificates matter to an API: static or dynamic mTLS, or keys or tokens that are bound to certificates."""
-    bound_tokens = api.jwt is not None and api.jwt.require_binding
-    return api.use_mutual_tls or api.use_certificate or api.ask_for_bound_keys or bound_tokens
+    return api.use_mutual_tls or api.use_certificate or api.ask_for_bound_keys or api.binding.require_certificate
 
 
 def control_port(config: GatewayConfig) -> int:

@@ -197,3 +197,30 @@ def test_external_oauth() -> None:
     made, errors, _ = external([])
     assert not made.has_provider and errors == []
     assert external([{}])[0].jwt is None
+
+
+def test_claims_for_the_upstream() -> None:
+    """Headers by name; they count for an open API too, so that no client writes them there."""
+    own = {"jwt": {"forward_claims": {"X-User": "sub", "X_Roles": "realm.roles"}}}
+    pairs = (("X-User", "sub"), ("X_Roles", "realm.roles"))
+    assert build(enable_jwt=True, **{"x-tlsgate": own})[0]["forward_claims"] == pairs
+    assert build(use_keyless=True, **{"x-tlsgate": own})[0] == {"forward_claims": pairs}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"X User": "sub"},
+        {"": "sub"},
+        {"X-\u00e9": "sub"},
+        {"Host": "sub"},
+        {"Content_Length": "sub"},
+        {"X-Forwarded-For": "sub"},
+        {"X-User": ""},
+        {"X-User": "sub", "x_user": "uid"},
+    ],
+)
+def test_headers_that_no_claim_can_go_into(names: dict[str, str]) -> None:
+    """What the proxy writes, what is no name, and one header twice."""
+    _, errors, _ = build(use_keyless=True, **{"x-tlsgate": {"jwt": {"forward_claims": names}}})
+    assert len(errors) == 1 and errors[0].startswith("x-tlsgate.jwt.forward_claims")
