@@ -48,6 +48,11 @@ def list_uses(config: GatewayConfig, definitions: Iterable[ApiDefinition]) -> It
     for _, references in security.pinned_public_keys:
         yield from (Use(reference, "", "security.pinned_public_keys", "pin") for reference in references)
     yield from (Use(reference, "", "tlsgate.upstream_ca", "authority") for reference in config.own.upstream_ca)
+    service = config.oauth_service
+    for reference in (service.certificate, service.key_file):
+        yield Use(reference, "", "external_services.oauth.mtls", "upstream")
+    yield from (Use(reference, "", "external_services.oauth.mtls", "authority") for reference in service.authorities)
+    yield Use(config.own.identity_providers.assertion_key, "", "tlsgate.identity_providers.assertion_key", "upstream")
     for api in definitions:
         yield from _of_api(api, config)
 

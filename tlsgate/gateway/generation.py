@@ -11,6 +11,7 @@ from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, Upstrea
 from tlsgate.events.table import EventTable, build_event_table
 from tlsgate.gateway.compile import CompiledApi, CompiledRaw, ReservedPlace, Workshop, compile_api, compile_raw
 from tlsgate.gateway.listener import ListenerSpec
+from tlsgate.gateway.provider_access import load_access
 from tlsgate.gateway.tree import ApiResource, RefusingResource
 from tlsgate.gateway.upstream_tls import UpstreamContexts
 from tlsgate.pki.acl import build_allow_list
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.state import State
+    from tlsgate.idp.client import Access
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.tls import PeerIdentity, TlsPolicy
     from tlsgate.pki.acl import AllowList
@@ -66,7 +68,7 @@ class Generation:
         files: frozenset[str],
         notes: tuple[Problem, ...],
         events: EventTable,
-        provider_trust: TrustSet | None,
+        provider_access: Access,
         resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
@@ -86,8 +88,8 @@ class Generation:
         self.notes = notes
         """What an operator should know of this load."""
         self.events = events
-        self.provider_trust = provider_trust
-        """CAs of identity providers; None when nobody asks one, or there are none."""
+        self.provider_access = provider_access
+        """By what means identity providers are asked."""
         """Who hears of events."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
@@ -262,7 +264,7 @@ def build_generation(
         return load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ)
 
     events = build_event_table(config, apis, load_own_trust, problems)
-    provider_trust = _load_provider_trust(config, apis, load_own_trust, problems)
+    provider_access = load_access(config, apis, resolver, load_own_trust, clock, environ, problems)
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
@@ -292,7 +294,7 @@ def build_generation(
         notes=tuple(problems),
         resolver=resolver if state.shelf.wanted else None,
         events=events,
-        provider_trust=provider_trust,
+        provider_access=provider_access,
     )
     resolver.close()
     generation.try_contexts()
@@ -306,19 +308,6 @@ def attach_resources(generation: Generation, site: Any) -> None:
     refusing = RefusingResource("route.reserved", site)
     for place in generation.places:
         place.resource = refusing
-
-
-def _load_provider_trust(
-    config: GatewayConfig, apis: Iterable[ApiDefinition], load: Callable[[], TrustSet], problems: list[Problem]
-) -> TrustSet | None:
-    """Return the CAs by which identity providers are verified, None when no API asks one."""
-    if not any(api.jwt or api.openid or api.external_oauth for api in apis):
-        return None
-    try:
-        return load()
-    except PkiError as problem:
-        problems.append(Problem(config.source, "tlsgate.upstream_ca", "", f"identity providers cannot be asked over TLS: {problem}"))
-        return None
 
 
 def _resolver_of(resolver: ReferenceResolver, api: ApiDefinition) -> ReferenceResolver:
@@ -495,7 +484,9 @@ def _still_needed(path: str, apis: list[ApiDefinition], config: GatewayConfig) -
 
     One that was taken out of the configuration may vanish, and to delete a client's file is a way to revoke it: it grants nothing at once.
     """
-    named = [*config.http.ssl_certificates, *config.own.upstream_ca]
+    service = config.oauth_service
+    named = [*config.http.ssl_certificates, *config.own.upstream_ca, *service.authorities]
+    named += [service.certificate, service.key_file, config.own.identity_providers.assertion_key]
     named += [api.request_signing.certificate for api in apis if api.request_signing is not None]
     named += [name for pair in config.http.certificates for name in (pair.cert_file, pair.key_file)]
     named += [reference for _, reference in config.security.upstream]
