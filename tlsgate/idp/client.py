@@ -105,6 +105,12 @@ class IdpClient:
             client = self._clients[verify] = WebClient(
                 self._reactor, access.trust, max_bytes=settings.max_bytes, identity=access.identity, chain=access.chain, verify=verify
             )
+        try:
+            return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
+        except Exception as error:
+            if not _was_closed(error):
+                raise
+        # The provider closed a connection that was kept; nothing that it is asked changes anything there.
         return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
 
     def close(self) -> None:
@@ -120,3 +126,11 @@ class IdpClient:
         host = (parts.hostname or "").rstrip(".")
         if settings.allowed_hosts and host not in {name.lower().rstrip(".") for name in settings.allowed_hosts}:
             raise AddressRefused("the host is not among tlsgate.identity_providers.allowed_hosts")
+
+
+def _was_closed(error: Exception) -> bool:
+    """Tell whether a connection went away before there was any answer."""
+    from twisted.internet.error import ConnectionDone, ConnectionLost
+    from twisted.web.client import ResponseNeverReceived
+
+    return isinstance(error, ResponseNeverReceived) and any(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons)
