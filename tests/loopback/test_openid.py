@@ -29,7 +29,10 @@ def api(
     """An API that takes ID tokens of these issuers for these clients."""
     if form == "oas":
         providers: list[dict[str, Any]] = [
-            {"issuer": issuer, "clientToPolicyMapping": [{"clientId": b64(client), "policyId": policy} for client, policy in clients.items()]}
+            {
+                "issuer": issuer,
+                "clientToPolicyMapping": [{"clientId": b64(client), "policyId": policy} for client, policy in clients.items()],
+            }
             for issuer, clients in issuers.items()
         ]
         method: dict[str, Any] = {"enabled": True, "header": {"enabled": True, "name": "Authorization"}, "providers": providers}
@@ -77,9 +80,7 @@ def running(
         issuer = provider.discover(path)
         definition = api(form, upstream.port, {issuer: clients or {"web": "gold", "cli": "silver", "bare": ""}}, **options)
         tlsgate = {"upstream_ca": [str(folder / "ca.pem")]}
-        with running_world(
-            folder, backend, definition, server=own, policies=write_policies(folder), tlsgate=tlsgate, **config
-        ) as gateway:
+        with running_world(folder, backend, definition, server=own, policies=write_policies(folder), tlsgate=tlsgate, **config) as gateway:
             yield World(gateway, provider, issuer, upstream)
 
 
@@ -208,7 +209,9 @@ def test_policies_that_are_not_there_or_not_usable(tmp_path: Path, form: str) ->
     """403, in OpenID's words."""
     write_policies(tmp_path)
     both = {"id": "both", "org_id": "org", "partitions": {"per_api": True, "quota": True}}
-    (tmp_path / "policies" / "both.json").write_text(json.dumps({**both, "access_rights": {"api": {"api_id": "api", "versions": ["Default"]}}}))
+    (tmp_path / "policies" / "both.json").write_text(
+        json.dumps({**both, "access_rights": {"api": {"api_id": "api", "versions": ["Default"]}}})
+    )
     with running(tmp_path, form, clients={"web": "tin", "cli": "both"}) as world:
         assert world.ask(world.token()) == (403, "Key not authorized: no matching policy")
         assert world.ask(world.token({"aud": "cli"})) == (403, "Key not authorized: could not apply new policy")

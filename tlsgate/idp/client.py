@@ -110,7 +110,8 @@ class IdpClient:
         except Exception as error:
             if not _was_closed(error):
                 raise
-        # The provider closed a connection that was kept; nothing that it is asked changes anything there.
+        # The provider closed a connection that was kept, perhaps others as well; nothing that it is asked changes anything there.
+        client.close()
         return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
 
     def close(self) -> None:
