@@ -20,7 +20,9 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "method", [method for method in AUTH_METHODS if method.name not in ("basic", "external_oauth", "hmac", "jwt", "oidc", "token")], ids=lambda method: method.field
+    "method",
+    [method for method in AUTH_METHODS if method.name not in ("basic", "external_oauth", "hmac", "jwt", "oidc", "token")],
+    ids=lambda method: method.field,
 )
 def test_methods_of_authentication_are_refused_by_name(method: Any) -> None:
     """Decisions 3.8: the API never answers open."""

@@ -152,7 +152,9 @@ def test_the_last_slash_of_a_documents_issuer_does_not_matter() -> None:
     assert run(world(Provider(issuer=ISSUER + "/"))[0].find(ISSUER)) == URL
 
 
-@pytest.mark.parametrize(("payload", "gone"), [("", True), (DOCUMENT, True), (f"https://x.test/ {DOCUMENT}", True), ("https://x.test/", False)])
+@pytest.mark.parametrize(
+    ("payload", "gone"), [("", True), (DOCUMENT, True), (f"https://x.test/ {DOCUMENT}", True), ("https://x.test/", False)]
+)
 def test_documents_and_their_keys_are_forgotten(payload: str, gone: bool) -> None:
     """``DELETE /tyk/cache/jwks``, of all or of one API, in whichever process."""
     discovery, sets, _ = world(Provider())
