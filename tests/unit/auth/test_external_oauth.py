@@ -22,6 +22,9 @@ from tlsgate.tls.web_client import Answer
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NOW = 1_000_000
+PROVIDER = Provider()
+"""For its keys; nobody connects to it."""
+KEYS = dict(PROVIDER.keys)
 FAILED = (500, "error happened during the access token validation")
 
 
@@ -30,7 +33,8 @@ class World:
 
     def __init__(self, settings: ExternalOAuthSettings, *, base: str = "", **keys: Any) -> None:
         self.keys = Keys(**keys)
-        self.provider = Provider()
+        self.provider = PROVIDER
+        self.provider.keys = dict(KEYS)
         self.answers: dict[str, Any] = {}
         self.asked: list[bytes] = []
         self.status = 200

@@ -23,6 +23,9 @@ ISSUER = "https://idp.test"
 RIGHTS = {"api": AccessRight(api_id="api", versions=("Default",))}
 POLICIES = [Policy(id=name, org_id="org", access_rights=RIGHTS) for name in ("gold", "silver")]
 NOW = 1_000_000
+PROVIDER = Provider()
+"""For its keys; nobody connects to it."""
+KEYS = dict(PROVIDER.keys)
 DENIED = (401, "Key not authorised")
 
 
@@ -31,7 +34,8 @@ class World:
 
     def __init__(self, *, base: str = "", **settings: Any) -> None:
         self.keys = Keys(POLICIES)
-        self.provider = Provider()
+        self.provider = PROVIDER
+        self.provider.keys = dict(KEYS)
         self.asked: list[str] = []
         sets = KeySets(self._fetch, self.keys.clock)
         self.discovery = Discovery(self._fetch, self.keys.clock, sets)
