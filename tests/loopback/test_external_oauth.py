@@ -391,6 +391,8 @@ def test_a_server_that_goes_wrong(tmp_path: Path, form: str, fault: str) -> None
     providers = {"timeout_s": 0.4, "max_bytes": 20_000}
     fields = {"url": "https://localhost:1/introspect"} if fault == "closed" else {}
     options: dict[str, Any] = {"providers": providers, "fields": fields}
+    # That counts for key sets only.
+    options["jwt_ssl_insecure_skip_verify"] = fault == "not believed"
     with introspecting(tmp_path, form, **options) as (gateway, server, upstream):
         if fault == "slow":
             server.provider.delay_s = 2.0
