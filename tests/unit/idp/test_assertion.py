@@ -13,7 +13,7 @@ from tlsgate.jose.keys import KeyFault
 
 NOW = 1_700_000_000.7
 AUDIENCE = "https://as.test/introspect"
-KEYS = {
+KEYS: dict[str, Any] = {
     "RS256": rsa.generate_private_key(65537, 2048),
     "ES256": ec.generate_private_key(ec.SECP256R1()),
     "ES384": ec.generate_private_key(ec.SECP384R1()),
