@@ -172,8 +172,9 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "The request has no JSON Web Token where the API looks for one (credentials_from): let the client send Authorization: Bearer."
         ),
         "jwt.binding": (
-            "The token is bound to a client certificate (cnf): connect with that certificate, on a host that asks for one "
-            "(require_certificate_binding, ask_for_bound_keys)."
+            "The token is bound (cnf) to a certificate or key that this request does not prove, or not to what the API requires: "
+            "connect with its certificate, on a host that asks for one (require_certificate_binding, ask_for_bound_keys), or send a "
+            "token that is bound."
         ),
         "jwt.claims": (
             "A claim of the token does not hold; the rule says which (issuer, audience, not before, issued at). Compare the token"
@@ -199,6 +200,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "jwt.no_scope_policy": "None of the token's scopes leads to a policy: compare its scope claim with the API's scope mapping.",
         "jwt.not_created": "The session of the token could not be made; the rule says why. Look at its policies, and at the store.",
         "jwt.nothing_in_token": "The token has neither a scope nor a policy: add the claim, or set jwt_default_policies and reload.",
+        "jwt.proof": (
+            "The request's DPoP proof is missing, used, or not of this request; the rule says which. Send Authorization: DPoP with a fresh "
+            "proof for this method, address and token, and compare clocks."
+        ),
         "jwt.policy_unusable": "A policy of the token cannot be applied; the rule says which and why: mend it and reload.",
         "oidc.auth_field_missing": (
             "The request has no ID token where the API reads it: send it as `Authorization: Bearer TOKEN`, or look at auth_configs.oidc."

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.certs import SERVER, Issued, make_authority
 from tests.support.certs_api import CertsApi
@@ -193,37 +189,6 @@ def test_public_keys_never_become_secrets(tmp_path: Path) -> None:
         with Client(gateway.port, tls=False) as client:
             assert client.request("GET", "/api/x").status == 503
         assert upstream.requests == []
-
-
-@pytest.mark.parametrize("version", [771, 772])
-def test_a_bound_token_is_good_for_its_certificate_only(tmp_path: Path, version: int) -> None:
-    """RFC 8705: on every connection anew, remembered or not; a host asks for certificates because an API wants it."""
-    authority = make_authority()
-    good, other = authority.issue("good"), authority.issue("other")
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(good.der).digest()).rstrip(b"=").decode()
-    claims = {"sub": "alice", "exp": int(time.time()) + 300, "pol": "gold"}
-    bound = sign_hmac({**claims, "cnf": {"x5t#S256": thumbprint}}, SECRET)
-    definition = api("classic", 0, {"source": b64(SECRET), "signingMethod": "hmac", "policyFieldName": "pol"})
-    definition["x-tlsgate"] = {"jwt": {"require_certificate_binding": True}}
-    with StrictUpstream() as upstream:
-        definition["proxy"]["target_url"] = f"http://127.0.0.1:{upstream.port}/"
-        with running_world(tmp_path, "sqlite", definition, server=server(), policies=write_policies(tmp_path)) as gateway:
-
-            def ask_as(identity: Issued | None, token: str) -> tuple[int, str]:
-                with Client(gateway.port, sni="localhost", identity=identity, version=version) as client:
-                    return told(client.request("GET", "/api/x", headers=[("Authorization", f"Bearer {token}")]))
-
-            another = (401, "Key not authorized: the token is bound to another client certificate")
-            assert ask_as(other, bound) == another
-            assert upstream.requests == []
-            for _ in range(2):
-                assert ask_as(good, bound)[0] == 200
-                assert ask_as(other, bound) == another
-                assert ask_as(None, bound) == (401, "Key not authorized: the token needs its client certificate")
-            assert ask_as(good, sign_hmac(claims, SECRET)) == (401, "Key not authorized: the token is not bound to a certificate")
-            proof = sign_hmac({**claims, "cnf": {"jkt": "x"}}, SECRET)
-            assert ask_as(good, proof) == (401, "Key not authorized: the token is bound to a proof that is not supported")
-            assert len(upstream.requests) == 2
 
 
 @EACH_FORM

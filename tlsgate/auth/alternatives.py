@@ -15,7 +15,7 @@ from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.identity import put_key
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 
 __all__ = ["Alternatives", "build"]
 
@@ -144,6 +144,7 @@ class _Proof(NamedTuple):
     view: KeyView | None
     credential: bytes
     context: dict[str, Any]
+    onward: HeaderList | None
 
 
 class _Attempt:
@@ -169,6 +170,8 @@ class _Attempt:
             self._begun = step, exchange.key, dict(exchange.context or ())
             return False
         exchange.credential = proof.credential
+        if proof.onward is not None:
+            exchange.onward = proof.onward
         if proof.view is not None:
             put_key(exchange, proof.view)
         if exchange.context is not None:
@@ -183,7 +186,7 @@ class _Attempt:
             return
         (step, key, context), self._begun = self._begun, None
         added = {name: value for name, value in (exchange.context or {}).items() if name not in context or context[name] is not value}
-        self._proved[step] = _Proof(None if exchange.key is key else exchange.key, exchange.credential, added)
+        self._proved[step] = _Proof(None if exchange.key is key else exchange.key, exchange.credential, added, exchange.onward)
 
     def restore(self, exchange: Exchange) -> None:
         """Undo what a group has done, but for a body that it has read: that one goes on from where it is held."""
@@ -198,6 +201,7 @@ class _Attempt:
             exchange.query,
             exchange.flag,
             exchange.response_headers,
+            exchange.onward,
         ) = self._before
         del exchange.response_headers[self._lines :]
         self._begun = None
@@ -218,6 +222,7 @@ def _look(exchange: Exchange) -> tuple[Any, ...]:
         exchange.query,
         exchange.flag,
         exchange.response_headers,
+        exchange.onward,
     )
 
 

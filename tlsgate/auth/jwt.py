@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tlsgate.auth.base import AuthTools, Step, store_away
 from tlsgate.auth.binding import Binding, BoundTokens
 from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity, read_time
+from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.sources import SourceReader, find_source
@@ -24,7 +25,7 @@ from tlsgate.jose.compact import Token, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault, VerificationKey
 from tlsgate.jose.source import parse_secret_text
 from tlsgate.model.api import ApiDefinition
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.tokens import JwtSettings
 
 __all__ = ["NAME", "JwtAuth", "build", "enabled_for"]
@@ -49,6 +50,8 @@ class _Verified(NamedTuple):
     context: dict[str, Any]
     binding: Binding
     """Judged on every request."""
+    onward: HeaderList | None
+    """``Exchange.onward``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -74,7 +77,20 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
 class JwtAuth:
     """The step for tokens that are signed by keys of the API."""
 
-    __slots__ = ("_api", "_bound", "_identity", "_keys", "_now", "_rules", "_sessions", "_settings", "_source", "_verified", "_virtual")
+    __slots__ = (
+        "_api",
+        "_bound",
+        "_headers",
+        "_identity",
+        "_keys",
+        "_now",
+        "_rules",
+        "_sessions",
+        "_settings",
+        "_source",
+        "_verified",
+        "_virtual",
+    )
 
     def __init__(self, api: ApiDefinition, settings: JwtSettings, keys: TokenKeys, config: GatewayConfig, tools: AuthTools) -> None:
         self._api = api
@@ -84,6 +100,7 @@ class JwtAuth:
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
         self._bound = BoundTokens(api, config, tools, self._identity)
+        self._headers = ClaimHeaders(api, NAME)
         self._virtual = VirtualSessions(api, tools)
         self._sessions = tools.sessions
         self._now = tools.clock.now
@@ -173,7 +190,7 @@ class JwtAuth:
             find_client_id(claims) if settings.map_client_ids else "",
         )
         until = min(now + _LONGEST_S, float("inf") if expires is None else expires + self._rules.expires_at_skew_s)
-        return _Verified(wanted, until, version, build_context(token, claims), binding)
+        return _Verified(wanted, until, version, build_context(token, claims), binding, self._headers.find(claims))
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""
@@ -195,19 +212,22 @@ class JwtAuth:
     def _accept(self, exchange: Exchange, view: KeyView, verified: _Verified) -> None:
         if exchange.context is not None:
             exchange.context.update(verified.context)
+        if verified.onward is not None:
+            exchange.onward = verified.onward
         self._identity.accept(exchange, view)
 
 
 class IndividualJwtAuth:
     """The step for tokens that are signed by a secret of the session that they name."""
 
-    __slots__ = ("_bound", "_identity", "_now", "_reader", "_settings", "_source")
+    __slots__ = ("_bound", "_headers", "_identity", "_now", "_reader", "_settings", "_source")
 
     def __init__(self, api: ApiDefinition, settings: JwtSettings, config: GatewayConfig, tools: AuthTools) -> None:
         self._settings = settings
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
         self._bound = BoundTokens(api, config, tools, self._identity)
+        self._headers = ClaimHeaders(api, NAME)
         self._reader = tools.sessions.reader(api.org_id, "jwt")
         self._now = tools.clock.now
 
@@ -282,6 +302,9 @@ class IndividualJwtAuth:
     def _accept(self, exchange: Exchange, token: Token, claims: Claims, view: KeyView) -> None:
         if exchange.context is not None:
             exchange.context.update(build_context(token, claims))
+        onward = self._headers.find(claims)
+        if onward is not None:
+            exchange.onward = onward
         self._identity.accept(exchange, view)
 
 

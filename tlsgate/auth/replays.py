@@ -6,6 +6,8 @@ from then on. So a flood makes the time shorter in which a proof is good, and ne
 
 from __future__ import annotations
 
+import heapq
+
 __all__ = ["UsedProofs"]
 
 _MAX = 100_000
@@ -17,12 +19,14 @@ class UsedProofs:
     :param room: how many are kept; 100,000 take some 15 MB.
     """
 
-    __slots__ = ("_ends", "_horizon", "_room", "_used")
+    __slots__ = ("_ends", "_horizon", "_room", "_seconds", "_used")
 
     def __init__(self, room: int = _MAX) -> None:
         self._room = room
         self._used: dict[bytes, int] = {}
         self._ends: dict[int, list[bytes]] = {}
+        self._seconds: list[int] = []
+        """A heap of the keys of ``_ends``."""
         self._horizon = 0
 
     def __len__(self) -> int:
@@ -43,19 +47,22 @@ class UsedProofs:
             if second <= self._horizon:
                 return False
         self._used[digest] = second
-        self._ends.setdefault(second, []).append(digest)
+        ends = self._ends.get(second)
+        if ends is None:
+            ends = self._ends[second] = []
+            heapq.heappush(self._seconds, second)
+        ends.append(digest)
         return True
 
     def _make_room(self, now: float) -> None:
-        for second in sorted(self._ends):
-            if second >= now:
-                break
-            self._forget(second)
+        while self._seconds and self._seconds[0] < now:
+            self._forget()
         if len(self._used) >= self._room:
-            first = min(self._ends)
-            self._forget(first)
-            self._horizon = first
+            self._horizon = self._forget()
 
-    def _forget(self, second: int) -> None:
+    def _forget(self) -> int:
+        """Forget what ends first, and return when that is."""
+        second = heapq.heappop(self._seconds)
         for digest in self._ends.pop(second):
-            self._used.pop(digest, None)
+            del self._used[digest]
+        return second

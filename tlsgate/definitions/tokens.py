@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from tlsgate.config.durations import parse_duration
@@ -30,6 +31,26 @@ from tlsgate.model.tokens import (
 
 __all__ = ["build_tokens"]
 
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_FOR_CLAIMS = frozenset(
+    [
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-forwarded-for",
+    ]
+)
 _MAX_SKEW_S = 2**40
 _KINDS = ("required", "exact_match", "contains")
 _MIN_CACHE_S = 1.0
@@ -42,9 +63,13 @@ def build_tokens(section: Section, *, is_oas: bool) -> dict[str, Any]:
     :param section: a Classic definition, checked.
     :param is_oas: it was made from a document: a list of addresses counts before the source then.
     """
-    if section.flag("use_keyless"):
-        return {}
     made: dict[str, Any] = {}
+    forward = section.section("x-tlsgate").section("jwt")
+    if forward.has("forward_claims"):
+        # Whoever gets in, and however: no client writes what an upstream takes for a claim.
+        made["forward_claims"] = _forward(forward)
+    if section.flag("use_keyless"):
+        return made
     if section.flag("enable_jwt"):
         made["jwt"] = _build_jwt(section, is_oas)
     if section.flag("use_openid"):
@@ -83,6 +108,21 @@ def _build_jwt(section: Section, is_oas: bool) -> JwtSettings:
         rules=_rules(section, own, "jwt_"),
         map_client_ids=not section.flag("idp_client_id_mapping_disabled"),
     )
+
+
+def _forward(section: Section) -> tuple[tuple[str, str], ...]:
+    """Return (header, claim) pairs; names that the proxy writes itself, or that are one header in two spellings, are errors."""
+    seen: set[str] = set()
+    for name, claim in section.pairs("forward_claims"):
+        plain = name.lower().replace("_", "-")
+        if not name.isascii() or _NAME.fullmatch(name) is None or plain in _NOT_FOR_CLAIMS:
+            section.error_at("forward_claims", name, "is no header that a claim can go into")
+        elif plain in seen:
+            section.error_at("forward_claims", name, "names a header for the second time")
+        elif not claim:
+            section.error_at("forward_claims", name, "names no claim")
+        seen.add(plain)
+    return section.pairs("forward_claims")
 
 
 def _build_openid(section: Section) -> OpenIdSettings:

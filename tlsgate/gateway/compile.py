@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 
 from tlsgate.auth.access import AccessCheck
 from tlsgate.auth.certificate import build_recheck
+from tlsgate.auth.claims_onward import build_onward_step, find_protected_names
 from tlsgate.auth.registry import build_auth_steps
 from tlsgate.config.problems import show_value
 from tlsgate.errors import ConfigError, PkiError, Problem, UpstreamError, WireError
@@ -234,7 +235,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     limits = config.own.limits
     version = api.version
     remove_xff = any(name.lower() == "x-forwarded-for" for name in version.request_headers.remove)
-    protected = _names(version.request_headers)
+    protected = _names(version.request_headers) | find_protected_names(api)
     for rule in version.request_header_rules:
         protected |= _names(rule.operations)
         remove_xff = remove_xff or (rule.path in ("", "/*") and any(name.lower() == "x-forwarded-for" for name in rule.operations.remove))
@@ -252,7 +253,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
             _load_resource(api, str(mounted), config.own.resources),
             workshop.reactor,
             config,
-            request_headers=build_request_headers_step(api, config),
+            request_headers=build_onward_step(api, build_request_headers_step(api, config)),
             response_headers=build_response_headers_step(api, config),
             timeout_of=build_timeout_of(api, config),
             protected=frozenset(protected),
@@ -271,7 +272,7 @@ def _build_leaf(api: ApiDefinition, workshop: Workshop) -> Callable[[Any], Any]:
     return Forwarder(
         _build_plan(api, workshop, api.protocol if api.protocol in ("http", "https") else "http"),
         workshop.pool,
-        request_headers=build_request_headers_step(api, config),
+        request_headers=build_onward_step(api, build_request_headers_step(api, config)),
         response_headers=build_response_headers_step(api, config),
         timeout_of=build_timeout_of(api, config),
         default_timeout_s=config.proxy.default_timeout_s,

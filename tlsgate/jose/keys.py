@@ -1,7 +1,7 @@
 """Keys that verify, bound to the algorithms that they are for; knows nothing of where keys come from.
 
 The algorithm is a matter of configuration and key: the token only says which of those it used. ``none`` is not among them. Source: RFC 7518
-section 3, RFC 8037; RFC 8725 section 3.1; decisions 3.12.
+section 3, RFC 8037, RFC 9864; RFC 8725 section 3.1; decisions 3.12.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}
 """With the bytes of the hash: RFC 7518 section 3.2 asks for keys as long."""
+_EDWARDS = ("Ed25519", "Ed448")
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 16384
 
@@ -27,10 +28,11 @@ FAMILIES: dict[str, frozenset[str]] = {
     "hmac": frozenset(_HMAC),
     "rsa": frozenset(_RSA),
     "ecdsa": frozenset(_CURVES.values()),
-    "eddsa": frozenset({"EdDSA"}),
+    "eddsa": frozenset({"EdDSA", "Ed25519", "Ed448"}),
 }
 """Algorithms by ``jwt_signing_method``."""
-ALGORITHMS: dict[str, Algorithm] = {name: _DEFAULT[name] for names in FAMILIES.values() for name in names}
+# RFC 9864 gives each curve a name of its own; the arithmetic is that of the old name, which stands for both.
+ALGORITHMS: dict[str, Algorithm] = {name: _DEFAULT["EdDSA" if name in _EDWARDS else name] for names in FAMILIES.values() for name in names}
 KNOWN = frozenset(ALGORITHMS) | {"none"}
 """Names that stand for something: a token with another one is malformed, rather than of the wrong family."""
 
@@ -91,8 +93,10 @@ def build_public_key(key: object, *, algorithm: str = "", key_id: str | None = N
         if name is None:
             raise KeyFault(f"no signatures with the curve {key.curve.name}")
         fits = frozenset({name})
-    elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
-        fits = FAMILIES["eddsa"]
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        fits = frozenset({"EdDSA", "Ed25519"})
+    elif isinstance(key, ed448.Ed448PublicKey):
+        fits = frozenset({"EdDSA", "Ed448"})
     else:
         raise KeyFault(f"no signatures with keys of type {type(key).__name__}")
     if algorithm:

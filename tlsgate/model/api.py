@@ -274,6 +274,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     external_oauth: ExternalOAuthSettings | None = None
     binding: BindingRules = BindingRules()
     """What tokens of these methods have to be bound to."""
+    forward_claims: tuple[tuple[str, str], ...] = ()
+    """``x-tlsgate.jwt.forward_claims``: (header for the upstream, name or path of a claim of these tokens)."""
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""
     session_lifetime_respects_key_expiration: bool = False
@@ -287,6 +289,11 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     is_versioned: bool = False
     default_version: str = ""
     fallback_to_default: bool = False
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether it reads tokens that others issue."""
+        return self.jwt is not None or self.openid is not None or self.external_oauth is not None
 
     @property
     def is_raw(self) -> bool:

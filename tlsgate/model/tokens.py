@@ -28,7 +28,7 @@ __all__ = [
 
 CLIENT_AUTHENTICATION = ("form", "basic", "private_key_jwt", "tls")
 """``client_secret`` in the form (Tyk), in HTTP Basic, an assertion that the gateway signs, its certificate alone."""
-PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA")
+PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519", "Ed448")
 """By which proofs may be signed: public keys only (RFC 9449 section 4.2)."""
 
 

@@ -16,7 +16,7 @@ from tlsgate.config.references import read_secret_file
 from tlsgate.ids import request_id
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["FORM", "Value", "compile_value", "read_pairs", "render"]
+__all__ = ["FORM", "Value", "compile_value", "read_pairs", "render", "show_value"]
 
 Value = bytes | tuple[bytes | Callable[[Exchange], bytes], ...]
 """A constant, or parts in turn; see :func:`render`."""
@@ -161,12 +161,12 @@ def _meta(name: str) -> Callable[[Exchange], bytes]:
 
     def read(exchange: Exchange) -> bytes:
         session = exchange.session
-        return _EMPTY if session is None else _clean(_show(session.meta_data.get(name)).encode("utf-8", "replace"))
+        return _EMPTY if session is None else _clean(show_value(session.meta_data.get(name)).encode("utf-8", "replace"))
 
     return read
 
 
-def _show(value: object) -> str:
+def show_value(value: object) -> str:
     """Return a JSON value as Tyk writes it: numbers in plain decimal, the items of a list encoded as in a query, objects empty."""
     if value is None:
         return ""
@@ -176,7 +176,7 @@ def _show(value: object) -> str:
         text = format(Decimal(repr(value)), "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, list | tuple):
-        return ",".join(quote_plus(_show(item)) for item in value)
+        return ",".join(quote_plus(show_value(item)) for item in value)
     return "" if isinstance(value, dict) else str(value)
 
 
@@ -187,7 +187,7 @@ def _from_context(name: str) -> Callable[[Exchange], bytes]:
         value = exchange.context.get(name) if exchange.context else None
         if value is None:
             return _EMPTY
-        return _clean(value if isinstance(value, bytes) else _show(value).encode("utf-8", "replace"))
+        return _clean(value if isinstance(value, bytes) else show_value(value).encode("utf-8", "replace"))
 
     return read
 

@@ -54,6 +54,8 @@ class Method:
         exchange.response_headers.append((b"X-Seen", self.name.encode()))
         exchange.query = self.name.encode()
         exchange.flag = "XXX"
+        if self.name == "basic":
+            exchange.onward = [(b"X-User", b"basic")]
         if exchange.context is not None:
             exchange.context[self.name] = "seen"
         if self.outcome == BAD:
@@ -89,6 +91,7 @@ class World:
     def refuse(self) -> Refusal:
         with pytest.raises(Refusal) as caught:
             self.pass_through()
+        assert self.exchange.onward is None
         assert self.exchange.key is None and self.exchange.session is None and self.exchange.others == ()
         assert (self.exchange.context, self.exchange.response_headers) == ({"path": "/"}, [(b"Vary", b"Origin")])
         assert self.step._noted == {} and self.step._paused == {}
@@ -314,3 +317,10 @@ def test_the_steps_of_an_api_with_alternatives() -> None:
     keys.store.get_entries = away  # type: ignore[method-assign]
     with pytest.raises(Refusal, match=AWAY):
         run(run_steps(steps, keys.request(headers=[("X-Key", "other")])))
+
+
+@EACH_WAIT
+def test_what_goes_upstream_is_of_the_group_that_passes(waits: tuple[str, ...]) -> None:
+    """A failed group's headers go with it; those of a method that passes again in another group come again."""
+    assert World((("basic", "token"), ("hmac",)), waits, token=BAD).pass_through().onward is None
+    assert World((("basic", "token"), ("basic", "hmac")), waits, token=BAD).pass_through().onward == [(b"X-User", b"basic")]

@@ -186,3 +186,30 @@ def test_how_a_server_is_asked_about_tokens() -> None:
     assert made(client_authentication="digest")[1] == ["x-tlsgate.external_oauth.client_authentication"]
     assert made(rate=0)[1] == ["x-tlsgate.external_oauth.rate"]
     assert made(client_authentication="tls")[2] == ["external_oauth.providers[0].introspection.client_secret"]
+
+
+def test_claims_for_the_upstream() -> None:
+    """Headers by name; they count for an open API too, so that no client writes them there."""
+    own = {"jwt": {"forward_claims": {"X-User": "sub", "X_Roles": "realm.roles"}}}
+    pairs = (("X-User", "sub"), ("X_Roles", "realm.roles"))
+    assert build(enable_jwt=True, **{"x-tlsgate": own})[0]["forward_claims"] == pairs
+    assert build(use_keyless=True, **{"x-tlsgate": own})[0] == {"forward_claims": pairs}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"X User": "sub"},
+        {"": "sub"},
+        {"X-\u00e9": "sub"},
+        {"Host": "sub"},
+        {"Content_Length": "sub"},
+        {"X-Forwarded-For": "sub"},
+        {"X-User": ""},
+        {"X-User": "sub", "x_user": "uid"},
+    ],
+)
+def test_headers_that_no_claim_can_go_into(names: dict[str, str]) -> None:
+    """What the proxy writes, what is no name, and one header twice."""
+    _, errors, _ = build(use_keyless=True, **{"x-tlsgate": {"jwt": {"forward_claims": names}}})
+    assert len(errors) == 1 and errors[0].startswith("x-tlsgate.jwt.forward_claims")
