@@ -516,3 +516,19 @@ def test_the_store_away(tmp_path: Path, form: str) -> None:
             assert ask(gateway, "bob") == (503, "Service temporarily unavailable.")
             assert ask(gateway, "off") == NOT_VALID
             redis.start()
+
+
+@EACH_FORM
+def test_members_of_an_answer_go_upstream(tmp_path: Path, form: str) -> None:
+    """``x-tlsgate.jwt.forward_claims``: remembered or not, and never what the client says itself."""
+    with StrictUpstream() as upstream, Provider() as provider:
+        fields = {"enabled": True, "url": f"{provider.url}/introspect", "cache": {"enabled": True, "timeout": 60}}
+        definition = api(form, upstream.port, [{"introspection": fields}])
+        definition["x-tlsgate"] = {"jwt": {"forward_claims": {"X-User": "sub", "X-Role": "realm.role"}}}
+        own = make_authority().issue("localhost", names=["localhost"], usages=SERVER)
+        Server(provider).known = {"good": {"active": True, "sub": "alice", "realm": {"role": "admin"}}}
+        with running_world(tmp_path, "sqlite", definition, server=own) as gateway:
+            for _ in range(2):
+                assert ask(gateway, "good", **{"X-User": "mallory", "x_role": "root"})[0] == 200
+                received = upstream.requests[-1]
+                assert (received.header("X-User"), received.header("X-Role"), received.header("X_Role")) == ("alice", "admin", None)

@@ -16,6 +16,7 @@ from tlsgate.auth.absent_sessions import AbsentSessions
 from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.binding import Binding, BoundTokens
 from tlsgate.auth.claims import ClaimFault, check_times, find_identity, read_time
+from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.sources import SourceReader, find_source
@@ -28,7 +29,7 @@ from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Questi
 from tlsgate.jose.compact import TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight, Session
 from tlsgate.model.tokens import ExternalJwt, ExternalOAuthSettings
 
@@ -56,6 +57,8 @@ class _Verified(NamedTuple):
     keys: int
     """``TokenKeys.version``."""
     binding: Binding
+    onward: HeaderList | None
+    """``Exchange.onward``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -80,14 +83,15 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
         if tools.introspection is None:
             raise ConfigError([Problem(api.source, "external_oauth", "", "there is nobody to ask about tokens")])
         names = _names(settings.introspection.identity_claim)
-        return IntrospectedTokens(Question.of(api.api_id, settings.introspection, names), names, parts, tools.introspection, tools)
+        members = (*names, *(path for _, path in api.forward_claims))
+        return IntrospectedTokens(Question.of(api.api_id, settings.introspection, members), names, parts, tools.introspection, tools)
     return _Refusing(parts, "external_oauth.no_method" if settings.has_provider else "external_oauth.no_provider")
 
 
 class _Parts:
     """What both ways share: where the token stands, whose it has to be, and the session of its bearer."""
 
-    __slots__ = ("_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "identity")
+    __slots__ = ("_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "headers", "identity")
 
     def __init__(self, api: ApiDefinition, settings: ExternalOAuthSettings, config: GatewayConfig, tools: AuthTools) -> None:
         self._source = SourceReader(find_source(api, _KIND))
@@ -97,6 +101,7 @@ class _Parts:
         self._bearers: dict[str, _Bearer] = {}
         self.identity = Identity(api, NAME, tools.notify)
         self.bound = BoundTokens(api, config, tools, self.identity)
+        self.headers = ClaimHeaders(api, NAME)
         right = AccessRight(api_id=api.api_id, api_name=api.name, versions=(api.default_version or "Default",))
         self._session = Session(
             org_id=api.org_id, rate=settings.rate, per=settings.per_s, quota_max=-1, access_rights={api.api_id: right}, origin=NAME
@@ -154,6 +159,12 @@ class _Parts:
             view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "")
         return view
 
+    def accept(self, exchange: Exchange, view: KeyView, onward: HeaderList | None) -> None:
+        """Take a bearer's session, and what goes upstream of the token."""
+        if onward is not None:
+            exchange.onward = onward
+        self.identity.accept(exchange, view)
+
     def fail(self, exchange: Exchange, fault: Exception) -> Refusal:
         """Return the refusal of a token that is none, after its event."""
         return self.identity.fail_with(exchange, "external_oauth.key", str(fault))
@@ -194,7 +205,7 @@ class SignedTokens:
         view = self._parts.peek(verified.bearer, exchange.entered_at)
         if view is None or not self._parts.bound.check(exchange, verified.binding, presented):
             return False
-        self._parts.identity.accept(exchange, view)
+        self._parts.accept(exchange, view, verified.onward)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -209,7 +220,7 @@ class SignedTokens:
             verified, until = await self._verify(exchange, presented)
             self._verified.keep(digest, verified, until)
         await self._parts.bound.settle(exchange, verified.binding, presented)
-        self._parts.identity.accept(exchange, await self._parts.find(verified.bearer))
+        self._parts.accept(exchange, await self._parts.find(verified.bearer), verified.onward)
 
     async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
         parts, rules = self._parts, self._settings.rules
@@ -238,7 +249,7 @@ class SignedTokens:
             raise parts.fail(exchange, fault) from fault
         expires = read_time(claims, "exp")
         until = float("inf") if expires is None else expires + rules.expires_at_skew_s
-        return _Verified(parts.bearer_of(identity), version, binding), until
+        return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims)), until
 
 
 class IntrospectedTokens:
@@ -269,7 +280,7 @@ class IntrospectedTokens:
         view = self._parts.peek(bearer, exchange.entered_at)
         if view is None or not self._parts.bound.check(exchange, binding, presented):
             return False
-        self._parts.identity.accept(exchange, view)
+        self._parts.accept(exchange, view, self._parts.headers.find(said.members))
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -286,7 +297,7 @@ class IntrospectedTokens:
                 raise self._parts.identity.fail(exchange, str(fault), "external_oauth.failed") from fault
         bearer, binding = self._judge(exchange, said)
         await self._parts.bound.settle(exchange, binding, presented)
-        self._parts.identity.accept(exchange, await self._parts.find(bearer))
+        self._parts.accept(exchange, await self._parts.find(bearer), self._parts.headers.find(said.members))
 
     def _judge(self, exchange: Exchange, said: Said) -> tuple[_Bearer, Binding]:
         """Return whom a token speaks of, and what it is bound to."""

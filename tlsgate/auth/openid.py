@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.binding import Binding, BoundTokens
 from tlsgate.auth.claims import ClaimFault, check_times, find_scopes, read_time
+from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.jwt import build_context
 from tlsgate.auth.sessions import KeyView
@@ -26,7 +27,7 @@ from tlsgate.idp.key_sets import KeySets, KeysUnavailable
 from tlsgate.jose.compact import Token, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import VerificationKey
 from tlsgate.model.api import ApiDefinition
-from tlsgate.model.exchange import Exchange
+from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.tokens import ClaimRules, OpenIdSettings
 
 __all__ = ["NAME", "OpenIdAuth", "build", "enabled_for"]
@@ -52,6 +53,8 @@ class _Verified(NamedTuple):
     """``KeySets.version``."""
     context: dict[str, Any]
     binding: Binding
+    onward: HeaderList | None
+    """``Exchange.onward``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -75,6 +78,7 @@ class OpenIdAuth:
     __slots__ = (
         "_bound",
         "_discovery",
+        "_headers",
         "_identity",
         "_now",
         "_org",
@@ -99,6 +103,7 @@ class OpenIdAuth:
         self._source = SourceReader(find_source(api, _KIND))
         self._identity = Identity(api, NAME, tools.notify)
         self._bound = BoundTokens(api, config, tools, self._identity)
+        self._headers = ClaimHeaders(api, NAME)
         self._virtual = VirtualSessions(api, tools)
         self._policies = tools.sessions.policies
         self._org = api.org_id
@@ -185,7 +190,7 @@ class OpenIdAuth:
         wanted = self._want(exchange, claims, client, clients[client], subject)
         expires = read_time(claims, "exp")
         until = float("inf") if expires is None else expires
-        return _Verified(wanted, issuer, url, version, build_context(token, claims), binding), until
+        return _Verified(wanted, issuer, url, version, build_context(token, claims), binding, self._headers.find(claims)), until
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:
         issuer = claims.get("iss")
@@ -256,6 +261,8 @@ class OpenIdAuth:
     def _accept(self, exchange: Exchange, view: KeyView, verified: _Verified) -> None:
         if exchange.context is not None:
             exchange.context.update(verified.context)
+        if verified.onward is not None:
+            exchange.onward = verified.onward
         self._identity.accept(exchange, view)
 
 
