@@ -205,6 +205,36 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "proof for this method, address and token, and compare clocks."
         ),
         "jwt.policy_unusable": "A policy of the token cannot be applied; the rule says which and why: mend it and reload.",
+        "oidc.auth_field_missing": (
+            "The request has no ID token where the API reads it: send it as `Authorization: Bearer TOKEN`, or look at auth_configs.oidc."
+        ),
+        "oidc.key": (
+            "The ID token is not one of a listed provider for a listed client, or its signature fits none of the provider's keys; the rule "
+            "says which. Compare iss and aud with openid_options.providers; the event oidc.unavailable names a provider that is away."
+        ),
+        "oidc.expired": "The ID token has ended or is not valid yet: let the client get a new one, and set the clocks right.",
+        "oidc.no_matching_policy": (
+            "No policy of this organisation stands behind the token's client or scopes: compare client_ids and scopes.oidc "
+            "with the policies."
+        ),
+        "oidc.policy_unusable": "A policy of the token's client cannot be applied; the rule says why: mend the policy and reload.",
+        "external_oauth.auth_field_missing": (
+            "The request has no access token where the API reads it: send it as `Authorization: Bearer TOKEN`, or look at "
+            "auth_configs.externalOAuth."
+        ),
+        "external_oauth.no_provider": "The API takes tokens of an authorization server and names none: fill external_oauth.providers.",
+        "external_oauth.no_method": "The provider of the API has neither jwt nor introspection on: switch one of them on and reload.",
+        "external_oauth.key": (
+            "The access token is malformed, signed by another key, or says nothing of its bearer; the message says which. Compare source "
+            "and identity_base_field with what the server issues."
+        ),
+        "external_oauth.expired": "The access token has ended or is not valid yet: let the client get a new one, or allow a skew.",
+        "external_oauth.not_active": "The authorization server says that the token is not active: let the client get a new one.",
+        "external_oauth.ended": "What the authorization server said of the token has passed its exp: let the client get a new one.",
+        "external_oauth.failed": (
+            "The authorization server, or its key set, could not be used, or the token is signed by another kind of algorithm; "
+            "the rule says which. Look for jwks.unavailable, introspection.unavailable and introspection.unusable in the log."
+        ),
         "signing.algorithm": "The API's request_signing names an algorithm that there is not: mend the definition and reload.",
         "signing.certificate": (
             "The API's request_signing names a certificate that the store does not have: put it in (`tlsgate certs add`), or name"

@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,16 @@ class Provider:
     """Serves ``/keys``, and whatever else a test puts into ``pages``; counts what it is asked.
 
     :param server: its certificate; None is plain HTTP.
+    :param clients: PEM of the CA whose clients it wants to see; empty asks nobody.
     """
 
-    def __init__(self, server: Issued | None = None, folder: Path | None = None) -> None:
+    def __init__(self, server: Issued | None = None, folder: Path | None = None, *, clients: str = "") -> None:
         self.keys: dict[str, Any] = {"rsa": _RSA[0], "ec": _EC}
         self.pages: dict[str, tuple[int, bytes]] = {}
+        self.answers: dict[str, Callable[[bytes], tuple[int, bytes]]] = {}
+        """Pages that depend on the body."""
+        self.peers: list[dict[str, Any] | None] = []
+        """The client's certificate of each request."""
         self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, bytes, dict[str, str]]] = []
         """Method, path, body and headers of each request."""
@@ -54,9 +60,12 @@ class Provider:
 
             def _answer(self, body: bytes) -> None:
                 outer.asked.append((self.command, self.path, body, {name.lower(): value for name, value in self.headers.items()}))
+                peer = getattr(self.connection, "getpeercert", None)
+                outer.peers.append(peer() if peer is not None else None)
                 if outer.delay_s:
                     time.sleep(outer.delay_s)
-                status, data = outer.page(self.path)
+                made = outer.answers.get(self.path)
+                status, data = outer.page(self.path) if made is None else made(body)
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **outer.headers}.items():
                     self.send_header(name, value)
@@ -74,6 +83,9 @@ class Provider:
             path.write_text(server.full_pem)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(path)
+            if clients:
+                context.verify_mode = ssl.CERT_OPTIONAL
+                context.load_verify_locations(cadata=clients)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             scheme = "https"
         self.port = int(self._server.server_address[1])
@@ -97,6 +109,13 @@ class Provider:
             return 200, json.dumps({"keys": [_jwk(kid, key) for kid, key in self.keys.items()]}).encode()
         return 404, b"{}"
 
+    def discover(self, path: str = "", issuer: str = "", **members: Any) -> str:
+        """Serve a discovery document below a path, and return the issuer: that of the path unless another one is given."""
+        issuer = issuer or self.url + path
+        tree = {"issuer": issuer, "jwks_uri": f"{self.url}/keys", **members}
+        self.pages[f"{path.removesuffix('/')}/.well-known/openid-configuration"] = (200, json.dumps(tree).encode())
+        return issuer
+
     def count(self, path: str) -> int:
         """How often a path was asked for."""
         return sum(1 for _, asked, _, _ in self.asked if asked == path)
@@ -109,12 +128,9 @@ class Provider:
         self, claims: dict[str, Any] | None = None, *, kid: str = "rsa", algorithm: str = "RS256", header: dict[str, Any] | None = None
     ) -> str:
         """Return a token of five minutes; a header member that is None is left out."""
-        return jwt.encode(
-            {"sub": "alice", "exp": int(time.time()) + 300, **(claims or {})},
-            self.keys[kid],
-            algorithm=algorithm,
-            headers={name: value for name, value in {"kid": kid, **(header or {})}.items() if value is not None},
-        )
+        body = {"sub": "alice", "exp": int(time.time()) + 300, **(claims or {})}
+        named = {name: value for name, value in {"kid": kid, **(header or {})}.items() if value is not None}
+        return jwt.PyJWS().encode(json.dumps(body).encode(), self.keys[kid], algorithm=algorithm, headers=named)
 
 
 def sign_hmac(claims: dict[str, Any], secret: bytes, algorithm: str = "HS256", **header: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tlsgate.auth.absent_sessions import AbsentSessions
 from tlsgate.auth.proofs import PasswordProofs
 from tlsgate.auth.replays import UsedProofs
 from tlsgate.auth.sessions import Sessions
@@ -16,6 +17,8 @@ from tlsgate.certs.presence import CertificatePresence
 from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.clock import Clock
 from tlsgate.errors import Refusal
+from tlsgate.idp.discovery import Discovery
+from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
 from tlsgate.store.interface import Store
@@ -86,6 +89,10 @@ class AuthTools(NamedTuple):
     """For what a method notes by itself; None where nothing serves (tests)."""
     key_sets: KeySets | None = None
     """Of identity providers; None where nothing is fetched (tests)."""
+    discovery: Discovery | None = None
+    """Of OpenID providers; likewise the next two."""
+    introspection: Introspection | None = None
+    absent_sessions: AbsentSessions | None = None
     used_proofs: UsedProofs | None = None
     """Proofs of possession that were used in this process; None where nothing serves (tests)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tlsgate.auth import access, alternatives, basic, hmac_signature, jwt, message_signature, strip, token
+from tlsgate.auth import access, alternatives, basic, external_oauth, hmac_signature, jwt, message_signature, openid, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
@@ -31,9 +31,11 @@ def _build_signatures(api: ApiDefinition, config: GatewayConfig, tools: AuthTool
 
 
 METHODS: tuple[Method, ...] = (
+    Method(external_oauth.NAME, external_oauth.enabled_for, external_oauth.build),
     Method(basic.NAME, basic.enabled_for, basic.build),
     Method(hmac_signature.NAME, hmac_signature.enabled_for, _build_signatures),
     Method(jwt.NAME, jwt.enabled_for, jwt.build),
+    Method(openid.NAME, openid.enabled_for, openid.build),
     Method(token.NAME, token.enabled_for, token.build),
 )
 """In the order in which they run."""

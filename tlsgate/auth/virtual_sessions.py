@@ -72,6 +72,18 @@ class VirtualSessions:
         view = self._reader.peek(wanted.id.encode(), now)
         return view if view is not None and self._is_settled(view, wanted) else None
 
+    def name_of(self, id: str) -> str:
+        """Return what the counters of an id are called by, and what changes of it name: the id, or its hash."""
+        candidate = self._sessions.naming.find_candidate(id)
+        return id if candidate is None else candidate.name
+
+    def peek_any(self, id: str, now: float) -> KeyView | None:
+        """Return the session of an id if it is cached, whatever it holds; never waits.
+
+        :param now: monotonic seconds.
+        """
+        return self._reader.peek(id.encode(), now)
+
     async def find(self, id: str) -> KeyView | None:
         """Return the session of an id, None when there is none.
 

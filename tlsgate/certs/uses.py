@@ -48,6 +48,12 @@ def list_uses(config: GatewayConfig, definitions: Iterable[ApiDefinition]) -> It
     for _, references in security.pinned_public_keys:
         yield from (Use(reference, "", "security.pinned_public_keys", "pin") for reference in references)
     yield from (Use(reference, "", "tlsgate.upstream_ca", "authority") for reference in config.own.upstream_ca)
+    service, assertions = config.oauth_service, config.own.identity_providers.assertion_key
+    own = [reference for reference in (service.certificate, service.key_file) if reference]
+    yield from (Use(reference, "", "external_services.oauth.mtls", "upstream") for reference in own)
+    yield from (Use(reference, "", "external_services.oauth.mtls", "authority") for reference in service.authorities)
+    if assertions:
+        yield Use(assertions, "", "tlsgate.identity_providers.assertion_key", "upstream")
     for api in definitions:
         yield from _of_api(api, config)
 

@@ -37,6 +37,7 @@ from tlsgate.config.model import (
     ProxyDefaults,
     SecuritySettings,
 )
+from tlsgate.config.oauth_service import build_oauth_service
 from tlsgate.config.section import Section
 from tlsgate.config.signature_rules import build_message_signatures, build_signing_rules
 from tlsgate.config.storage import build_storage
@@ -105,6 +106,7 @@ def build_config(section: Section, file: str, raw: Tree) -> GatewayConfig:
         kv_base_path=section.section("kv").section("file").text("base_path"),
         jwks_cache_s=_jwks_cache(section.section("jwks").section("cache")),
         jwt_ssl_insecure_skip_verify=_skip_verify(section),
+        oauth_service=build_oauth_service(section.section("external_services")),
         own=own,
         keys=build_keys(section),
         rate_limits=build_limits(section),
@@ -390,6 +392,8 @@ def _build_providers(section: Section) -> IdentityProviderSettings:
         require_https=section.flag("require_https"),
         allowed_hosts=section.texts("allowed_hosts"),
         weak_rsa=section.flag("weak_rsa"),
+        assertion_key=section.text("assertion_key"),
+        assertion_key_id=section.text("assertion_key_id"),
     )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "LimitSettings",
     "MetricsSettings",
     "MonitorSettings",
+    "OAuthService",
     "OwnSettings",
     "PortRange",
     "PortWhitelist",
@@ -266,6 +267,23 @@ class IdentityProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The only hosts that are asked; empty is any that a definition names."""
     weak_rsa: bool = False
     """Let RSA keys under 2048 bits verify."""
+    assertion_key: str = ""
+    """Reference of the private key that signs assertions (``private_key_jwt``)."""
+    assertion_key_id: str = ""
+    """Its ``kid``."""
+
+
+class OAuthService(msgspec.Struct, frozen=True, kw_only=True):
+    """``external_services.oauth``, else ``external_services.global``: how identity providers are reached."""
+
+    certificate: str = ""
+    """Reference of the certificate that we show; empty is none."""
+    key_file: str = ""
+    """Of its key; empty where ``certificate`` holds it."""
+    authorities: tuple[str, ...] = ()
+    """References of CAs, instead of those of upstreams."""
+    proxied: bool = False
+    """A proxy for everything is configured: nobody is asked around it."""
 
 
 class BasicDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -443,6 +461,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     jwks_cache_s: float = 240.0
     """``jwks.cache.timeout``: how long a key set is used whose provider does not say so."""
     jwt_ssl_insecure_skip_verify: bool = False
+    oauth_service: OAuthService = OAuthService()
     own: OwnSettings = OwnSettings()
     keys: KeySettings = KeySettings()
     rate_limits: LimitSettings = LimitSettings()

@@ -5,10 +5,11 @@ Every process of every node of the store follows. Source: JWT reference, section
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlsgate.control.calls import Answer, Call, Endpoint
 from tlsgate.errors import StoreUnavailable
+from tlsgate.idp.discovery import find_document
 from tlsgate.idp.key_sets import TOPIC
 from tlsgate.jose.keys import KeyFault
 from tlsgate.jose.source import parse_source
@@ -54,14 +55,20 @@ class KeySetCache:
 
 
 def find_addresses(api: ApiDefinition) -> tuple[str, ...]:
-    """Return the addresses of the key sets that an API names."""
-    settings: Any = api.jwt
-    if settings is None:
-        return ()
-    found = [address.url for address in settings.addresses]
-    if settings.source:
-        try:
-            found.append(parse_source(settings.source, settings.family).url)
-        except KeyFault:
-            pass
+    """Return the addresses of the key sets that an API names, and of documents that lead to key sets."""
+    found = []
+    sources = []
+    if api.jwt is not None:
+        found += [address.url for address in api.jwt.addresses]
+        sources.append((api.jwt.source, api.jwt.family))
+    if api.external_oauth is not None and api.external_oauth.jwt is not None:
+        sources.append((api.external_oauth.jwt.source, api.external_oauth.jwt.family))
+    for source, family in sources:
+        if source:
+            try:
+                found.append(parse_source(source, family).url)
+            except KeyFault:
+                pass
+    if api.openid is not None:
+        found += [find_document(provider.issuer) for provider in api.openid.providers]
     return tuple(url for url in found if url)

@@ -41,7 +41,7 @@ AUTH_METHODS = (
 )
 
 
-_ACTIVE = frozenset({"basic", "hmac", "jwt", "token"})
+_ACTIVE = frozenset({"basic", "external_oauth", "hmac", "jwt", "oidc", "token"})
 
 
 class _Entry(NamedTuple):

@@ -16,6 +16,7 @@ from tlsgate.config.section import Section
 from tlsgate.jose.keys import KeyFault
 from tlsgate.jose.source import find_family, parse_source
 from tlsgate.model.tokens import (
+    CLIENT_AUTHENTICATION,
     ClaimRules,
     CustomClaim,
     ExternalJwt,
@@ -53,6 +54,7 @@ _NOT_FOR_CLAIMS = frozenset(
 _MAX_SKEW_S = 2**40
 _KINDS = ("required", "exact_match", "contains")
 _MIN_CACHE_S = 1.0
+_MAX_CACHE_S = 2**31
 
 
 def build_tokens(section: Section, *, is_oas: bool) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def build_tokens(section: Section, *, is_oas: bool) -> dict[str, Any]:
     if section.flag("use_openid"):
         made["openid"] = _build_openid(section)
     if section.section("external_oauth").flag("enabled"):
-        made["external_oauth"] = _build_external(section.section("external_oauth"))
+        made["external_oauth"] = _build_external(section)
     return made
 
 
@@ -142,7 +144,11 @@ def _build_openid(section: Section) -> OpenIdSettings:
     )
 
 
-def _build_external(external: Section) -> ExternalOAuthSettings:
+def _build_external(section: Section) -> ExternalOAuthSettings:
+    external, own = section.section("external_oauth"), section.section("x-tlsgate").section("external_oauth")
+    defaults = ExternalOAuthSettings()
+    rate = own.number("rate", defaults.rate, low=0.001)
+    per_s = own.number("per", defaults.per_s, low=0.001, high=1e9)
     providers = external.sections("providers")
     if not providers:
         external.warning("providers", "there is none: every request is answered 404")
@@ -150,43 +156,54 @@ def _build_external(external: Section) -> ExternalOAuthSettings:
     first = providers[0]
     if len(providers) > 1:
         external.warning("providers", "only the first one counts, as in Tyk")
-    jwt, introspection = first.section("jwt"), first.section("introspection")
-    if jwt.flag("enabled"):
-        family = _family(jwt, "signing_method")
-        if not jwt.text("signing_method"):
-            jwt.error("signing_method", "is missing", "write hmac, rsa, ecdsa or eddsa")
-        elif not jwt.text("source"):
-            jwt.error("source", "is missing: with hmac anybody could sign")
-        elif family:
-            _check_source(jwt, "source", family)
-        rules = ClaimRules(
-            issued_at_skew_s=jwt.integer("issued_at_validation_skew", high=_MAX_SKEW_S),
-            expires_at_skew_s=jwt.integer("expires_at_validation_skew", high=_MAX_SKEW_S),
-            not_before_skew_s=jwt.integer("not_before_validation_skew", high=_MAX_SKEW_S),
-        )
-        return ExternalOAuthSettings(
-            jwt=ExternalJwt(family=family, source=jwt.text("source"), identity_claim=jwt.text("identity_base_field"), rules=rules)
-        )
-    if not introspection.flag("enabled"):
-        first.problems.warning(first.path, "neither jwt nor introspection is on: every request is answered 500")
-        return ExternalOAuthSettings()
+    if first.section("jwt").flag("enabled"):
+        return ExternalOAuthSettings(jwt=_build_external_jwt(first.section("jwt")), rate=rate, per_s=per_s)
+    if first.section("introspection").flag("enabled"):
+        return ExternalOAuthSettings(introspection=_build_introspection(first.section("introspection"), own), rate=rate, per_s=per_s)
+    first.problems.warning(first.path, "neither jwt nor introspection is on: every request is answered 500")
+    return ExternalOAuthSettings()
+
+
+def _build_external_jwt(jwt: Section) -> ExternalJwt:
+    family = _family(jwt, "signing_method")
+    if not jwt.text("signing_method"):
+        jwt.error("signing_method", "is missing", "write hmac, rsa, ecdsa or eddsa")
+    elif not jwt.text("source"):
+        jwt.error("source", "is missing: with hmac anybody could sign")
+    elif family:
+        _check_source(jwt, "source", family)
+    rules = ClaimRules(
+        issued_at_skew_s=jwt.integer("issued_at_validation_skew", high=_MAX_SKEW_S),
+        expires_at_skew_s=jwt.integer("expires_at_validation_skew", high=_MAX_SKEW_S),
+        not_before_skew_s=jwt.integer("not_before_validation_skew", high=_MAX_SKEW_S),
+    )
+    return ExternalJwt(family=family, source=jwt.text("source"), identity_claim=jwt.text("identity_base_field"), rules=rules)
+
+
+def _build_introspection(introspection: Section, own: Section) -> IntrospectionSettings:
     url = introspection.text("url")
     if not url.lower().startswith(("http://", "https://")):
         introspection.error("url", "must be an http or https address")
     elif url.lower().startswith("http://"):
         introspection.warning("url", "tokens and the client's secret go there without TLS", "use https")
-    if not introspection.text("client_secret"):
+    way = own.text("client_authentication") or "form"
+    if way not in CLIENT_AUTHENTICATION:
+        own.error("client_authentication", f"must be one of {', '.join(CLIENT_AUTHENTICATION)}")
+        way = "form"
+    if way in ("form", "basic") and not introspection.text("client_secret"):
         introspection.warning("client_secret", "is empty and is sent so")
+    if way in ("private_key_jwt", "tls") and introspection.text("client_secret"):
+        introspection.warning("client_secret", f"without effect: x-tlsgate.external_oauth.client_authentication is {way}")
     cache = introspection.section("cache")
-    return ExternalOAuthSettings(
-        introspection=IntrospectionSettings(
-            url=url,
-            client_id=introspection.text("client_id"),
-            client_secret=introspection.text("client_secret"),
-            identity_claim=introspection.text("identity_base_field"),
-            cached=cache.flag("enabled"),
-            cache_s=cache.integer("timeout"),
-        )
+    return IntrospectionSettings(
+        url=url,
+        client_id=introspection.text("client_id"),
+        client_secret=introspection.text("client_secret"),
+        identity_claim=introspection.text("identity_base_field"),
+        cached=cache.flag("enabled"),
+        cache_s=cache.integer("timeout", high=_MAX_CACHE_S),
+        authentication=way,
+        assertion_audience=own.text("assertion_audience"),
     )
 
 

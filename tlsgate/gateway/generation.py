@@ -12,6 +12,7 @@ from tlsgate.errors import ConfigError, PkiError, Problem, TlsgateError, Upstrea
 from tlsgate.events.table import EventTable, build_event_table
 from tlsgate.gateway.compile import CompiledApi, CompiledRaw, ReservedPlace, Workshop, compile_api, compile_raw
 from tlsgate.gateway.listener import ListenerSpec
+from tlsgate.gateway.provider_access import load_access
 from tlsgate.gateway.tree import ApiResource, RefusingResource
 from tlsgate.gateway.upstream_tls import UpstreamContexts
 from tlsgate.pki.acl import build_allow_list
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.gateway.state import State
+    from tlsgate.idp.client import Access
     from tlsgate.model.api import ApiDefinition
     from tlsgate.model.tls import PeerIdentity, TlsPolicy
     from tlsgate.pki.acl import AllowList
@@ -67,7 +69,7 @@ class Generation:
         files: frozenset[str],
         notes: tuple[Problem, ...],
         events: EventTable,
-        provider_trust: TrustSet | None,
+        provider_access: Access,
         resolver: ReferenceResolver | None = None,
     ) -> None:
         self.config = config
@@ -88,8 +90,8 @@ class Generation:
         """What an operator should know of this load."""
         self.events = events
         """Who hears of events."""
-        self.provider_trust = provider_trust
-        """CAs of identity providers; None when nobody asks one, or there are none."""
+        self.provider_access = provider_access
+        """By what means identity providers are asked."""
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
@@ -264,7 +266,7 @@ def build_generation(
         return load_trust([resolver.resolve(ca) for ca in config.own.upstream_ca], environ)
 
     events = build_event_table(config, apis, load_own_trust, problems)
-    provider_trust = _load_provider_trust(config, apis, load_own_trust, problems)
+    provider_access = load_access(config, apis, resolver, load_own_trust, clock, environ, problems)
     problems.extend(upstream.problems)
     if previous is not None:
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
@@ -294,7 +296,7 @@ def build_generation(
         notes=tuple(problems),
         resolver=resolver if state.shelf.wanted else None,
         events=events,
-        provider_trust=provider_trust,
+        provider_access=provider_access,
     )
     resolver.close()
     generation.try_contexts()
@@ -308,19 +310,6 @@ def attach_resources(generation: Generation, site: Any) -> None:
     refusing = RefusingResource("route.reserved", site)
     for place in generation.places:
         place.resource = refusing
-
-
-def _load_provider_trust(
-    config: GatewayConfig, apis: Iterable[ApiDefinition], load: Callable[[], TrustSet], problems: list[Problem]
-) -> TrustSet | None:
-    """Return the CAs by which identity providers are verified, None when no API asks one."""
-    if not any(api.jwt or api.openid or api.external_oauth for api in apis):
-        return None
-    try:
-        return load()
-    except PkiError as problem:
-        problems.append(Problem(config.source, "tlsgate.upstream_ca", "", f"identity providers cannot be asked over TLS: {problem}"))
-        return None
 
 
 def _resolver_of(resolver: ReferenceResolver, api: ApiDefinition) -> ReferenceResolver:
@@ -497,7 +486,9 @@ def _still_needed(path: str, apis: list[ApiDefinition], config: GatewayConfig) -
 
     One that was taken out of the configuration may vanish, and to delete a client's file is a way to revoke it: it grants nothing at once.
     """
-    named = [*config.http.ssl_certificates, *config.own.upstream_ca]
+    service = config.oauth_service
+    named = [*config.http.ssl_certificates, *config.own.upstream_ca, *service.authorities]
+    named += [service.certificate, service.key_file, config.own.identity_providers.assertion_key]
     named += [api.request_signing.certificate for api in apis if api.request_signing is not None]
     named += [name for pair in config.http.certificates for name in (pair.cert_file, pair.key_file)]
     named += [reference for _, reference in config.security.upstream]

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from tlsgate.auth.absent_sessions import AbsentSessions
 from tlsgate.auth.base import AuthTools
 from tlsgate.auth.key_ids import KeyNaming
 from tlsgate.auth.policies import PolicyBook
@@ -20,6 +21,8 @@ from tlsgate.certs.shelf import CertificateShelf
 from tlsgate.errors import ConfigError, PkiError, Problem
 from tlsgate.events.hub import EventHub
 from tlsgate.idp.client import IdpClient
+from tlsgate.idp.discovery import Discovery
+from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.limits.organisations import Organisations
 from tlsgate.limits.registry import LimiterPool
@@ -67,8 +70,11 @@ class State:
             stale_s=config.own.identity_providers.stale_s,
             weak_rsa=config.own.identity_providers.weak_rsa,
         )
+        self.discovery = Discovery(self.idp.fetch, clock, self.key_sets, stale_s=config.own.identity_providers.stale_s)
+        self.introspection = Introspection(self.idp.exchange, self.idp.sign, store, clock)
         keep_s = config.keys.cache_s if config.keys.cache_sessions else 0
         self.certificate_presence = CertificatePresence(lambda id: self.certificates.has(id), clock, keep_s, config.keys.cache_size)
+        self.absent_sessions = AbsentSessions(clock.monotonic, keep_s)
         self.auth = AuthTools(
             self.sessions,
             clock,
@@ -80,6 +86,9 @@ class State:
             certificate_presence=self.certificate_presence,
             proofs=PasswordProofs(run_aside, clock),
             store=store,
+            discovery=self.discovery,
+            introspection=self.introspection,
+            absent_sessions=self.absent_sessions,
             used_proofs=UsedProofs(),
         )
         self.settle_certificates: Callable[[str], Awaitable[None]] | None = None
@@ -91,7 +100,9 @@ class State:
         store.subscribe(self.sessions.on_change)
         store.subscribe(self.certificate_presence.on_change)
         store.subscribe(self.organisations.on_change)
+        store.subscribe(self.absent_sessions.on_change)
         store.subscribe(self.key_sets.on_change)
+        store.subscribe(self.discovery.on_change)
         store.subscribe(self.shelf.on_change)
 
     def use_certificate_secret(self, config: GatewayConfig) -> None:
@@ -105,7 +116,7 @@ class State:
     def take_over(self, generation: Generation) -> None:
         """Work by a generation from now on: its event handlers, its way to identity providers, whose keys are asked for at once."""
         self.events.table = generation.events
-        self.idp.use(generation.config, generation.provider_trust)
+        self.idp.use(generation.config, generation.provider_access)
         for compiled in generation.apis.values():
             for step in compiled.steps:
                 prefetch = getattr(step, "prefetch", None)

@@ -5,77 +5,119 @@ Source: JWT reference, sections 5, 13 and 16; decisions 1.13 and 3.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tlsgate.errors import TlsgateError
 
 if TYPE_CHECKING:
+    from OpenSSL.crypto import X509
+    from twisted.internet.ssl import PrivateCertificate
+
     from tlsgate.config.model import GatewayConfig, IdentityProviderSettings
+    from tlsgate.idp.assertion import AssertionKey
     from tlsgate.tls.trust import TrustSet
     from tlsgate.tls.web_client import Answer, WebClient
 
-__all__ = ["AddressRefused", "IdpClient"]
+__all__ = ["Access", "AddressRefused", "IdpClient"]
 
 
 class AddressRefused(TlsgateError):
     """The configuration does not let us ask there."""
 
 
+class Access(NamedTuple):
+    """By what means providers are asked."""
+
+    trust: TrustSet | None = None
+    """CAs; None asks nobody over TLS."""
+    identity: PrivateCertificate | None = None
+    """Certificate and key that we show."""
+    chain: tuple[X509, ...] = ()
+    """Of that certificate."""
+    assertions: AssertionKey | None = None
+    refusal: str = ""
+    """Why nobody is asked; empty where that is not so."""
+    key: str = ""
+    """Equal for equal identities."""
+
+
 class IdpClient:
-    """One per process; each generation says by whose CAs and within which bounds it works."""
+    """One per process; each generation says by which means and within which bounds it works."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._client: WebClient | None = None
+        self._clients: dict[bool, WebClient] = {}
+        """By whether they verify."""
         self._settings: IdentityProviderSettings | None = None
+        self._access = Access()
         self._key: tuple[object, ...] = ()
-        self._trust: TrustSet | None = None
-        self._verify = True
+        self._verify_keys = True
 
-    def use(self, config: GatewayConfig, trust: TrustSet | None) -> None:
-        """Work by a configuration from now on.
-
-        :param trust: CAs; None asks nobody over TLS.
-        """
+    def use(self, config: GatewayConfig, access: Access) -> None:
+        """Work by a configuration from now on."""
         settings = config.own.identity_providers
-        key = (settings.max_bytes, config.jwt_ssl_insecure_skip_verify, trust.key if trust is not None else None)
+        key = (settings.max_bytes, access.trust.key if access.trust is not None else None, access.key)
         if key != self._key:
             self.close()
-            self._client = None
+            self._clients = {}
             self._key = key
         self._settings = settings
-        self._trust = trust
-        self._verify = not config.jwt_ssl_insecure_skip_verify
+        self._access = access
+        self._verify_keys = not config.jwt_ssl_insecure_skip_verify
 
     async def fetch(self, url: str) -> tuple[int, bytes, str]:
-        """Ask an address (``idp.key_sets.Fetch``).
+        """Ask an address for keys (``idp.key_sets.Fetch``); ``jwt_ssl_insecure_skip_verify`` counts here, and nowhere else.
 
         :raises Exception: there was no answer; :class:`AddressRefused`.
         """
-        answer = await self.exchange("GET", url, (("Accept", "application/json"),))
+        answer = await self._ask("GET", url, (("Accept", "application/json"),), b"", self._verify_keys)
         control = answer.headers.getRawHeaders(b"cache-control") or []
         return answer.status, answer.body, ", ".join(value.decode("latin-1") for value in control)
 
     async def exchange(self, method: str, url: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> Answer:
-        """Send one request; redirects are not followed.
+        """Send one request; redirects are not followed, and TLS is always verified.
 
         :raises Exception: there was no answer; :class:`AddressRefused`.
         """
-        settings = self._settings
+        return await self._ask(method, url, headers, body, True)
+
+    def sign(self, client_id: str, audience: str) -> str:
+        """Return an assertion of a client (``idp.introspection.Sign``).
+
+        :raises AddressRefused: there is no key for it.
+        """
+        if self._access.assertions is None:
+            raise AddressRefused("there is no key for assertions: tlsgate.identity_providers.assertion_key")
+        return self._access.assertions.sign(client_id, audience)
+
+    async def _ask(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes, verify: bool) -> Answer:
+        settings, access = self._settings, self._access
         if settings is None:
             raise AddressRefused("the gateway is not serving yet")
+        if access.refusal:
+            raise AddressRefused(access.refusal)
         self._check(url, settings)
-        if self._client is None:
+        client = self._clients.get(verify)
+        if client is None:
             from tlsgate.tls.web_client import WebClient
 
-            self._client = WebClient(self._reactor, self._trust, max_bytes=settings.max_bytes, verify=self._verify)
-        return await self._client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
+            client = self._clients[verify] = WebClient(
+                self._reactor, access.trust, max_bytes=settings.max_bytes, identity=access.identity, chain=access.chain, verify=verify
+            )
+        try:
+            return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
+        except Exception as error:
+            if not _was_closed(error):
+                raise
+        # The provider closed a connection that was kept, perhaps others as well; nothing that it is asked changes anything there.
+        client.close()
+        return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
 
     def close(self) -> None:
         """Close idle connections."""
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
 
     @staticmethod
     def _check(url: str, settings: IdentityProviderSettings) -> None:
@@ -85,3 +127,11 @@ class IdpClient:
         host = (parts.hostname or "").rstrip(".")
         if settings.allowed_hosts and host not in {name.lower().rstrip(".") for name in settings.allowed_hosts}:
             raise AddressRefused("the host is not among tlsgate.identity_providers.allowed_hosts")
+
+
+def _was_closed(error: Exception) -> bool:
+    """Tell whether a connection went away before there was any answer."""
+    from twisted.internet.error import ConnectionDone, ConnectionLost
+    from twisted.web.client import ResponseNeverReceived
+
+    return isinstance(error, ResponseNeverReceived) and any(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons)

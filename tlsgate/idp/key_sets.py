@@ -141,6 +141,17 @@ class KeySets:
             keys = address.set.find(key_id) if address.set is not None else ()
         return keys
 
+    async def renew(self, url: str, cache_s: float = 0.0) -> bool:
+        """Fetch a set anew whose keys did not fit, unless that was done less than ``REFETCH_S`` ago.
+
+        :returns: whether there is another set now.
+        """
+        address = self._place(url)
+        before = address.version
+        if address.flight is not None or self._clock.monotonic() >= max(address.fetched_at + REFETCH_S, address.next_at):
+            await self._join(url, address, cache_s)
+        return address.version != before
+
     async def load(self, url: str, cache_s: float = 0.0) -> KeySet:
         """Return the set of an address, fetched if need be.
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "CLIENT_AUTHENTICATION",
     "PROOF_ALGORITHMS",
     "BindingRules",
     "ClaimRules",
@@ -25,6 +26,8 @@ __all__ = [
     "ScopePolicies",
 ]
 
+CLIENT_AUTHENTICATION = ("form", "basic", "private_key_jwt", "tls")
+"""``client_secret`` in the form (Tyk), in HTTP Basic, an assertion that the gateway signs, its certificate alone."""
 PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519", "Ed448")
 """By which proofs may be signed: public keys only (RFC 9449 section 4.2)."""
 
@@ -166,6 +169,10 @@ class IntrospectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
     cache_s: int = 0
     """0 is until the token's own end."""
+    authentication: str = "form"
+    """How the gateway says who it is, one of :data:`CLIENT_AUTHENTICATION`."""
+    assertion_audience: str = ""
+    """``aud`` of assertions; empty is ``url``."""
 
 
 class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,3 +181,6 @@ class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     jwt: ExternalJwt | None = None
     introspection: IntrospectionSettings | None = None
     has_provider: bool = True
+    rate: float = 10_000.0
+    """Of bearers without a stored session."""
+    per_s: float = 60.0

@@ -30,6 +30,8 @@ from zope.interface import implementer
 from tlsgate.errors import TlsgateError
 
 if TYPE_CHECKING:
+    from OpenSSL.crypto import X509
+
     from tlsgate.tls.trust import TrustSet
 
 __all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient"]
@@ -61,6 +63,7 @@ class WebClient:
     :param connect_timeout_s: for each connection.
     :param max_bytes: of an answer's body; head, interim answers and all may have four times as many.
     :param identity: certificate and key that we show.
+    :param chain: of that certificate.
     :param verify: False believes every server: whoever is on the way can answer.
     """
 
@@ -72,6 +75,7 @@ class WebClient:
         connect_timeout_s: float = 5.0,
         max_bytes: int = 65536,
         identity: PrivateCertificate | None = None,
+        chain: Sequence[X509] = (),
         verify: bool = True,
     ) -> None:
         self._reactor = reactor
@@ -82,7 +86,9 @@ class WebClient:
         self._pool.max_exchange_bytes = 4 * max_bytes
         self._pool.cachedConnectionTimeout = _IDLE_S
         self._pool.retryAutomatically = False
-        agent = Agent(reactor, _Policy(trust, identity) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool)
+        agent = Agent(
+            reactor, _Policy(trust, identity, chain) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool
+        )
         self._client = HTTPClient(agent)
 
     async def exchange(
@@ -223,8 +229,9 @@ class _Reader(Protocol):
 class _Policy:
     """TLS 1.2 at least, chain and name verified by our CAs."""
 
-    def __init__(self, trust: TrustSet | None, identity: PrivateCertificate | None) -> None:
+    def __init__(self, trust: TrustSet | None, identity: PrivateCertificate | None, chain: Sequence[X509]) -> None:
         self._root = _TrustRoot(trust)
+        self._chain = list(chain)
         self._identity = identity
         self._creators: dict[bytes, Any] = {}
 
@@ -233,7 +240,9 @@ class _Policy:
         if found is None:
             if len(self._creators) >= _MAX_TARGETS:
                 self._creators.clear()
-            options = {"raiseMinimumTo": TLSVersion.TLSv1_2}
+            options: dict[str, Any] = {"raiseMinimumTo": TLSVersion.TLSv1_2}
+            if self._identity is not None and self._chain:
+                options["extraCertChain"] = self._chain
             found = optionsForClientTLS(
                 hostname.decode("ascii"), trustRoot=self._root, clientCertificate=self._identity, extraCertificateOptions=options
             )

@@ -176,10 +176,12 @@ def test_a_place_belongs_to_one_api(desk: ControlDesk, second: str) -> None:
 def test_what_would_be_refused_at_load_is_refused_here(desk: ControlDesk) -> None:
     """With the problems named, and nothing written."""
     before = desk.names()
-    status, message = desk.fault("POST", "/tyk/apis", classic("j", 9, "/j/", use_keyless=False, use_oauth2=True, use_openid=True))
+    status, message = desk.fault(
+        "POST", "/tyk/apis", classic("j", 9, "/j/", use_keyless=False, use_oauth2=True, custom_plugin_auth_enabled=True)
+    )
     assert status == 400
     assert message.startswith(FAILED)
-    assert "use_oauth2" in message and "use_openid" in message
+    assert "use_oauth2" in message and "custom_plugin_auth_enabled" in message
     assert desk.names() == before
 
 

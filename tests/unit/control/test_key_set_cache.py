@@ -52,6 +52,15 @@ def test_others_follow() -> None:
 
 def test_the_addresses_of_an_api() -> None:
     """None of a secret."""
-    control = MemoryControl(jwt_api("one", jwt_source=URLS[0]), token_api("two"))
+    provider = {"issuer": "https://idp.test/app/", "client_ids": {"d2Vi": "gold"}}
+    signed = {"jwt": {"enabled": True, "signing_method": "rsa", "source": URLS[1]}}
+    control = MemoryControl(
+        jwt_api("one", jwt_source=URLS[0]),
+        token_api("two"),
+        token_api("three", use_openid=True, openid_options={"providers": [provider]}),
+        token_api("four", external_oauth={"enabled": True, "providers": [signed]}),
+    )
     known = control.gateway.site.generation.known
     assert find_addresses(known["one"]) == URLS[:1] and find_addresses(known["two"]) == ()
+    assert find_addresses(known["three"]) == ("https://idp.test/app/.well-known/openid-configuration",)
+    assert find_addresses(known["four"]) == URLS[1:]

@@ -377,7 +377,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"proxy": {"target_url": ""}},
 )
 DOCUMENT_FAULTS: tuple[dict[str, Any], ...] = (
-    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "oidc": {"enabled": True}}}},
+    {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": True, "custom": {"enabled": True}}}},
     {"server": {"listenPath": {"value": "/a/"}, "authentication": {"enabled": "maybe"}}},
     {"upstream": {"url": ""}},
     {"middleware": {"global": {"cors": {"enabled": 7}}}},

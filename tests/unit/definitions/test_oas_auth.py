@@ -121,11 +121,12 @@ def test_methods_lead_to_their_switches(section: dict[str, Any], fields: dict[st
     assert switches({"enabled": True, **section}) == {"use_keyless": False, **fields}
     api, problems = parse(oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS))
     allowed = {"use_standard_auth", "use_basic_auth", "enable_signature_checking", "enable_jwt", "auth_configs", "strip_auth_data"}
-    allowed.add("base_identity_provided_by")
+    allowed |= {"base_identity_provided_by", "use_openid", "external_oauth"}
     if not allowed.issuperset(fields):
         assert api is None and all("not active yet" in problem.message for problem in problems if problem.severity == "error")
     else:
         switches_of = {"token": "use_standard_auth", "basic": "use_basic_auth", "hmac": "enable_signature_checking", "jwt": "enable_jwt"}
+        switches_of |= {"oidc": "use_openid", "external_oauth": "external_oauth"}
         on = {method for method, switch in switches_of.items() if switch in fields}
         assert api is not None and set(api.auth_methods) == (on or {"token"})
 

@@ -199,6 +199,24 @@ def test_external_oauth() -> None:
     assert external([{}])[0].jwt is None
 
 
+def test_how_a_server_is_asked_about_tokens() -> None:
+    """``x-tlsgate.external_oauth``: how the gateway says who it is, and the rate of bearers without a session."""
+
+    def made(**own: Any) -> tuple[Any, list[str], list[str]]:
+        provider = {"introspection": {"enabled": True, "url": "https://as.test/i", "client_id": "c", "client_secret": "s"}}
+        built, errors, warnings = build(external_oauth={"enabled": True, "providers": [provider]}, **{"x-tlsgate": {"external_oauth": own}})
+        return built["external_oauth"], errors, warnings
+
+    settings, errors, warnings = made()
+    assert (settings.introspection.authentication, settings.rate, settings.per_s, errors, warnings) == ("form", 10_000, 60, [], [])
+    settings, errors, _ = made(client_authentication="basic", rate=5, per=1.5, assertion_audience="a")
+    assert (settings.introspection.authentication, settings.introspection.assertion_audience) == ("basic", "a")
+    assert (settings.rate, settings.per_s, errors) == (5, 1.5, [])
+    assert made(client_authentication="digest")[1] == ["x-tlsgate.external_oauth.client_authentication"]
+    assert made(rate=0)[1] == ["x-tlsgate.external_oauth.rate"]
+    assert made(client_authentication="tls")[2] == ["external_oauth.providers[0].introspection.client_secret"]
+
+
 def test_claims_for_the_upstream() -> None:
     """Headers by name; they count for an open API too, so that no client writes them there."""
     own = {"jwt": {"forward_claims": {"X-User": "sub", "X_Roles": "realm.roles"}}}

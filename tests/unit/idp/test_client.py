@@ -6,19 +6,21 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.apis import make_config
 from tests.support.keys import begin, run
 from tlsgate.config.model import IdentityProviderSettings
-from tlsgate.idp.client import AddressRefused, IdpClient
+from tlsgate.idp.assertion import AssertionKey
+from tlsgate.idp.client import Access, AddressRefused, IdpClient
 
 
-def client(**settings: Any) -> IdpClient:
+def client(access: Access | None = None, **settings: Any) -> IdpClient:
     config = make_config()
     own = msgspec.structs.replace(config.own, identity_providers=IdentityProviderSettings(**settings))
     made = IdpClient(MemoryReactorClock())
-    made.use(msgspec.structs.replace(config, own=own), None)
+    made.use(msgspec.structs.replace(config, own=own), access or Access())
     return made
 
 
@@ -52,3 +54,17 @@ def test_nobody_is_asked_before_a_generation_serves() -> None:
     """There are no CAs and bounds before."""
     with pytest.raises(AddressRefused):
         run(IdpClient(MemoryReactorClock()).fetch("http://idp.test/keys"))
+
+
+def test_nobody_is_asked_around_a_proxy() -> None:
+    """The words say why."""
+    with pytest.raises(AddressRefused, match="around"):
+        run(client(Access(refusal="never around the proxy")).exchange("POST", "http://idp.test/introspect"))
+
+
+def test_assertions_need_a_key() -> None:
+    """Without one there is none, and the setting is named."""
+    with pytest.raises(AddressRefused, match="assertion_key"):
+        client().sign("client", "https://as.test/")
+    key = AssertionKey(ec.generate_private_key(ec.SECP256R1()), "", lambda: 1000.0)
+    assert client(Access(assertions=key)).sign("client", "https://as.test/").count(".") == 2

@@ -215,3 +215,16 @@ def test_dropped_sets_are_fetched_again() -> None:
     sets.drop()
     assert sets.peek(URL) is None and sets.version(URL) == 2
     assert len(run(sets.find(URL, "a"))) == 1 and provider.asked == 2
+
+
+def test_a_set_is_renewed_when_its_keys_do_not_fit() -> None:
+    """At most once per ``REFETCH_S``; the answer says whether that changed anything."""
+    provider = Provider("a")
+    sets, clock = world(provider)
+    run(sets.load(URL))
+    assert run(sets.renew(URL)) is False and provider.asked == 1
+    clock.time += REFETCH_S
+    assert run(sets.renew(URL)) is False and provider.asked == 2
+    clock.time += REFETCH_S
+    provider.body = key_set("a")
+    assert run(sets.renew(URL)) is True and provider.asked == 3

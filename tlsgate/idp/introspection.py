@@ -1,0 +1,292 @@
+"""Asks an authorization server about tokens (RFC 7662), once for all who ask at a time, and remembers what it said; knows no sessions.
+
+What is remembered stands in the store for all processes, and in front of it in this one, by a hash of API, provider, client and token:
+never the token, never beyond its ``exp``, a refusal for some seconds only. Differs from Tyk in this, and in that a server that does not
+answer is left alone for a moment. Source: RFC 7662; JWT reference, sections 13 and 16.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote_plus, urlencode
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tlsgate.clock import Clock
+from tlsgate.config.json_text import parse_json
+from tlsgate.errors import StoreUnavailable, TlsgateError
+from tlsgate.model.tokens import IntrospectionSettings
+from tlsgate.store.interface import Store
+from tlsgate.tls.failures import describe_failure
+
+if TYPE_CHECKING:
+    from tlsgate.tls.web_client import Answer
+
+__all__ = ["NEGATIVE_S", "Introspection", "IntrospectionFailed", "Question", "Said"]
+
+_log = Logger()
+NEGATIVE_S = 5
+"""How long it is remembered that a token is not active."""
+_PREFIX = "introspection-"
+_MAX_BYTES = 65536
+_MAX_KEPT = 10_000
+_AT_ONCE = 32
+"""Questions under way to one address."""
+_MAX_WAITING = 1000
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 8.0
+_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+Exchange = Callable[[str, str, tuple[tuple[str, str], ...], bytes], Awaitable["Answer"]]
+"""Sends (method, address, headers, body); raises anything when there is no answer."""
+Sign = Callable[[str, str], str]
+"""Returns an assertion of a client (its id) for an audience; raises what says why there is none."""
+
+
+class IntrospectionFailed(TlsgateError):
+    """The server did not say whether the token is active."""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server said of a token, as far as anybody here wants to know."""
+
+    active: bool = False
+    members: dict[str, Any] = {}
+    """``exp``, ``cnf``, and those of :attr:`Question.members`."""
+
+
+class Question(NamedTuple):
+    """What one API asks of one server."""
+
+    settings: IntrospectionSettings
+    members: tuple[str, ...]
+    """Of the answer that are kept, by name; of a path its first part."""
+    seed: bytes
+    """Stands for API, provider, client and members."""
+
+    @classmethod
+    def of(cls, api_id: str, settings: IntrospectionSettings, members: tuple[str, ...]) -> Question:
+        """Return the question of an API."""
+        parts = (api_id, settings.url, settings.client_id, members)
+        return cls(settings, members, hashlib.sha256(msgspec.json.encode(parts)).digest())
+
+    def name(self, token: bytes) -> str:
+        """Return what the answer about a token is remembered by."""
+        return hashlib.sha256(self.seed + token).hexdigest()
+
+
+class _Address:
+    """Questions to one address."""
+
+    __slots__ = ("backoff_s", "next_at", "running", "waiting")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting: deque[Deferred[None]] = deque()
+        self.next_at = 0.0
+        self.backoff_s = 0.0
+
+
+class Introspection:
+    """One per process.
+
+    :param exchange: sends requests.
+    :param sign: makes assertions (``private_key_jwt``).
+    """
+
+    def __init__(self, exchange: Exchange, sign: Sign, store: Store, clock: Clock) -> None:
+        self._exchange = exchange
+        self._sign = sign
+        self._store = store
+        self._clock = clock
+        self._kept: dict[str, tuple[Said, float]] = {}
+        self._flights: dict[str, list[Deferred[Said]]] = {}
+        self._addresses: dict[str, _Address] = {}
+        self.questions = 0
+        """How often a server was asked, for metrics and tests."""
+
+    def peek(self, name: str) -> Said | None:
+        """Return what is remembered in this process; never waits.
+
+        :param name: of :meth:`Question.name`.
+        """
+        found = self._kept.get(name)
+        if found is None:
+            return None
+        if found[1] <= self._clock.monotonic():
+            del self._kept[name]
+            return None
+        return found[0]
+
+    async def ask(self, question: Question, token: bytes) -> Said:
+        """Return what the server says of a token, or said a moment ago.
+
+        :raises IntrospectionFailed: it says nothing of use.
+        """
+        name = question.name(token)
+        waiter: Deferred[Said] = Deferred()
+        waiting = self._flights.get(name)
+        if waiting is not None:
+            waiting.append(waiter)
+        else:
+            self._flights[name] = [waiter]
+            # Whoever asked first may go away: the others still want to know.
+            Deferred.fromCoroutine(self._find(question, name, token)).addBoth(self._land, name)
+        return await waiter
+
+    def _land(self, result: Any, name: str) -> None:
+        for waiter in self._flights.pop(name):
+            if not waiter.called:
+                waiter.callback(result)
+
+    async def _find(self, question: Question, name: str, token: bytes) -> Said:
+        if question.settings.cached:
+            found = await self._recall(name)
+            if found is not None:
+                return found
+        said = await self._question(question, token)
+        if question.settings.cached:
+            await self._remember(question, name, said)
+        return said
+
+    async def _recall(self, name: str) -> Said | None:
+        try:
+            entry = await self._store.get_entry(_PREFIX + name)
+            if entry is None or entry.ttl_s is None:
+                return None
+            said = msgspec.json.decode(entry.value, type=Said)
+        except (StoreUnavailable, msgspec.DecodeError):
+            # The server can be asked.
+            return None
+        self._keep(name, said, entry.ttl_s)
+        return said
+
+    async def _remember(self, question: Question, name: str, said: Said) -> None:
+        ttl_s = self._life_of(said, question.settings.cache_s)
+        if ttl_s < 1:
+            return
+        self._keep(name, said, ttl_s)
+        try:
+            await self._store.put(_PREFIX + name, msgspec.json.encode(said), ttl_s=int(ttl_s))
+        except StoreUnavailable as error:
+            _log.warn("an answer about a token was not stored: {reason}", event="introspection.not_stored", reason=str(error))
+
+    def _life_of(self, said: Said, cache_s: int) -> float:
+        """Return for how many seconds an answer is good; 0 for not at all."""
+        if not said.active:
+            return min(cache_s or NEGATIVE_S, NEGATIVE_S)
+        expires = said.members.get("exp")
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+            return 0 if expires is not None else cache_s
+        left_s = expires - self._clock.now()
+        return min(cache_s, left_s) if cache_s else min(left_s, 2**31)
+
+    def _keep(self, name: str, said: Said, ttl_s: float) -> None:
+        self._kept.pop(name, None)
+        while len(self._kept) >= _MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = (said, self._clock.monotonic() + ttl_s)
+
+    async def _question(self, question: Question, token: bytes) -> Said:
+        """Ask the server, in turn."""
+        url = question.settings.url
+        address = self._addresses.setdefault(url, _Address())
+        self._check(address)
+        if address.running >= _AT_ONCE:
+            if len(address.waiting) >= _MAX_WAITING:
+                raise IntrospectionFailed("too many questions wait for the server already")
+            turn: Deferred[None] = Deferred()
+            address.waiting.append(turn)
+            await turn  # whoever ends takes us into its place
+        else:
+            address.running += 1
+        try:
+            self._check(address)
+            return await self._send(question, address, token)
+        finally:
+            if address.waiting:
+                address.waiting.popleft().callback(None)
+            else:
+                address.running -= 1
+
+    def _check(self, address: _Address) -> None:
+        if self._clock.monotonic() < address.next_at:
+            raise IntrospectionFailed("the server did not answer a moment ago")
+
+    async def _send(self, question: Question, address: _Address, token: bytes) -> Said:
+        self.questions += 1
+        url = question.settings.url
+        headers, body = self._form(question.settings, token)
+        try:
+            answer = await self._exchange("POST", url, headers, body)
+        except Exception as error:
+            now = self._clock.monotonic()
+            if now >= address.next_at:
+                address.backoff_s = min(max(2 * address.backoff_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+                address.next_at = now + address.backoff_s
+                _log.warn(
+                    "{url} did not answer, the next question is in {seconds:g} s at the earliest: {reason}",
+                    event="introspection.unavailable",
+                    url=url,
+                    seconds=address.backoff_s,
+                    reason=describe_failure(error),
+                )
+            raise IntrospectionFailed("the server did not answer") from error
+        address.backoff_s = address.next_at = 0.0
+        try:
+            return _read(answer, question.members)
+        except ValueError as error:
+            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+            raise IntrospectionFailed(str(error)) from error
+
+    def _form(self, settings: IntrospectionSettings, token: bytes) -> tuple[tuple[tuple[str, str], ...], bytes]:
+        """Return headers and body of a question.
+
+        :raises IntrospectionFailed: the gateway has no key for its assertions.
+        """
+        headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json")]
+        fields: list[tuple[str, str | bytes]] = []
+        way = settings.authentication
+        if way == "basic":
+            # RFC 6749 section 2.3.1: each part in the form encoding.
+            pair = f"{quote_plus(settings.client_id)}:{quote_plus(settings.client_secret)}"
+            headers.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
+        else:
+            fields.append(("client_id", settings.client_id))
+            if way == "form":
+                fields.append(("client_secret", settings.client_secret))
+            elif way == "private_key_jwt":
+                try:
+                    assertion = self._sign(settings.client_id, settings.assertion_audience or settings.url)
+                except TlsgateError as error:
+                    raise IntrospectionFailed(str(error)) from error
+                fields += [("client_assertion_type", _ASSERTION), ("client_assertion", assertion)]
+        fields.append(("token", token))
+        return tuple(headers), urlencode(fields).encode()
+
+
+def _read(answer: Answer, members: tuple[str, ...]) -> Said:
+    """Return what an answer says.
+
+    :raises ValueError: nothing of use.
+    """
+    if answer.status != 200:
+        raise ValueError(f"the answer has status {answer.status}")
+    if len(answer.body) > _MAX_BYTES:
+        raise ValueError("the answer is too large")
+    try:
+        tree = parse_json(answer.body.decode())
+    except ValueError as error:
+        raise ValueError(f"the answer is not JSON: {type(error).__name__}") from None
+    if not isinstance(tree, dict) or "active" not in tree:
+        raise ValueError("the answer does not say whether the token is active")
+    # "true" is not true (RFC 7662 section 2.2).
+    if tree["active"] is not True:
+        return Said()
+    wanted = {"exp", "cnf", *members, *(name.partition(".")[0] for name in members)}
+    return Said(active=True, members={name: value for name, value in tree.items() if name in wanted})
