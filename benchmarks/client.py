@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--path", default="/")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--tokens", default="", help="file of tokens, one per line")
     parser.add_argument("--rate", type=float, default=1000.0, help="requests per second")
     options = parser.parse_args()
     _say(_MODES[options.mode](options))
@@ -167,6 +168,29 @@ def run_up(options: argparse.Namespace) -> dict[str, Any]:
     return _run_transfers(options, transfer)
 
 
+def run_tokens(options: argparse.Namespace) -> dict[str, Any]:
+    """Make requests on kept-alive connections, each with a bearer token of its own, until the time is over or there are no more tokens."""
+    with open(options.tokens, encoding="ascii") as file:
+        tokens = file.read().split()
+    context = _context(options)
+    connections = [_connect(context, options.port) for _ in range(options.connections)]
+    requests = [_request(options.path, f"Authorization: Bearer {token}\r\n") for token in tokens]
+    for connection in connections:
+        _expect_success(_exchange(connection, requests.pop())[0])
+    counts = [0] * options.connections
+
+    def work(number: int, end: float) -> None:
+        connection = connections[number]
+        for request in requests[number :: options.connections]:
+            if time.perf_counter() >= end:
+                break
+            _expect_success(_exchange(connection, request)[0])
+            counts[number] += 1
+
+    seconds = _run_threads(options, work)
+    return {"count": sum(counts), "seconds": seconds}
+
+
 _MODES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "check": run_check,
     "down": run_down,
@@ -174,6 +198,7 @@ _MODES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "idle": run_idle,
     "rate": run_rate,
     "resume": run_resume,
+    "tokens": run_tokens,
     "up": run_up,
 }
 
@@ -265,9 +290,14 @@ def _connect(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None 
     return context.wrap_socket(raw, server_hostname=NAME, session=session)
 
 
-def _request(path: str, *, close: bool = False) -> bytes:
+def _request(path: str, lines: str = "", *, close: bool = False) -> bytes:
     end = "Connection: close\r\n\r\n" if close else "\r\n"
-    return f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\nAccept: */*\r\n{end}".encode("ascii")
+    return f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\nAccept: */*\r\n{lines}{end}".encode("ascii")
+
+
+def _expect_success(head: bytes) -> None:
+    if head[9:10] != b"2":
+        raise ConnectionError(f"unexpected answer: {head[:60]!r}")
 
 
 def _exchange(connection: ssl.SSLSocket, request: bytes) -> tuple[bytes, bytes]:

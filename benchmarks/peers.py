@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks import configs, credentials
 from benchmarks.measure import read_cpu_s
-from benchmarks.upstream import Site, find_free_port, find_nginx, stop_process, wait_for_port
+from benchmarks.upstream import PROVIDER, Site, find_free_port, find_nginx, stop_process, wait_for_port
 
 __all__ = ["NAMES", "PeerError", "Proxy", "find_version", "install_peers", "start_peer", "start_tlsgate"]
 
@@ -124,6 +124,7 @@ def start_peer(name: str, site: Site) -> Proxy:
         if not folder.exists():
             bare = configs.build_definition(site, "bench", "/", (str(site.material.ca),))
             configs.write_definitions(folder, [bare, *credentials.build_definitions(site)])
+            credentials.write_provider(site.folder / PROVIDER)
             credentials.write_policies(site.folder / "policies.json")
             credentials.write_store(site.folder / "keys.db", site.material.client)
         return start_tlsgate(site, folder, store=site.folder / "keys.db", policies=site.folder / "policies.json")

@@ -50,6 +50,8 @@ _AIMS = (
     _Aim("certificate", "token", "tlsgate", 1.1),
     _Aim("basic", "token", "tlsgate", 1.1),
     _Aim("hmac", "token", "tlsgate", 1.5),
+    _Aim("jwt", "token", "tlsgate", 1.1),
+    _Aim("introspection", "token", "tlsgate", 1.1),
     _Aim("new", "new", "nginx", 1.35),
     _Aim("resumed13", "fresh", "tlsgate", 0.6),
     _Aim("resumed12", "fresh", "tlsgate", 0.6),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from benchmarks.client import BODY_BYTES
-from benchmarks.credentials import METHODS
+from benchmarks.credentials import METHODS, make_token
 from benchmarks.load import LoadError, hold_idle, run_ab, run_client
 from benchmarks.measure import measure_cpu, read_rss_kib
 from benchmarks.peers import NAMES, Proxy
@@ -41,12 +42,23 @@ class Scale(NamedTuple):
     rate: int
     """Requests per second of the fixed-rate row."""
     rate_seconds: int
+    tokens: int
+    """New ones of a measurement; it may end earlier for want of them."""
     definitions: tuple[int, ...]
     certificates: tuple[int, ...]
 
 
-FULL = Scale(seconds=1, rounds=4, idle=1000, rate=1000, rate_seconds=2, definitions=(10, 1_000, 10_000), certificates=(10, 10_000, 100_000))
-QUICK = Scale(seconds=1, rounds=1, idle=200, rate=1000, rate_seconds=1, definitions=(10, 1_000), certificates=(10, 10_000))
+FULL = Scale(
+    seconds=1,
+    rounds=4,
+    idle=1000,
+    rate=1000,
+    rate_seconds=2,
+    tokens=4000,
+    definitions=(10, 1_000, 10_000),
+    certificates=(10, 10_000, 100_000),
+)
+QUICK = Scale(seconds=1, rounds=1, idle=200, rate=1000, rate_seconds=1, tokens=2000, definitions=(10, 1_000), certificates=(10, 10_000))
 
 
 class Bench(NamedTuple):
@@ -103,7 +115,20 @@ def measure_keepalive(bench: Bench, proxy: Proxy, path: str = "/", headers: tupl
 def _with_credential(name: str) -> Callable[[Bench, Proxy], float]:
     """As ``measure_keepalive``, with a credential whose policy gives it a rate and a quota in the embedded store."""
     method = METHODS[name]
-    return lambda bench, proxy: measure_keepalive(bench, proxy, method.path, method.headers)
+    headers = cache(method.headers)
+    return lambda bench, proxy: measure_keepalive(bench, proxy, method.path, headers())
+
+
+def _with_new_tokens(name: str, algorithm: str) -> Callable[[Bench, Proxy], float]:
+    """CPU microseconds per request on kept-alive connections, each with a token that nobody has seen."""
+
+    def measure(bench: Bench, proxy: Proxy) -> float:
+        file = bench.site.folder / "tokens.txt"
+        file.write_text("\n".join(make_token(algorithm) for _ in range(bench.scale.tokens)), encoding="ascii")
+        cpu_s, result = _run(bench, proxy, "tokens", connections=_OWN_CONNECTIONS, path=METHODS[name].path, tokens=str(file))
+        return cpu_s * 1e6 / int(result["count"])
+
+    return measure
 
 
 def measure_new(bench: Bench, proxy: Proxy, path: str = "/") -> float:
@@ -181,6 +206,10 @@ ROWS = (
     Row("certificate", "CPU us / request with dynamic mTLS", _with_credential("certificate"), without=_OTHERS),
     Row("basic", "CPU us / request with Basic, cached", _with_credential("basic"), without=_OTHERS),
     Row("hmac", "CPU us / request with HMAC-SHA256", _with_credential("hmac"), without=_OTHERS),
+    Row("jwt", "CPU us / request with RS256 JWT, warm", _with_credential("jwt"), without=_OTHERS),
+    Row("introspection", "CPU us / request with introspection, warm", _with_credential("introspection"), without=_OTHERS),
+    Row("jwt_cold", "CPU us / request with RS256 JWT, cold", _with_new_tokens("jwt", "RS256"), without=_OTHERS),
+    Row("es256_cold", "CPU us / request with ES256 JWT, cold", _with_new_tokens("es256", "ES256"), without=_OTHERS),
     Row("new", "CPU us / new mTLS connection", measure_new),
     Row("fresh", "CPU us / new, own client", _measure_fresh),
     Row("resumed13", "CPU us / resumed, TLS 1.3", _measure_resumed_13, without=_NOT_RESUMING),

@@ -1,6 +1,6 @@
 """The run's folder, keys and cores, and the upstream behind every proxy; knows nothing of the proxies in front of it.
 
-The upstream is one nginx worker with a 41-byte answer, a 10 MiB file and a place to PUT.
+The upstream is one nginx worker with a 41-byte answer, a 10 MiB file and a place to PUT. It is the identity provider as well.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import NamedTuple
 from benchmarks.certs import Material, write_material
 from benchmarks.client import BODY_BYTES
 
-__all__ = ["Site", "Upstream", "find_free_port", "make_site", "stop_process", "wait_for_port"]
+__all__ = ["PROVIDER", "Site", "Upstream", "find_free_port", "make_site", "stop_process", "wait_for_port"]
 
 BODY = "forty-one bytes that every proxy answers.\n"[:41]
+PROVIDER = "provider"
+"""Below the run's folder: what an identity provider answers, each file an address."""
 _PRIORITY = -10
 _ROOM_BYTES = 1 << 30
 
@@ -50,7 +52,9 @@ class Upstream:
         (root / "body").mkdir(parents=True)
         with (root / "10m").open("wb") as file:
             file.truncate(BODY_BYTES)
-        (root / "nginx.conf").write_text(_CONFIG.format(folder=root, port=self.port, body=BODY), encoding="utf-8")
+        (root / "nginx.conf").write_text(
+            _CONFIG.format(folder=root, run=folder, provider=PROVIDER, port=self.port, body=BODY), encoding="utf-8"
+        )
         program = find_nginx()
         if program is None:
             raise RuntimeError("nginx, which every row needs as upstream, is not installed")
@@ -161,6 +165,7 @@ http {{
     location / {{ return 200 "{body}"; }}
     location = /10m {{ root {folder}; }}
     location = /bench-status {{ stub_status; }}
+    location /{provider}/ {{ root {run}; default_type application/json; error_page 405 =200 $uri; }}
     location /body/ {{ root {folder}; dav_methods PUT; }}
   }}
 }}
