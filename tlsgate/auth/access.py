@@ -83,7 +83,7 @@ class AccessCheck:
         if not view.stale:
             return view
         try:
-            found = await self._reader.find(view.id.encode())
+            found = await self._reader.find_again(view)
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
         if found is None or found.fault or _proof_of(found.session) != _proof_of(view.session):

@@ -42,7 +42,7 @@ async def judge_key(
     found = []
     for held in (exchange.key, *exchange.others):
         try:
-            view = await reader.find(held.id.encode())
+            view = await reader.find_again(held)
         except StoreUnavailable:
             return None
         if view is None:

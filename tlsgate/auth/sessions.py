@@ -209,6 +209,10 @@ class Sessions:
             await self._store.delete(CHECK_PREFIX + name)
         return removed > 0
 
+    async def find_again(self, reader: KeyReader, view: KeyView) -> KeyView | None:
+        """Return what is stored now under the name of a key (:meth:`KeyReader.find_again`)."""
+        return await self._fetch(reader, None, (Candidate(view.id, view.name, self.naming.is_weak(view.name)),))
+
     async def pin(self, view: KeyView) -> bool:
         """Note the id of a user who has proven the password, where only a weak hash of it is known; from then on it is the only one.
 
@@ -269,9 +273,14 @@ class Sessions:
                 candidates = find(reader.org, raw.decode())
         except UnicodeDecodeError:
             return None
-        if not candidates:
-            return None
-        key = (reader.org, reader.purpose, raw)
+        return await self._fetch(reader, raw, candidates) if candidates else None
+
+    async def _fetch(self, reader: KeyReader, raw: bytes | None, candidates: tuple[Candidate, ...]) -> KeyView | None:
+        """Ask for candidates.
+
+        :param raw: what was presented; None for nothing, and nothing is learnt then.
+        """
+        key = (reader.org, "", candidates[0].name.encode()) if raw is None else (reader.org, reader.purpose, raw)
         while (flight := self._flights.get(key)) is not None:
             waiter: Deferred[None] = Deferred()
             flight.waiting.append(waiter)
@@ -294,7 +303,7 @@ class Sessions:
             for waiter in flight.waiting:
                 waiter.callback(None)
 
-    async def _look_up(self, reader: KeyReader, raw: bytes, candidates: tuple[Candidate, ...], flight: _Flight) -> KeyView | None:
+    async def _look_up(self, reader: KeyReader, raw: bytes | None, candidates: tuple[Candidate, ...], flight: _Flight) -> KeyView | None:
         for _ in range(_MAX_ROUNDS):
             flight.stale = False
             found = await self._read(reader, candidates)
@@ -354,7 +363,7 @@ class Sessions:
             return True
         return await self._store.get(candidate.check_key) == candidate.check
 
-    def _keep(self, entry: _Cached, reader: KeyReader, raw: bytes, before: tuple[Candidate, ...]) -> None:
+    def _keep(self, entry: _Cached, reader: KeyReader, raw: bytes | None, before: tuple[Candidate, ...]) -> None:
         id = entry.candidate.id
         self._entries.pop(id, None)
         while len(self._entries) >= max(1, self._settings.cache_size):
@@ -363,7 +372,8 @@ class Sessions:
         for candidate in before:
             entry.names.add(candidate.name)
             self._by_name.setdefault(candidate.name, set()).add(id)
-        reader.learn(raw, entry)
+        if raw is not None:
+            reader.learn(raw, entry)
 
     def _drop(self, entry: _Cached) -> None:
         """Take an entry out, and tell the requests that are under way with it: nobody hears of its changes from here on."""
@@ -416,6 +426,13 @@ class KeyReader:
         :raises StoreUnavailable: no answer; never taken for an unknown key.
         """
         return await self._sessions._find(self, presented)
+
+    async def find_again(self, view: KeyView) -> KeyView | None:
+        """Return what is stored now where a key was found, whatever spelling or rule had found it; None when it is gone.
+
+        :raises StoreUnavailable: no answer.
+        """
+        return await self._sessions.find_again(self, view)
 
     async def pin(self, view: KeyView) -> bool:
         """Note that a user has proven the password (:meth:`Sessions.pin`)."""

@@ -9,6 +9,7 @@ import pytest
 from tests.support.apis import make_api, make_config, make_connection, make_peer, make_tls
 from tests.support.keys import Keys, run
 from tlsgate.auth import access
+from tlsgate.auth.key_ids import hash_key
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal, StoreUnavailable
 from tlsgate.model.exchange import Connection, Exchange
@@ -326,6 +327,23 @@ def test_a_key_that_had_to_make_room_in_the_cache_is_asked_for_again() -> None:
     assert not step.try_now(exchange)
     with pytest.raises(Refusal, match=r"^auth\.key_not_found"):
         run(step.finish(exchange))
+
+
+def test_a_user_whom_a_fallback_has_found_is_found_again() -> None:
+    """By the name under which it is stored: what the present hash function makes of its id is another one."""
+    keys = Keys(hash_keys=True, hash_key_function="sha256")
+    name = hash_key("orgjohn", "murmur32")
+    session = Session(org_id="org", access_rights=RIGHTS, basic_auth_data={"password": hash_key("s3cret", "sha256"), "hash_type": "sha256"})
+    run(keys.sessions.save_name(name, session, only_if=""))
+    exchange = keys.request()
+    exchange.key = run(keys.sessions.reader("org", "basic").find(b"john"))
+    assert exchange.key is not None
+    run(keys.sessions.pin(exchange.key))
+    keys.sessions.forget_all()
+    step = access.build(make_api(keyless=False, org_id="org"), keys.config, keys.tools)
+    assert not step.try_now(exchange)
+    run(step.finish(exchange))
+    assert exchange.key is not None and exchange.key.name == name
 
 
 def test_a_key_that_cannot_be_asked_for_again_is_503() -> None:
