@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import resource
 import select
 import signal
 from functools import partial
@@ -33,13 +31,14 @@ from tlsgate.definitions.loader import LoadedDefinitions, load_definitions
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway.access_log import AccessLog
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
-from tlsgate.gateway.listener import Listener
 from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
 from tlsgate.gateway.vitals import Vitals
 from tlsgate.hosting import Alone
 from tlsgate.ids import process_id
 from tlsgate.logs import start_logging
+from tlsgate.ports import OpenPorts
+from tlsgate.process import raise_descriptor_limit, settle_memory
 from tlsgate.proxy.pool import Pool
 from tlsgate.store.interface import GAP
 from tlsgate.tls.deadlines import Deadlines
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from tlsgate.config.model import GatewayConfig
-    from tlsgate.gateway.listener import ListenerSpec
     from tlsgate.hosting import Host
 
 __all__ = ["GatewayService", "make_service", "run"]
@@ -60,8 +58,6 @@ _log = Logger()
 _DAY_S = 86400.0
 _RETRY_S = 1.0
 _CONNECTING_S = 0.05
-_OTHER_DESCRIPTORS = 256
-"""Listeners, logs, files that a reload reads, idle connections to upstreams beyond one per client."""
 
 
 class GatewayService(service.Service):
@@ -84,7 +80,7 @@ class GatewayService(service.Service):
         self._memory = PeerMemory()
         self._host: Host = host or Alone(os.environ)
         self._notifier = self._host.notifier
-        self._listeners: dict[ListenerSpec, Listener] = {}
+        self._ports = OpenPorts(self._host)
         self._reloading = False
         self._reload_again = False
         self._again_full = False
@@ -122,7 +118,7 @@ class GatewayService(service.Service):
         self._line_log = start_logging(config.own.log) if self._own_logging else self._host.line_log
         if config.own.workers > 1 and not self._own_logging and self._host.workers == 1:
             _log.warn("tlsgate.workers is for `tlsgate run`: here one process serves", event="service.one_process")
-        _raise_descriptor_limit(config)
+        raise_descriptor_limit(config)
         self._deadlines = Deadlines(reactor, self._clock.monotonic)
         self._pool = Pool(reactor, self._deadlines, **_pool_bounds(config))
         state = self.state = build_state(config, reactor, self._clock, nodes=self._host.workers)
@@ -144,15 +140,15 @@ class GatewayService(service.Service):
         state.settle_certificates = self._settle_certificate
         site.control = self._build_control(site, config)
         attach_resources(generation, site)
-        _settle_memory()
+        settle_memory()
         if config.own.log.access:
             site.access_log = AccessLog(site)
         if not state.shelf.wanted:
             self._report(generation)
         try:
-            self._open(generation.listeners, held=True)
+            self._ports.open(generation.listeners, site, reactor, config.own.limits.backlog, held=True)
         except CannotListenError as problem:
-            self._close_listeners()
+            self._ports.close()
             raise ConfigError(
                 [
                     Problem(
@@ -183,9 +179,7 @@ class GatewayService(service.Service):
         assert site is not None
         if site.draining:
             return
-        for listener in self._listeners.values():
-            listener.release()
-            self._announce(listener)
+        self._ports.release()
         generation = site.generation
         self._watch_expiry(generation)
         self._status = _count_apis(generation)
@@ -211,7 +205,7 @@ class GatewayService(service.Service):
             if timer is not None and timer.active():
                 timer.cancel()
         self._monitor.stop()
-        closed = self._close_listeners()
+        closed = self._ports.close()
         site.drain()
         done: Deferred[Any] = Deferred()
         self._drain_until = min(self._drain_until, self._clock.monotonic() + self.config.graceful_shutdown_timeout_s)
@@ -288,9 +282,9 @@ class GatewayService(service.Service):
             return
         attach_resources(generation, site)
         try:
-            self._open(generation.listeners)
+            self._ports.open(generation.listeners, site, self._reactor, self.config.own.limits.backlog)
         except CannotListenError as problem:
-            self._close_unused(site.generation.listeners)
+            self._ports.keep(site.generation.listeners)
             self._refused(f"cannot listen on {problem.port}: {problem.socketError}")
             return
         self.config = config
@@ -301,13 +295,13 @@ class GatewayService(service.Service):
         self._shelf_ahead = False
         self.state.take_over(generation)
         site.configure(config)
-        _raise_descriptor_limit(config)
+        raise_descriptor_limit(config)
         self._pool.configure(**_pool_bounds(config))
         site.control = self._build_control(site, config)
         site.access_log = AccessLog(site) if config.own.log.access else None
-        self._close_unused(generation.listeners)
+        self._ports.keep(generation.listeners)
         site.recheck()
-        _settle_memory()
+        settle_memory()
         self._retry_when_waiting()
         self._watch_expiry(generation)
         site.counters["reloads"] += 1
@@ -352,7 +346,7 @@ class GatewayService(service.Service):
             self._shelf_ahead = False
             self.state.take_over(generation)
             site.recheck()
-            _settle_memory()
+            settle_memory()
             self._report(generation)
             self._watch_expiry(generation)
             _log.info("certificates of the store taken over", event="certs.refreshed")
@@ -513,48 +507,6 @@ class GatewayService(service.Service):
             _log.warn("{field} cannot change while running; restart for it", event="reload.fixed_field", field=name)
         return msgspec.structs.replace(config, **fixed) if fixed else config
 
-    def _open(self, specs: tuple[ListenerSpec, ...], *, held: bool = False) -> None:
-        """Listen on what is new, and say so on standard output.
-
-        :param held: bind only; who comes waits.
-        """
-        assert self.site is not None and self.config is not None
-        changed: list[tuple[ListenerSpec, ListenerSpec]] = []
-        for spec in specs:
-            if spec in self._listeners:
-                continue
-            stale = next((other for other in self._listeners if other.key == spec.key and other.address == spec.address), None)
-            if stale is not None:
-                changed.append((stale, spec))
-                continue
-            listener = Listener(self.site, spec)
-            backlog = self.config.own.limits.backlog
-            listener.start(self._reactor, backlog, self._host.take_socket(spec.address, spec.key, backlog))
-            self._listeners[spec] = listener
-            if held:
-                listener.hold()
-            else:
-                self._announce(listener)
-        self._host.settled()
-        for stale, spec in changed:
-            # A port that speaks something else from now on stays open: a second socket could not be bound beside it.
-            listener = self._listeners[spec] = self._listeners.pop(stale)
-            listener.spec = spec
-            self._announce(listener)
-
-    def _announce(self, listener: Listener) -> None:
-        self._host.announce(listener.describe())
-
-    def _close_unused(self, specs: tuple[ListenerSpec, ...]) -> None:
-        for spec in [spec for spec in self._listeners if spec not in specs]:
-            self._listeners.pop(spec).stop()
-            self._host.released(spec.address, spec.key)
-
-    def _close_listeners(self) -> list[Any]:
-        closing = [listener.stop() for listener in self._listeners.values()]
-        self._listeners.clear()
-        return [entry for entry in closing if entry is not None]
-
     def _report(self, generation: Generation) -> None:
         for problem in generation.notes:
             level = _log.warn if problem.severity == "warning" else _log.error
@@ -652,38 +604,6 @@ def _pool_bounds(config: GatewayConfig) -> Any:
 
 def _count_apis(generation: Generation) -> str:
     return f"{len(generation.apis) + len(generation.raws)} APIs"
-
-
-def _raise_descriptor_limit(config: GatewayConfig) -> None:
-    """Let the process have two descriptors per connection and some, as far as its hard limit goes.
-
-    The usual soft limit of 1024 is for programs that use ``select``; Go's run time, hence Tyk, raises it as well.
-    """
-    wanted = 2 * config.own.limits.max_connections + _OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if possible > soft:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-        except (OSError, ValueError):
-            possible = soft
-    if possible < wanted and not config.own.development:
-        _log.warn(
-            "{limit} descriptors are too few for tlsgate.limits.max_connections = {connections}: {wanted} are needed at worst",
-            event="service.few_descriptors",
-            limit=possible,
-            connections=config.own.limits.max_connections,
-            wanted=wanted,
-        )
-
-
-def _settle_memory() -> None:
-    """Take the generation out of the garbage collector's sight: 10,000 definitions would be walked for nothing again and again."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def make_service(config_path: str | None, port: int | None = None) -> service.IService:

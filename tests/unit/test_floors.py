@@ -21,7 +21,8 @@ FLOORS: dict[str, int] = {
             "gates auth limits events hooks transform proxy analytics certs idp",
             "gateway",
             "control",
-            "cli service hosting workers options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight __main__",
+            "cli service hosting ports process workers options logs systemd devcerts demo demo_lines sample_upstream lean_reactor preflight"
+            " __main__",
         )
     )
     for name in names.split()

@@ -121,8 +121,8 @@ class Life:
             listener_module, "adopt_prompt", lambda reactor, fd, factory: self._listen(reactor, fd, factory, backlog=0, interface="fd")
         )
         monkeypatch.setattr(service_module, "deferToThread", self._in_thread)
-        monkeypatch.setattr(service_module, "_settle_memory", lambda: None)
-        monkeypatch.setattr(service_module, "_raise_descriptor_limit", lambda config: None)
+        monkeypatch.setattr(service_module, "settle_memory", lambda: None)
+        monkeypatch.setattr(service_module, "raise_descriptor_limit", lambda config: None)
         monkeypatch.setattr(signal, "signal", self.signals.__setitem__)
         monkeypatch.setattr(signal, "getsignal", self.signals.get)
         monkeypatch.setattr(sys, "__stdout__", self.output)
@@ -509,44 +509,6 @@ def test_inherited_sockets_are_used_and_others_are_named(life: Life, monkeypatch
         life.start(classic("one", 9, "/one/"))
     assert [(port.number, port.interface) for port in life.ports] == [(3, "fd")]
     assert [event["name"] for event in events if event.get("event") == "service.unused_socket"] == ["stray"]
-
-
-@pytest.mark.parametrize(("soft", "hard", "wanted", "warns"), [
-    (1024, 1_000_000, 41_000, False),
-    (-1, -1, None, False),
-    (1_000_000, 1_000_000, None, False),
-    (1024, -1, 41_000, False),
-    (1024, 4096, 4096, True),
-    (4096, 4096, None, True),
-    (1024, 8192, "refused", True),
-])  # fmt: skip
-def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, soft: int, hard: int, wanted: Any, warns: bool
-) -> None:
-    """Two per connection and some; in development nobody is warned."""
-    resource = service_module.resource
-    found: list[tuple[int, int]] = []
-
-    def set_limit(kind: int, limits: tuple[int, int]) -> None:
-        if wanted == "refused":
-            raise OSError("no")
-        found.append(limits)
-
-    monkeypatch.setattr(
-        resource, "getrlimit", lambda kind: (soft if soft >= 0 else resource.RLIM_INFINITY, hard if hard >= 0 else resource.RLIM_INFINITY)
-    )
-    monkeypatch.setattr(resource, "setrlimit", set_limit)
-    for development in (True, False):
-        config = GatewayService(
-            write(tmp_path, tlsgate={"development": development}, storage={"type": "memory"}, node_secret="n" * 32)
-        )._read_config()[0]
-        with logged_events() as events:
-            service_module._raise_descriptor_limit(config)
-        assert ("service.few_descriptors" in names(events)) == (warns and not development)
-    if isinstance(wanted, int):
-        assert abs(found[0][0] - wanted) < 1000
-    else:
-        assert found == []
 
 
 # The certificate store.
