@@ -24,7 +24,13 @@ Clients = dict[str, str]
 
 
 def api(
-    form: str, upstream: int, issuers: dict[str, Clients], *, scopes: dict[str, str] | None = None, segregate: bool = False
+    form: str,
+    upstream: int,
+    issuers: dict[str, Clients],
+    *,
+    scopes: dict[str, str] | None = None,
+    segregate: bool = False,
+    api_id: str = "api",
 ) -> dict[str, Any]:
     """An API that takes ID tokens of these issuers for these clients."""
     if form == "oas":
@@ -40,7 +46,8 @@ def api(
         if scopes:
             method["scopes"] = {"scopeToPolicyMapping": [{"scope": scope, "policyId": policy} for scope, policy in scopes.items()]}
         everywhere = {"global": {"contextVariables": {"enabled": True}}}
-        document = oas("api", upstream, "/api/", server={"authentication": {"enabled": True, "oidc": method}}, middleware=everywhere)
+        server = {"authentication": {"enabled": True, "oidc": method}}
+        document = oas(api_id, upstream, f"/{api_id}/", server=server, middleware=everywhere)
         document["x-tyk-api-gateway"]["info"]["orgId"] = "org"
         return document
     providers = [
@@ -49,7 +56,8 @@ def api(
     fields: dict[str, Any] = {"openid_options": {"segregate_by_client": segregate, "providers": providers}}
     if scopes:
         fields["scopes"] = {"oidc": {"scope_to_policy": scopes}}
-    return classic("api", upstream, "/api/", use_keyless=False, use_openid=True, org_id="org", enable_context_vars=True, **fields)
+    fields |= {"use_keyless": False, "use_openid": True, "org_id": "org", "enable_context_vars": True}
+    return classic(api_id, upstream, f"/{api_id}/", **fields)
 
 
 class World:

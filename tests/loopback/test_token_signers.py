@@ -1,4 +1,4 @@
-"""Libraries that sign tokens by themselves, with keys that they have made and published in their own forms: ``joserfc``, ``jwcrypto``, ``jose``."""
+"""Tokens that ``joserfc``, ``jwcrypto`` and ``jose`` sign by themselves, with keys that they have made and publish in their own forms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Signed(NamedTuple):
 
 def joserfc_signs(claims: dict[str, Any]) -> Signed:
     secret, other_secret = OctKey.generate_key(512), OctKey.generate_key(512)
-    pair: dict[str, tuple[Any, Any]] = {name: (secret, other_secret) for name in HMAC}
+    pair: dict[str, tuple[Any, Any]] = dict.fromkeys(HMAC, (secret, other_secret))
     pair |= dict.fromkeys(RSA, (RSAKey.generate_key(2048), RSAKey.generate_key(2048)))
     pair |= {name: (ECKey.generate_key(curve), ECKey.generate_key(curve)) for name, curve in CURVES.items()}
     pair |= {name: (OKPKey.generate_key(curve), OKPKey.generate_key(curve)) for name, curve in EDWARDS.items()}
@@ -66,7 +66,7 @@ def jwcrypto_signs(claims: dict[str, Any]) -> Signed:
         return good, jwcrypto.jwk.JWK.generate(**kind)
 
     secret = make(kty="oct", size=512)
-    pair = {name: secret for name in HMAC}
+    pair = dict.fromkeys(HMAC, secret)
     pair |= dict.fromkeys(RSA, make(kty="RSA", size=2048))
     pair |= {name: make(kty="EC", crv=curve) for name, curve in CURVES.items()}
     pair |= {name: make(kty="OKP", crv=curve) for name, curve in EDWARDS.items()}
@@ -168,7 +168,7 @@ def test_what_a_library_signs(signer: World, form: str) -> None:
 @EACH_SIGNER
 @EACH_FORM
 def test_what_it_did_not_sign(signer: World, form: str) -> None:
-    """By another key of the same kind, with another payload, another header, a piece of the signature or none: nothing reaches the upstream."""
+    """Another key of the same kind, another payload, another header, a piece of the signature or none: nothing goes upstream."""
     world = signer.gateway
     served = len(world.upstream.requests)
     for name, (token, forged) in signer.signed.tokens.items():
