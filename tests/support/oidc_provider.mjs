@@ -24,7 +24,7 @@ server.listen(settings.port, '127.0.0.1', () => {
   }
 
   function serve(keys) {
-    // Tokens and codes stand in a storage of the module: they outlive the keys.
+    // Opaque tokens and codes go with the keys: each has a storage of its own.
     answer = new Provider(issuer, {
       clients: settings.clients,
       clientAuthMethods: [
