@@ -15,7 +15,7 @@ from tests.support.certs import make_authority, make_self_signed
 from tests.support.credentials import EACH_FORM, told
 from tests.support.gateway import Client, StrictUpstream, wait_until
 from tests.support.jwt_world import OWN, JwtWorld, jwt_world
-from tests.support.npm import needs_node
+from tests.support.npm import needs_node_20
 from tests.support.peers import REDIRECT, OidcProvider, oidc_provider
 from tests.support.proofs import Prover, hash_token
 
@@ -25,7 +25,6 @@ AUTHORITY = make_authority("Clients")
 GATEWAY = AUTHORITY.issue("gateway")
 HOLDER, OTHER = AUTHORITY.issue("holder"), AUTHORITY.issue("other")
 KEY = ECKey.generate_key("P-256")
-SIGNING = {**RSAKey.generate_key(2048).as_dict(private=True), "kid": "rsa", "use": "sig", "alg": "RS256"}
 
 
 def client(name: str, authentication: str = "client_secret_post", **fields: Any) -> dict[str, Any]:
@@ -103,8 +102,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     for name, text in (("client.pem", GATEWAY.pem), ("client.key", GATEWAY.key_pem), ("own.key", KEY.as_pem(private=True).decode())):
         (folder / name).write_text(text)
     mtls = {"enabled": True, "cert_file": str(folder / "client.pem"), "key_file": str(folder / "client.key")}
+    signing = {**RSAKey.generate_key(2048).as_dict(private=True), "kid": "rsa", "use": "sig"}
     own = {"identity_providers": {"assertion_key": str(folder / "own.key"), "assertion_key_id": "own"}}
-    with StrictUpstream() as upstream, oidc_provider(OWN, [SIGNING], CLIENTS, ca=AUTHORITY.pem) as provider:
+    with StrictUpstream() as upstream, oidc_provider(OWN, [signing], CLIENTS, ca=AUTHORITY.pem) as provider:
         apis = []
         for form in ("classic", "oas"):
             place = (upstream.port, provider.issuer)
@@ -115,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield World(provider, gateway)
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_say_who_asks(world: World, form: str, way: str) -> None:
@@ -134,7 +134,7 @@ def test_each_way_to_say_who_asks(world: World, form: str, way: str) -> None:
     assert len(gateway.upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("way", WRONG)
 def test_a_server_that_does_not_know_who_asks(world: World, form: str, way: str) -> None:
@@ -146,7 +146,7 @@ def test_a_server_that_does_not_know_who_asks(world: World, form: str, way: str)
     assert gateway.ask(f"{form}-form", token) == (200, "")
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 def test_revoked_tokens(world: World, form: str) -> None:
     """Refused at once where nothing is remembered, else when ``cache.timeout`` is over, and not before."""
@@ -164,7 +164,7 @@ def test_revoked_tokens(world: World, form: str) -> None:
     assert gateway.ask(names[1], token) == (200, "")
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 def test_a_token_that_is_nothing_to_ask_about(world: World, form: str) -> None:
     """The server looks up no tokens that it has signed, and says so (400): that is wrong with the token, not with the server."""
@@ -175,7 +175,7 @@ def test_a_token_that_is_nothing_to_ask_about(world: World, form: str) -> None:
     assert len(gateway.upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("name", ["form", "kept-300"])
 def test_opaque_tokens_of_a_client_certificate(world: World, form: str, name: str) -> None:
@@ -197,7 +197,7 @@ def test_opaque_tokens_of_a_client_certificate(world: World, form: str, name: st
         served += 1
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("name", ["form", "kept-300"])
 def test_opaque_tokens_of_a_proof_key(world: World, form: str, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import threading
 import time
@@ -21,7 +22,7 @@ from tests.support.certs import make_authority
 from tests.support.credentials import EACH_FORM, told
 from tests.support.gateway import Client, StrictUpstream, free_port
 from tests.support.jwt_world import OWN, JwtWorld, jwt_api, jwt_world
-from tests.support.npm import needs_node
+from tests.support.npm import needs_node_20
 from tests.support.peers import REDIRECT, OidcProvider, Peer, mock_provider, oidc_provider
 from tests.support.proofs import Prover, hash_token
 from tests.support.provider import b64
@@ -39,14 +40,15 @@ def private(key: Any, kid: str, **members: str) -> dict[str, Any]:
     return {**key.as_dict(private=True), "kid": kid, "use": "sig", **members}
 
 
-RSA = [RSAKey.generate_key(2048) for _ in range(4)]
-KEYS = [
-    private(RSA[0], "rsa"),
-    private(ECKey.generate_key("P-256"), "p256"),
-    private(ECKey.generate_key("P-384"), "p384"),
-    private(ECKey.generate_key("P-521"), "p521"),
-    private(OKPKey.generate_key("Ed25519"), "edwards"),
-]
+@functools.cache
+def rsa(number: int) -> RSAKey:
+    return RSAKey.generate_key(2048)
+
+
+def all_keys() -> list[dict[str, Any]]:
+    """Return one of each kind, private."""
+    curves = [private(ECKey.generate_key(curve), curve) for curve in ("P-256", "P-384", "P-521")]
+    return [private(rsa(0), "rsa"), *curves, private(OKPKey.generate_key("Ed25519"), "edwards")]
 
 
 def client(name: str, **fields: Any) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def apis_of(form: str, upstream: int, issuer: str) -> list[dict[str, Any]]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One provider and one gateway with all methods in both forms."""
     folder = tmp_path_factory.mktemp("peers")
-    with StrictUpstream() as upstream, oidc_provider(OWN, KEYS, CLIENTS, secret=SECRET) as provider:
+    with StrictUpstream() as upstream, oidc_provider(OWN, all_keys(), CLIENTS, secret=SECRET) as provider:
         apis = [each for form in ("classic", "oas") for each in apis_of(form, upstream.port, provider.issuer)]
         with jwt_world(folder, "sqlite", apis, upstream) as gateway:
             yield World(provider, gateway)
@@ -118,7 +120,7 @@ def tampered(token: str, **claims: Any) -> str:
     return f"{head}.{base64.urlsafe_b64encode(json.dumps(tree).encode()).rstrip(b'=').decode()}.{signature}"
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 def test_id_tokens_found_by_discovery(world: World, form: str) -> None:
     """A user logs in at the provider; the gateway finds keys by its document, whatever each client has its tokens signed with."""
@@ -140,7 +142,7 @@ def test_id_tokens_found_by_discovery(world: World, form: str) -> None:
     assert len(gateway.upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 def test_access_tokens_of_clients(world: World, form: str) -> None:
     """RFC 9068: each algorithm, with policies by scope and the client as the user; tokens of other resources are refused."""
@@ -168,7 +170,7 @@ def test_access_tokens_of_clients(world: World, form: str) -> None:
     assert len(gateway.upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 def test_access_tokens_for_external_oauth(world: World, form: str) -> None:
     """The same tokens; a member of a member says who it is."""
@@ -183,7 +185,7 @@ def test_access_tokens_for_external_oauth(world: World, form: str) -> None:
     assert len(gateway.upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("method", ["ecdsa", "external"])
 def test_tokens_of_a_client_certificate(world: World, form: str, method: str) -> None:
@@ -206,7 +208,7 @@ def test_tokens_of_a_client_certificate(world: World, form: str, method: str) ->
         served += 1
 
 
-@needs_node
+@needs_node_20
 @EACH_FORM
 @pytest.mark.parametrize("method", ["ecdsa", "external"])
 def test_tokens_of_a_proof_key(world: World, form: str, method: str) -> None:
@@ -236,10 +238,10 @@ def test_tokens_of_a_proof_key(world: World, form: str, method: str) -> None:
     assert ask("DPoP", prove(alice))[0] == 200
 
 
-@needs_node
+@needs_node_20
 def test_a_provider_that_changes_its_keys(tmp_path: Path) -> None:
     """Three times in a row, while clients get tokens and use them at once: not one is refused, and in the end old keys verify nothing."""
-    keys = [private(key, f"rsa{number}") for number, key in enumerate(RSA)]
+    keys = [private(key, f"rsa{number}") for number, key in enumerate(map(rsa, range(4)))]
     with StrictUpstream() as upstream, oidc_provider(OWN, keys[:1], [client("shop")]) as provider:
         apis = []
         for form in ("classic", "oas"):
@@ -277,14 +279,14 @@ def test_a_provider_that_changes_its_keys(tmp_path: Path) -> None:
                 for worker in workers:
                     worker.join()
             assert {answer for *_, answer in answers} == {(200, "")}, [each for each in answers if each[2][0] != 200]
-            provider.swap(private(RSAKey.generate_key(2048), "last"))
+            provider.swap(private(rsa(4), "last"))
             assert [gateway.ask(name, provider.token("urn:jwt:RS256")) for name in names] == [(200, "")] * 4
             served = len(upstream.requests)
             assert [gateway.ask(name, first)[0] for name in names] == [403, 401, 403, 401]
             assert len(upstream.requests) == served
 
 
-@needs_node
+@needs_node_20
 def test_a_provider_that_starts_anew(tmp_path: Path) -> None:
     """Away, its tokens are good; back, with another key, those that it issues now are at once, and those from before no more."""
     port = free_port()
@@ -294,7 +296,7 @@ def test_a_provider_that_starts_anew(tmp_path: Path) -> None:
             scheme = {"source": f"https://localhost:{port}/jwks", "signingMethod": "rsa", "defaultPolicies": ["gold"]}
             apis.append(jwt_api(form, f"{form}-rsa", upstream.port, scheme))
         with (
-            oidc_provider(OWN, [private(RSA[0], "a")], [client("shop")], port=port) as provider,
+            oidc_provider(OWN, [private(rsa(0), "a")], [client("shop")], port=port) as provider,
             jwt_world(tmp_path, "sqlite", apis, upstream) as gateway,
         ):
 
@@ -305,7 +307,7 @@ def test_a_provider_that_starts_anew(tmp_path: Path) -> None:
             assert ask(seen) == [200, 200]
             provider.end()
             assert ask(seen) == ask(unseen) == [200, 200]
-            with oidc_provider(OWN, [private(RSA[1], "b")], [client("shop")], port=port) as again:
+            with oidc_provider(OWN, [private(rsa(1), "b")], [client("shop")], port=port) as again:
                 assert ask(seen) == ask(unseen) == [200, 200]
                 assert ask(again.token("urn:jwt:RS256")) == [200, 200]
                 served = len(upstream.requests)
