@@ -38,6 +38,7 @@ class Peer:
         self.process = process
         self.lines: list[str] = []
         self._told = threading.Condition()
+        self._has_ended = False
         threading.Thread(target=self._read, daemon=True).start()
         self.port = int(self.wait_for(r"^listens on (\d+)$").group(1))
         self.issuer = f"https://localhost:{self.port}"
@@ -49,6 +50,9 @@ class Peer:
                 with self._told:
                     self.lines.append(line.rstrip("\n"))
                     self._told.notify_all()
+        with self._told:
+            self._has_ended = True
+            self._told.notify_all()
 
     def wait_for(self, pattern: str, skip: int = 0, timeout_s: float = 60.0) -> re.Match[str]:
         """Return the match of the first line with a pattern after some."""
@@ -57,7 +61,8 @@ class Peer:
             return next((found for line in self.lines[skip:] if (found := re.search(pattern, line))), None)
 
         with self._told:
-            found = self._told.wait_for(find, timeout_s)
+            self._told.wait_for(lambda: self._has_ended or find() is not None, timeout_s)
+            found = find()
         assert found is not None, "\n".join(self.lines)
         return found
 
