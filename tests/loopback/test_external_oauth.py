@@ -297,9 +297,9 @@ def test_introspection(tmp_path: Path, form: str, backend: str) -> None:
 @EACH_WORLD
 def test_answers_are_remembered(tmp_path: Path, form: str, backend: str) -> None:
     """Not beyond ``exp``, not for others, and a refusal for some seconds only."""
-    now = int(time.time())
     with introspecting(tmp_path, form, backend, cache=300) as (gateway, server, _):
-        server.known = {"good": {"active": True, "sub": "alice"}, "short": {"active": True, "sub": "alice", "exp": now + 3}}
+        now = int(time.time())
+        server.known = {"good": {"active": True, "sub": "alice"}, "short": {"active": True, "sub": "alice", "exp": now + 5}}
         for _ in range(3):
             assert ask(gateway, "good")[0] == 200
             assert ask(gateway, "short")[0] == 200

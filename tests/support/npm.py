@@ -12,10 +12,20 @@ from typing import Any
 
 import pytest
 
-__all__ = ["needs_node", "npm_package", "run_node"]
+__all__ = ["needs_node", "needs_node_20", "npm_package", "run_node"]
 
 ROOT = Path(__file__).parents[2]
 needs_node = pytest.mark.skipif(shutil.which("node") is None or shutil.which("npm") is None, reason="node and npm are not installed")
+
+
+def _version() -> tuple[int, ...]:
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return (0,)
+    told = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True, timeout=60).stdout
+    return tuple(int(part) for part in told.strip().lstrip("v").split("-")[0].split("."))
+
+
+needs_node_20 = pytest.mark.skipif(_version() < (20, 12), reason="node 20.12 or newer, and npm, are not installed")
 
 
 def npm_package(name: str, version: str) -> Path:

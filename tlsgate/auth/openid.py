@@ -208,10 +208,11 @@ class OpenIdAuth:
         if token.key_id is None and "kid" in token.header:
             raise TokenFault("kid is no text, or too long")
         url = await self._discovery.find(issuer)
-        if _is_signed(token, await self._find_keys(url, token.key_id)):
+        keys = await self._find_keys(url, token.key_id)
+        if _is_signed(token, keys):
             return url
-        # The provider may have put another key in the place of this one.
-        if await self._sets.renew(url) and _is_signed(token, await self._find_keys(url, token.key_id)):
+        # The provider may have put another key in the place of this one; one that is unknown has been asked for.
+        if keys and await self._sets.renew(url) and _is_signed(token, await self._find_keys(url, token.key_id)):
             return url
         raise TokenFault("the signature is wrong, or its key unknown")
 

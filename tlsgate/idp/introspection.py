@@ -275,10 +275,13 @@ def _read(answer: Answer, members: tuple[str, ...]) -> Said:
 
     :raises ValueError: nothing of use.
     """
-    if answer.status != 200:
-        raise ValueError(f"the answer has status {answer.status}")
     if len(answer.body) > _MAX_BYTES:
         raise ValueError("the answer is too large")
+    if answer.status != 200:
+        if answer.status == 400 and _is_unsupported(answer.body):
+            # It looks up no such tokens, those that it signs for instance: a fault of the token, which nobody has to be told of.
+            return Said()
+        raise ValueError(f"the answer has status {answer.status}")
     try:
         tree = parse_json(answer.body.decode())
     except ValueError as error:
@@ -290,3 +293,12 @@ def _read(answer: Answer, members: tuple[str, ...]) -> Said:
         return Said()
     wanted = {"exp", "cnf", *members, *(name.partition(".")[0] for name in members)}
     return Said(active=True, members={name: value for name, value in tree.items() if name in wanted})
+
+
+def _is_unsupported(body: bytes) -> bool:
+    """Tell whether a refusal says that the token is of a kind that the server does not look up (``oidc-provider`` does)."""
+    try:
+        tree = parse_json(body.decode())
+    except ValueError:
+        return False
+    return isinstance(tree, dict) and tree.get("error") == "unsupported_token_type"

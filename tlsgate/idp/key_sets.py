@@ -1,8 +1,8 @@
 """Key sets of identity providers: fetched once for all who ask, kept through outages, renewed before they are old.
 
 Knows addresses and time; must not know tokens. Per address there is one fetch at a time; an unknown key id causes another one, at most
-every ``REFETCH_S``; a failure is remembered for a while that doubles; a set that was good serves on for ``stale_s`` while its provider is
-away. A new set replaces the old one whole. Differs from Tyk in all of this. Source: JWT reference, sections 5 and 16.
+every ``REFETCH_S`` unless it was found; a failure is remembered for a while that doubles; a set that was good serves on for ``stale_s``
+while its provider is away. A new set replaces the old one whole. Differs from Tyk in all of this. Source: JWT reference, sections 5 and 16.
 """
 
 from __future__ import annotations
@@ -47,7 +47,19 @@ class KeysUnavailable(TlsgateError):
 class _Address:
     """What is known of one address."""
 
-    __slots__ = ("asked_at", "backoff_s", "fetched_at", "flight", "next_at", "raw", "renew_at", "set", "valid_until", "version")
+    __slots__ = (
+        "asked_at",
+        "backoff_s",
+        "doubted_at",
+        "fetched_at",
+        "flight",
+        "next_at",
+        "raw",
+        "renew_at",
+        "set",
+        "valid_until",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.set: KeySet | None = None
@@ -56,7 +68,9 @@ class _Address:
         """Grows with each set that differs from the one before."""
         self.fetched_at = 0.0
         self.asked_at = float("-inf")
-        """When an unknown key id caused a fetch for the last time."""
+        """When an unknown key id caused a fetch for the last time that did not find it."""
+        self.doubted_at = float("-inf")
+        """When a key that did not fit caused a fetch for the last time."""
         self.valid_until = 0.0
         self.renew_at = 0.0
         self.next_at = 0.0
@@ -128,27 +142,34 @@ class KeySets:
         address = self._addresses[url]
         if address.fetched_at >= began and not keys:
             return keys  # fetched for this very question
-        is_mine = False
+        is_mine, before = False, 0.0
         while not keys and not is_mine:
             if address.flight is None:
                 now = self._clock.monotonic()
                 if now < max(address.asked_at + REFETCH_S, address.next_at):
                     break
                 # Whenever the set was fetched: its provider may have made the key a moment later.
-                address.asked_at = now
+                before, address.asked_at = address.asked_at, now
                 is_mine = True
             await self._join(url, address, cache_s)
             keys = address.set.find(key_id) if address.set is not None else ()
+        if is_mine and keys:
+            # Nobody invents what its provider knows: the next new key is found at once, too.
+            address.asked_at = before
         return keys
 
     async def renew(self, url: str, cache_s: float = 0.0) -> bool:
-        """Fetch a set anew whose keys did not fit, unless that was done less than ``REFETCH_S`` ago.
+        """Fetch a set anew whose keys did not fit, whenever it was fetched, unless that was done less than ``REFETCH_S`` ago.
 
         :returns: whether there is another set now.
         """
         address = self._place(url)
         before = address.version
-        if address.flight is not None or self._clock.monotonic() >= max(address.fetched_at + REFETCH_S, address.next_at):
+        now = self._clock.monotonic()
+        if address.flight is not None:
+            await self._join(url, address, cache_s)
+        elif now >= max(address.doubted_at + REFETCH_S, address.next_at):
+            address.doubted_at = now
             await self._join(url, address, cache_s)
         return address.version != before
 

@@ -233,6 +233,29 @@ def test_answers_of_no_use(answer: bytes) -> None:
     assert world.made.peek(question().name(b"t")) is None
 
 
+def test_a_token_that_the_server_does_not_look_up() -> None:
+    """It is not active, and remembered as such; any other refusal is a fault of the server."""
+    world = World(active=True, error="unsupported_token_type")
+    world.status = 400
+    assert not world.ask().active
+    assert world.made.peek(question().name(b"t")) is not None
+    for number, (status, answer) in enumerate(
+        [
+            (401, b'{"error": "unsupported_token_type"}'),
+            (500, b'{"error": "unsupported_token_type"}'),
+            (400, b'{"error": "invalid_request", "active": false}'),
+            (400, b'{"error": ["unsupported_token_type"]}'),
+            (400, b'["unsupported_token_type"]'),
+            (400, b"unsupported_token_type"),
+            (400, b'{"error": "unsupported_token_type"}' + b" " * 65536),
+            (400, b"\xff"),
+        ]
+    ):
+        world.status, world.answer = status, answer
+        with pytest.raises(IntrospectionFailed):
+            world.ask(b"%d" % number)
+
+
 @pytest.mark.parametrize("active", [False, None, "true", "True", 1, 1.0, [], [True], {"active": True}])
 def test_only_true_is_active(active: Any) -> None:
     """RFC 7662 section 2.2."""

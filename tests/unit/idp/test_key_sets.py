@@ -88,7 +88,7 @@ def test_ten_thousand_unknown_ids_cause_few_fetches() -> None:
 
 
 def test_a_new_key_is_found_when_it_is_asked_for() -> None:
-    """Rotation without a failed request, also a moment after the set was fetched; the old key goes with its set."""
+    """Rotation without a failed request, also a moment after another fetch or another new key; the old key goes with its set."""
     provider = Provider("old")
     sets, clock = world(provider)
     run(sets.find(URL, "old"))
@@ -97,10 +97,16 @@ def test_a_new_key_is_found_when_it_is_asked_for() -> None:
     assert len(run(sets.find(URL, "new"))) == 1
     assert run(sets.find(URL, "old")) == () and sets.version(URL) == 2
     provider.body = key_set("newer")
+    clock.time += 0.001
+    assert len(run(sets.find(URL, "newer"))) == 1 and provider.asked == 3
+    clock.time += 0.001
+    # Invented ids are asked for once in a while, however well the last ones were found.
+    assert run(sets.find(URL, "x")) == run(sets.find(URL, "y")) == () and provider.asked == 4
+    provider.body = key_set("newest")
     clock.time += REFETCH_S - 0.01
-    assert run(sets.find(URL, "newer")) == ()  # so soon only once
+    assert run(sets.find(URL, "newest")) == () and provider.asked == 4
     clock.time += 0.01
-    assert len(run(sets.find(URL, "newer"))) == 1
+    assert len(run(sets.find(URL, "newest"))) == 1
 
 
 def test_a_fetch_that_began_before_the_rotation_is_not_the_last_word() -> None:
@@ -218,13 +224,16 @@ def test_dropped_sets_are_fetched_again() -> None:
 
 
 def test_a_set_is_renewed_when_its_keys_do_not_fit() -> None:
-    """At most once per ``REFETCH_S``; the answer says whether that changed anything."""
+    """However young it is, but at most once per ``REFETCH_S``; the answer says whether that changed anything."""
     provider = Provider("a")
     sets, clock = world(provider)
     run(sets.load(URL))
-    assert run(sets.renew(URL)) is False and provider.asked == 1
-    clock.time += REFETCH_S
-    assert run(sets.renew(URL)) is False and provider.asked == 2
-    clock.time += REFETCH_S
     provider.body = key_set("a")
+    assert run(sets.renew(URL)) is True and provider.asked == 2
+    provider.body = key_set("a")
+    clock.time += REFETCH_S - 0.01
+    assert run(sets.renew(URL)) is False and provider.asked == 2
+    clock.time += 0.01
     assert run(sets.renew(URL)) is True and provider.asked == 3
+    clock.time += REFETCH_S
+    assert run(sets.renew(URL)) is False and provider.asked == 4
