@@ -97,25 +97,3 @@ def test_the_proof_key_of_a_token(realm: Realm, tmp_path: Path, form: str, algor
         assert send(world, token, made(), scheme="DPoP") == (200, "")
         assert len(world.upstream.requests) == 2
         assert all(request.header("DPoP") is None for request in world.upstream.requests)
-
-
-@EACH_FORM
-def test_a_token_with_both(realm: Realm, tmp_path: Path, form: str) -> None:
-    """Needs the certificate and the proof."""
-    attributes = {"dpop.bound.access.tokens": "true", "tls.client.certificate.bound.access.tokens": "true"}
-    realm.add_client("orders", claims={"pol": "gold"}, attributes=attributes)
-    holder, prover = realm.keycloak.issue("holder"), Prover()
-    now = int(time.time())
-    first = prover.sign({"htm": "POST", "htu": realm.token_url, "iat": now})
-    token = realm.token("orders", headers={"DPoP": first}, identity=holder)
-    assert set(binding_of(token)) == {"jkt", "x5t#S256"}
-    with world_of(realm, tmp_path, form, {"client_certificates": {"ask_for_bound_keys": True}}) as world:
-
-        def made() -> str:
-            address = f"https://localhost:{world.gateway.port}/api/x"
-            return prover.sign({"htm": "GET", "htu": address, "iat": int(time.time()), "ath": hash_token(token)})
-
-        assert send(world, token, made(), scheme="DPoP", identity=holder) == (200, "")
-        assert send(world, token, made(), scheme="DPoP")[0] == 401
-        assert send(world, token, scheme="DPoP", identity=holder)[0] == 401
-        assert len(world.upstream.requests) == 1

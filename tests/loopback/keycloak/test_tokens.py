@@ -104,9 +104,9 @@ def test_issuer_and_audience(keycloak: Keycloak, realm: Realm, tmp_path: Path, f
 @EACH_FORM
 def test_scopes_choose_policies(realm: Realm, tmp_path: Path, form: str) -> None:
     """An optional scope that the client asks for; the scopes that every token has are mapped to nothing, and open nothing."""
-    realm.add("client-scopes", name="orders:write", protocol="openid-connect", attributes={"include.in.token.scope": "true"})
-    realm.add_client("orders", optionalClientScopes=["orders:write"])
-    realm.add_client("readers", optionalClientScopes=["orders:write"], claims={"pol": "silver"})
+    scope = realm.add("client-scopes", name="orders:write", protocol="openid-connect", attributes={"include.in.token.scope": "true"})
+    for client in (realm.add_client("orders"), realm.add_client("readers", claims={"pol": "silver"})):
+        realm.admin("PUT", f"/clients/{client}/optional-client-scopes/{scope}")
     mapping = {"claimName": "scope", "scopeToPolicyMapping": [{"scope": "orders:write", "policyId": "gold"}]}
     with world_of(realm, tmp_path, form, scopes=mapping, defaultPolicies=["silver"]) as world:
 
