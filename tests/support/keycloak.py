@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -14,7 +15,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,20 @@ ADMIN = ("admin", "a password for tests")
 """Name and password of the administrator."""
 SECRET = "secret-of-a-client"
 _ROOT = Path(__file__).parents[2]
-_MISSING = ", ".join(name for name in ("mvn", "java", "keytool") if shutil.which(name) is None)
+
+
+def _missing() -> str:
+    """Return what is not here; empty when everything is."""
+    missing = [name for name in ("mvn", "java", "keytool") if shutil.which(name) is None]
+    if not missing and FULL:
+        said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+        version = re.search(r'version "(\d+)', said)
+        if version is None or int(version.group(1)) < 17:
+            missing.append("Java 17")
+    return ", ".join(missing)
+
+
+_MISSING = _missing()
 
 needs_keycloak = [
     pytest.mark.acceptance,
@@ -280,4 +294,5 @@ def running_keycloak(folder: Path) -> Iterator[Keycloak]:
             yield Keycloak(program, home, port, authority, folder)
         finally:
             # The shell has started a Java machine in its own process group.
-            os.killpg(program.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(program.process.pid, signal.SIGKILL)

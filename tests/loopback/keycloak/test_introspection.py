@@ -51,7 +51,7 @@ def world_of(
         "url": realm.introspection_url,
         "clientId": "gateway",
         "clientSecret": SECRET,
-        "identityBaseField": "username",
+        "identityBaseField": "sub",
     }
     if cache is not None:
         asked["cache"] = {"enabled": True, "timeout": cache}
@@ -66,6 +66,7 @@ def world_of(
     with StrictUpstream() as upstream:
         definition = api(form, upstream.port, [{"introspection": {**asked, **fields}}], **(own or {}))
         definition.setdefault("x-tlsgate", {})["client_certificates"] = {"ask_for_bound_keys": True}
+        definition["x-tlsgate"]["jwt"] = {"forward_claims": {"X-User": "username"}}
         with jwt_world(folder, "sqlite", [definition], upstream, own=tlsgate, **config) as world:
             yield world
 
@@ -100,8 +101,8 @@ def test_who_asks(keycloak: Keycloak, realm: Realm, tmp_path: Path, form: str, w
     other.add_client("web")
     with world_of(realm, tmp_path, form, **options) as world:
         tokens = realm.tokens("web", "alice")
-        assert world.ask("api", tokens["access_token"]) == (200, "")
-        assert world.ask("api", realm.token("web")) == (200, "")
+        assert world.ask("api", tokens["access_token"]) == (200, "") and world.seen("X-User") == "alice"
+        assert world.ask("api", realm.token("web")) == (200, "") and world.seen("X-User") == "service-account-web"
         for bad in ("invented", other.token("web"), tokens["access_token"][:-8] + "AAAAAAAA"):
             assert world.ask("api", bad) == NOT_VALID
         assert len(world.upstream.requests) == 2

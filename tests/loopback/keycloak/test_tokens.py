@@ -13,10 +13,12 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.loopback.test_external_oauth import api as external_api
+from tests.loopback.test_openid import api as openid_api
 from tests.support.credentials import EACH_FORM
 from tests.support.gateway import Client, StrictUpstream, wait_until
 from tests.support.jwt_world import JwtWorld, jwt_api, jwt_world
-from tests.support.keycloak import Keycloak, Realm, needs_keycloak
+from tests.support.keycloak import SECRET, Keycloak, Realm, needs_keycloak
 from tests.support.provider import b64
 
 pytestmark = needs_keycloak
@@ -92,7 +94,7 @@ def test_issuer_and_audience(keycloak: Keycloak, realm: Realm, tmp_path: Path, f
         assert world.ask("api", token) == (200, "")
         status, message = world.ask("api", realm.token("aimless"))
         assert status == 401 and "audience" in message
-        form_fields = {"grant_type": "client_credentials", "client_id": "aimed", "client_secret": "secret-of-a-client"}
+        form_fields = {"grant_type": "client_credentials", "client_id": "aimed", "client_secret": SECRET}
         path = f"/realms/{realm.name}/protocol/openid-connect/token"
         elsewhere = keycloak.ask("POST", path, form=form_fields, headers={"Host": f"127.0.0.1:{keycloak.port}"}).json["access_token"]
         assert claims_of(elsewhere)["iss"] != realm.url
@@ -122,6 +124,22 @@ def test_scopes_choose_policies(realm: Realm, tmp_path: Path, form: str) -> None
         assert policies("orders", scope="orders:write") == ["gold"]
         assert policies("readers") == ["silver"]
         assert policies("readers", scope="orders:write") == ["gold", "silver"]
+
+
+@EACH_FORM
+def test_tokens_without_a_subject(realm: Realm, tmp_path: Path, form: str) -> None:
+    """``sub`` of users comes with the client scope ``basic``: without it a token is nobody's, unless another claim names its bearer."""
+    client = realm.add_client("orders", claims={"pol": "gold"})
+    (basic,) = [scope["id"] for scope in realm.admin("GET", f"/clients/{client}/default-client-scopes").json if scope["name"] == "basic"]
+    realm.admin("DELETE", f"/clients/{client}/default-client-scopes/{basic}")
+    realm.add_user("alice")
+    token = realm.token("orders", "alice")
+    assert "sub" not in claims_of(token) and claims_of(token)["azp"] == "orders"
+    for field, expected in (("sub", (403, "no suitable claims for user ID were found")), ("azp", (200, ""))):
+        folder = tmp_path / field
+        folder.mkdir()
+        with world_of(realm, folder, form, identityBaseField=field) as world:
+            assert world.ask("api", token) == expected
 
 
 @EACH_FORM
@@ -168,15 +186,14 @@ def test_the_algorithm_of_a_client(realm: Realm, tmp_path: Path, form: str, algo
 
 
 class Load:
-    """Clients that ask for tokens and call the gateway as fast as they can, each on a connection that stays open.
+    """Clients that renew their tokens and call the gateway as fast as they can, each on a connection that stays open.
 
-    :param held: a token of before, which each of them uses too.
+    :param apis: APIs, and which token of Keycloak's answer each of them takes.
     """
 
-    def __init__(self, world: JwtWorld, realm: Realm, held: str, apis: tuple[str, ...], clients: int = 3) -> None:
+    def __init__(self, world: JwtWorld, realm: Realm, apis: dict[str, str], clients: int = 3) -> None:
         self.world = world
         self.realm = realm
-        self.held = held
         self.apis = apis
         self.failures: list[Any] = []
         self.served = 0
@@ -196,17 +213,17 @@ class Load:
 
     def _run(self) -> None:
         try:
+            first = given = self.realm.tokens("orders", "alice", scope="openid")
             with Client(self.world.gateway.port, sni="localhost", timeout_s=30) as client:
                 while not self._ended.is_set():
-                    token = self.realm.token("orders")
-                    key_id = jwt.get_unverified_header(token)["kid"]
-                    for api in self.apis:
-                        for given in (token, self.held, token):
-                            answer = client.request("GET", f"/{api}/x", headers=[("Authorization", f"Bearer {given}")])
+                    given = self.realm.tokens("orders", grant_type="refresh_token", refresh_token=given["refresh_token"])
+                    for api, kind in self.apis.items():
+                        for token in (given[kind], first[kind], given[kind]):
+                            answer = client.request("GET", f"/{api}/x", headers=[("Authorization", f"Bearer {token}")])
                             if answer.status != 200:
-                                self.failures.append((api, given is self.held, key_id, answer.status, answer.body))
+                                self.failures.append((api, jwt.get_unverified_header(token), answer.status, answer.body))
                             self.served += 1
-                    self.key_ids.add(key_id)
+                    self.key_ids.add(jwt.get_unverified_header(given["access_token"])["kid"])
         except BaseException as error:
             self.failures.append(error)
             raise
@@ -218,19 +235,27 @@ class Load:
 
 
 def test_keys_that_change_under_load(realm: Realm, tmp_path: Path) -> None:
-    """New keys of a higher priority, each one signing at once, while clients go on: not one request fails, in either form, on two workers.
+    """New keys of a higher priority, each one signing at once, while clients go on: not one request fails, with any method, on two workers.
 
     The first key goes on verifying while it is published, also when it signs no more; its tokens end when it is taken away.
     """
     realm.add_client("orders", claims={"pol": "gold"})
-    first = realm.token("orders")
-    own = {"upstream_ca": [str(realm.keycloak.ca_file)], "workers": 2}
-    scheme = {"source": realm.keys_url, "signingMethod": "rsa", "policyFieldName": "pol"}
-    cached = {"jwksURIs": [{"url": realm.keys_url, "cacheTimeout": "300s"}], "signingMethod": "rsa", "policyFieldName": "pol"}
+    realm.add_user("alice")
+    held = realm.tokens("orders", "alice", scope="openid")
+    scheme = {"signingMethod": "rsa", "policyFieldName": "pol"}
+    cached = [{"url": realm.keys_url, "cacheTimeout": "300s"}]
+    signed = {"jwt": {"enabled": True, "source": realm.keys_url, "signingMethod": "rsa"}}
+    apis = {"one": "access_token", "two": "access_token", "external": "access_token", "api": "id_token"}
     with StrictUpstream() as upstream:
-        apis = [jwt_api("classic", "one", upstream.port, scheme), jwt_api("oas", "two", upstream.port, cached)]
-        with jwt_world(tmp_path, "sqlite", apis, upstream, own=own) as world:
-            with Load(world, realm, first, ("one", "two")) as load:
+        made = [
+            jwt_api("classic", "one", upstream.port, {**scheme, "source": realm.keys_url}),
+            jwt_api("oas", "two", upstream.port, {**scheme, "jwksURIs": cached}),
+            external_api("oas", upstream.port, [signed], "external", rate=1_000_000, per=1),
+            openid_api("classic", upstream.port, {realm.url: {"orders": "gold"}}),
+        ]
+        own = {"upstream_ca": [str(realm.keycloak.ca_file)], "workers": 2}
+        with jwt_world(tmp_path, "sqlite", made, upstream, own=own) as world:
+            with Load(world, realm, apis) as load:
                 known = load.wait_for_key(set())
                 (original,) = known
                 for number in range(2):
@@ -240,13 +265,13 @@ def test_keys_that_change_under_load(realm: Realm, tmp_path: Path) -> None:
                 old = next(key for key in realm.admin("GET", "/keys").json["keys"] if key["kid"] == original)
                 realm.set_key(old["providerId"], active="false")
                 served = load.served
-                assert wait_until(lambda: load.served > served + 50 or bool(load.failures), 60)
+                assert wait_until(lambda: load.served > served + 100 or bool(load.failures), 60)
             assert load.failures == []
             assert len(load.key_ids) == 3
             print(json.dumps({"requests": load.served, "keys": len(load.key_ids), "failed": len(load.failures)}))
             realm.set_key(old["providerId"], enabled="false")
             assert world.control("DELETE", "/tyk/cache/jwks")[0] == 200
-            last = realm.token("orders")
-            for api in ("one", "two"):
-                assert wait_until(lambda api=api: world.ask(api, first) == NOT_AUTHORIZED, 20)
-                assert world.ask(api, last) == (200, "")
+            last = realm.tokens("orders", "alice", scope="openid")
+            for api, kind in apis.items():
+                assert wait_until(lambda api=api, kind=kind: world.ask(api, held[kind])[0] in (401, 403), 20)
+                assert world.ask(api, last[kind]) == (200, "")
