@@ -9,9 +9,9 @@ import pytest
 from tests.support.keycloak import Keycloak, Realm, running_keycloak
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    """Started by the first test that asks for it."""
+    """Started by the first test that asks for it, and gone when the tests of this folder have ended."""
     with running_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
         yield running
 

@@ -20,6 +20,7 @@ from tests.support.credentials import EACH_FORM, told
 from tests.support.gateway import Client, StrictUpstream
 from tests.support.jwt_world import JwtWorld, jwt_world
 from tests.support.keycloak import SECRET, Keycloak, Realm, needs_keycloak
+from tests.support.proofs import Prover, hash_token
 
 pytestmark = needs_keycloak
 
@@ -206,4 +207,30 @@ def test_a_bound_token(realm: Realm, tmp_path: Path, form: str) -> None:
             assert ask_as(other) == (401, "Key not authorized: the token is bound to another client certificate")
             assert ask_as(None) == (401, "Key not authorized: the token needs its client certificate")
             assert ask_as(holder)[0] == 200
+        assert len(world.upstream.requests) == 2
+
+
+@EACH_FORM
+def test_a_token_of_a_proof_key(realm: Realm, tmp_path: Path, form: str) -> None:
+    """RFC 9449, section 6.2: the answer says to which key, remembered or not."""
+    realm.add_client("gateway")
+    realm.add_client("web", attributes={"dpop.bound.access.tokens": "true"})
+    prover = Prover()
+    first = prover.sign({"htm": "POST", "htu": realm.token_url, "iat": int(time.time())})
+    token = realm.token("web", headers={"DPoP": first})
+    with world_of(realm, tmp_path, form, cache=60) as world:
+        address = f"https://localhost:{world.gateway.port}/api/x"
+
+        def ask(of: Prover | None, scheme: str = "DPoP") -> tuple[int, str]:
+            lines = [("Authorization", f"{scheme} {token}")]
+            if of is not None:
+                claims = {"htm": "GET", "htu": address, "iat": int(time.time()), "ath": hash_token(token)}
+                lines.append(("DPoP", of.sign(claims)))
+            with Client(world.gateway.port, sni="localhost") as client:
+                return told(client.request("GET", "/api/x", host=f"localhost:{world.gateway.port}", headers=lines))
+
+        for _ in range(2):
+            assert ask(None) == (401, "Key not authorized: the request has no DPoP proof")
+            assert ask(None, "Bearer")[0] == ask(Prover())[0] == 401
+            assert ask(prover)[0] == 200
         assert len(world.upstream.requests) == 2
