@@ -11,6 +11,7 @@ A fence with one word, or none, is only read by people. Ports of `make run` (844
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.support.programs import make_sample_folder, python_module, running
 
@@ -83,17 +84,24 @@ def _make_block(words: list[str], body: str, line: int, before: str) -> Block:
     raise PageFault(f"line {line}: {' '.join(words)!r} is none of 'sh run', 'text answer' and a language with a file name")
 
 
-def run_blocks(blocks: list[Block], folder: Path, ports: Mapping[str, int]) -> None:
+def run_blocks(
+    blocks: list[Block],
+    folder: Path,
+    places: Mapping[str, int | str],
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> None:
     """Run a page in a folder and compare its answers.
 
-    :param ports: what is written in the page, and what it is here.
+    :param places: ports and hosts that are written in the page, and what they are here.
+    :param environ: variables that its commands find.
     :raises PageFault: a command failed, or printed something else.
     """
     work = folder / ".page"
     work.mkdir()
     script = ["set -eu"]
     for number, block in enumerate(blocks):
-        text = _fill_in(block.text, ports)
+        text = _fill_in(block.text, places)
         if block.kind == "file":
             (work / f"{number}.file").write_text(text, encoding="utf-8")
             script.append(f"cp .page/{number}.file {block.name}")
@@ -105,11 +113,11 @@ def run_blocks(blocks: list[Block], folder: Path, ports: Mapping[str, int]) -> N
     done = subprocess.run(
         ["bash", ".page/script"],
         cwd=folder,
-        env=_environ(folder),
+        env={**_environ(folder), **(environ or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     reached = (work / "reached").read_text(encoding="ascii").strip() if (work / "reached").exists() else ""
@@ -117,7 +125,7 @@ def run_blocks(blocks: list[Block], folder: Path, ports: Mapping[str, int]) -> N
         if block.kind == "answer":
             printed = work / f"{number - 1}.out"
             if printed.exists():
-                _compare(blocks[number - 1], block, printed.read_text(encoding="utf-8", errors="replace"), ports)
+                _compare(blocks[number - 1], block, printed.read_text(encoding="utf-8", errors="replace"), places)
         if str(number) == reached:
             output = (work / f"{number}.out").read_text(encoding="utf-8", errors="replace") if (work / f"{number}.out").exists() else ""
             raise PageFault(f"line {block.line}: exit status {done.returncode}:\n{block.text}{output}{done.stderr}")
@@ -126,15 +134,22 @@ def run_blocks(blocks: list[Block], folder: Path, ports: Mapping[str, int]) -> N
 
 
 @contextmanager
-def demonstration(folder: Path) -> Iterator[dict[str, int]]:
+def demonstration(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[dict[str, int | str]]:
     """Run what `make run` runs, on free ports, with certificates of its own.
 
     :param folder: gets ``conf``, ``certs/dev`` and what the pages save.
+    :param settings: merged into the configuration, and the members of its objects.
     :returns: the ports, as :func:`run_blocks` takes them.
     """
     make_sample_folder(folder)
+    if settings:
+        path = folder / "conf" / "tlsgate.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in settings.items():
+            config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+        path.write_text(json.dumps(config), encoding="utf-8")
     with running(python_module("tlsgate.demo", "--port", "0", "--upstream-port", "0"), folder) as demo:
-        ports = {"9080": demo.wait_for_port("upstream"), "8443": demo.wait_for_port("gateway")}
+        ports: dict[str, int | str] = {"9080": demo.wait_for_port("upstream"), "8443": demo.wait_for_port("gateway")}
         demo.wait_for("^The gateway serves on ")
         yield ports
         assert demo.stop() == 0, "\n".join(demo.lines)
@@ -155,14 +170,14 @@ def _environ(folder: Path) -> dict[str, str]:
     return {**kept, "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}", "CURL_HOME": str(folder), "LC_ALL": "C.UTF-8"}
 
 
-def _fill_in(text: str, ports: Mapping[str, int]) -> str:
-    for written, real in ports.items():
-        text = re.sub(rf"(?<!\d){written}(?!\d)", str(real), text)
+def _fill_in(text: str, places: Mapping[str, int | str]) -> str:
+    for written, real in places.items():
+        text = re.sub(rf"(?<!\d){re.escape(written)}(?!\d)", str(real), text)
     return text
 
 
-def _compare(command: Block, answer: Block, printed: str, ports: Mapping[str, int]) -> None:
-    expected = _trim(_fill_in(answer.text, ports))
+def _compare(command: Block, answer: Block, printed: str, places: Mapping[str, int | str]) -> None:
+    expected = _trim(_fill_in(answer.text, places))
     pattern = ".*".join(re.escape(part) for part in expected.split("..."))
     if re.fullmatch(pattern, _trim(printed), re.DOTALL) is None:
         raise PageFault(f"line {answer.line}: the answer to\n{command.text}should be\n{expected}\nand is\n{_trim(printed)}")

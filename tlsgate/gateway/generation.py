@@ -5,6 +5,7 @@ A build that fails raises and leaves the running one alone (decisions 1.8, 4.6).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -269,6 +270,7 @@ def build_generation(
     provider_access = load_access(config, apis, resolver, load_own_trust, clock, environ, problems)
     problems.extend(upstream.problems)
     if previous is not None:
+        _look_at([path for path in previous.files - resolver.files if _still_needed(path, apis, config)], resolver)
         broken = sorted(path for path in resolver.broken_files if path in previous.files)
         missing = sorted(path for path in previous.files - resolver.files if path not in broken and _still_needed(path, apis, config))
         fatal.extend(
@@ -479,6 +481,13 @@ def _entries(values: Iterable[CompiledApi | CompiledRaw | ReservedPlace], config
             RouteEntry(api.api_id, effective_port(api, config), effective_domain(api, config), listen_path, alias, value, raw=api.is_raw)
         )
     return entries
+
+
+def _look_at(paths: Iterable[str], resolver: ReferenceResolver) -> None:
+    """Read files that the configuration names and nothing has asked for: that no API needs them at present does not mean they are gone."""
+    for path in paths:
+        with suppress(PkiError):
+            resolver.resolve(path)
 
 
 def _still_needed(path: str, apis: list[ApiDefinition], config: GatewayConfig) -> bool:

@@ -314,6 +314,44 @@ def test_a_key_that_signs_for_upstreams_may_not_vanish(tmp_path: Path) -> None:
         gateway.build(first)
 
 
+def test_files_that_nobody_needs_for_the_moment_are_not_gone(tmp_path: Path) -> None:
+    """The last API that asks an identity provider, or has an upstream with TLS, goes: else it would serve on as if nobody had removed it.
+
+    What it needed is looked at all the same: without it the next such API would not work.
+    """
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "own", "key", "host")}
+    for name, text in (("ca", CLIENTS.pem), ("own", server().full_pem), ("key", server().key_pem), ("host", server().full_pem)):
+        files[name].write_text(text)
+    own = {"upstream_ca": [str(files["ca"])], "identity_providers": {"assertion_key": str(files["key"])}}
+    mtls = {"enabled": True, "cert_file": str(files["own"])}
+    external = {"enabled": True, "providers": [{"introspection": {"enabled": True, "url": "https://as.test/", "client_id": "gateway"}}]}
+    gateway = secure(
+        tmp_path,
+        classic("asks", "https://up.test/", "/asks/", use_keyless=False, external_oauth=external),
+        classic("stays", 9, "/stays/"),
+        tlsgate=own,
+        external_services={"oauth": {"enabled": True, "mtls": mtls}},
+        security={"certificates": {"upstream": {"up.test": str(files["host"])}}},
+    )
+    first = gateway.build()
+    assert {str(path) for path in files.values()} <= first.files
+    _, stays = gateway.config.own.api_definitions
+    left = msgspec.structs.replace(gateway.config.own, api_definitions=(stays,))
+    gateway.config = msgspec.structs.replace(gateway.config, own=left)
+    second = gateway.build(first)
+    assert set(second.apis) == {"stays"} and second.files == first.files
+    for path in files.values():
+        text = path.read_text()
+        path.unlink()
+        with pytest.raises(ConfigError, match="gone now"):
+            gateway.build(second)
+        path.write_text("half")
+        with pytest.raises(ConfigError, match="broken now"):
+            gateway.build(second)
+        path.write_text(text)
+    assert gateway.build(second).files == first.files
+
+
 def test_a_port_of_metrics_is_nobody_else_s() -> None:
     """The listener has no TLS; an API that wants its port is named."""
     gateway = MemoryGateway(classic("wants", 9, listen_port=9464), disable_ports_whitelist=True, tlsgate={"metrics": {"port": 9464}})
