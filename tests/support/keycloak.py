@@ -8,14 +8,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import ssl
 import subprocess
 import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -289,10 +288,5 @@ def running_keycloak(folder: Path) -> Iterator[Keycloak]:
         "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m",
     }
     with running(command, home, environ) as program:
-        try:
-            program.wait_for("Listening on: ", timeout_s=180)
-            yield Keycloak(program, home, port, authority, folder)
-        finally:
-            # The shell has started a Java machine in its own process group.
-            with suppress(ProcessLookupError):
-                os.killpg(program.process.pid, signal.SIGKILL)
+        program.wait_for("Listening on: ", timeout_s=180)
+        yield Keycloak(program, home, port, authority, folder)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlsgate.devcerts import build_development_certificates, write_certificates
@@ -95,8 +95,12 @@ def running(
     try:
         yield Program(process)
     finally:
-        if process.poll() is None:
-            process.kill()
+        # A test that failed has not let it end its own programs; those of its group end in any case.
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -24,8 +24,8 @@ from tests.support.provider import b64
 pytestmark = needs_keycloak
 
 NOT_AUTHORIZED = (403, "Key not authorized")
-ROTATE_EVERY_S = 12.0
-"""More than the ten seconds for which an unknown key id may not be asked for again."""
+ROTATE_EVERY_S = 3.0
+"""Less than the ten seconds for which an invented key id may not be asked for again."""
 
 
 def claims_of(token: str) -> dict[str, Any]:
