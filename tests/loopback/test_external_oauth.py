@@ -501,6 +501,33 @@ def test_a_bound_token_of_an_introspection(tmp_path: Path, form: str) -> None:
             assert len(server.asked()) == 1 and len(upstream.requests) == 2
 
 
+@EACH_FORM
+def test_a_bound_token_that_was_revoked(tmp_path: Path, form: str) -> None:
+    """With its certificate, with another one and without: its server is asked each time, and nobody gets in."""
+    authority = make_authority("holders")
+    holder, other = authority.issue("holder"), authority.issue("other")
+    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(holder.der).digest()).rstrip(b"=").decode()
+    with StrictUpstream() as upstream, Provider() as provider:
+        definition = api(form, upstream.port, [{"introspection": {"enabled": True, "url": f"{provider.url}/introspect"}}])
+        definition["x-tlsgate"] = {"client_certificates": {"ask_for_bound_keys": True}}
+        own = make_authority().issue("localhost", names=["localhost"], usages=SERVER)
+        server = Server(provider)
+        server.known = {"bound": {"active": True, "sub": "alice", "cnf": {"x5t#S256": thumbprint}}}
+        with running_world(tmp_path, "sqlite", definition, server=own) as gateway:
+
+            def ask_as(identity: Any) -> int:
+                with Client(gateway.port, sni="localhost", identity=identity) as client:
+                    return client.request("GET", "/api/x", headers=[("Authorization", "Bearer bound")]).status
+
+            assert ask_as(holder) == 200
+            server.known = {}
+            assert [ask_as(identity) for identity in (other, holder, None)] == [401, 401, 401]
+            # A server that takes a revocation back, or forgets to say whose token it is, changes nothing for strangers.
+            server.known = {"bound": {"active": True, "sub": "alice", "cnf": {"x5t#S256": thumbprint}}}
+            assert [ask_as(identity) for identity in (other, None)] == [401, 401]
+            assert len(upstream.requests) == 1
+
+
 @needs_redis
 @EACH_FORM
 def test_the_store_away(tmp_path: Path, form: str) -> None:
