@@ -83,10 +83,11 @@ class Question(NamedTuple):
 class _Address:
     """Questions to one address."""
 
-    __slots__ = ("backoff_s", "next_at", "running", "waiting")
+    __slots__ = ("backoff_s", "is_passing", "next_at", "running", "waiting")
 
     def __init__(self) -> None:
         self.running = 0
+        self.is_passing = False
         self.waiting: deque[Deferred[None]] = deque()
         self.next_at = 0.0
         self.backoff_s = 0.0
@@ -209,10 +210,8 @@ class Introspection:
             self._check(address)
             return await self._send(question, address, token)
         finally:
-            if address.waiting:
-                address.waiting.popleft().callback(None)
-            else:
-                address.running -= 1
+            address.running -= 1
+            _pass_on(address)
 
     def _check(self, address: _Address) -> None:
         if self._clock.monotonic() < address.next_at:
@@ -268,6 +267,19 @@ class Introspection:
                 fields += [("client_assertion_type", _ASSERTION), ("client_assertion", assertion)]
         fields.append(("token", token))
         return tuple(headers), urlencode(fields).encode()
+
+
+def _pass_on(address: _Address) -> None:
+    """Let those who wait go on while there are places; in a loop, since each may end at once, and a thousand would be nested in each other."""
+    if address.is_passing:
+        return
+    address.is_passing = True
+    try:
+        while address.waiting and address.running < _AT_ONCE:
+            address.running += 1
+            address.waiting.popleft().callback(None)
+    finally:
+        address.is_passing = False
 
 
 def _read(answer: Answer, members: tuple[str, ...]) -> Said:

@@ -209,6 +209,24 @@ def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(world.asked) == 7
 
 
+def test_all_who_wait_are_told_when_the_server_goes_away() -> None:
+    """As many as may wait: nobody waits for ever, and afterwards there are as many places as before."""
+    world = World(held=True)
+    made = question(cached=False)
+    waiting = [begin(world.made.ask(made, b"%d" % number)) for number in range(1032)]
+    held, world.held = world.held or [], None
+    world.error = OSError("gone")
+    for waiter in held:
+        waiter.callback(None)
+    assert len(held) == len(world.asked) == 32
+    assert all(results[0].check(IntrospectionFailed) for _, results in waiting)
+    world.error, world.held = None, []
+    world.clock.time += 60
+    for number in range(40):
+        begin(world.made.ask(made, b"%d" % number))
+    assert len(world.asked) == 64
+
+
 @pytest.mark.parametrize(
     "answer",
     [
