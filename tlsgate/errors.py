@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 __all__ = [
     "CATALOGUE",
+    "AnswerTooLarge",
     "CatalogueEntry",
     "ConfigError",
     "PkiError",
@@ -25,6 +26,10 @@ __all__ = [
 
 class TlsgateError(Exception):
     """Root of all errors of this product that are not our own programming mistakes."""
+
+
+class AnswerTooLarge(TlsgateError):
+    """An answer of a server that we asked is larger than anybody needs."""
 
 
 class Problem(NamedTuple):

@@ -26,7 +26,7 @@ from tlsgate.auth.virtual_sessions import VirtualSessions
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Question, Said
-from tlsgate.jose.compact import TokenFault, parse_claims, parse_compact
+from tlsgate.jose.compact import MAX_TOKEN_BYTES, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
@@ -273,6 +273,8 @@ class IntrospectedTokens:
         if exchange.ignored:
             return True
         exchange.credential = presented = self._parts.read(exchange)
+        if len(presented) > MAX_TOKEN_BYTES:
+            raise self._parts.fail(exchange, TokenFault(f"longer than {MAX_TOKEN_BYTES} bytes"))
         said = self._introspection.peek(self._question.name(presented))
         if said is None:
             return False

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
-from tlsgate.errors import StoreUnavailable, TlsgateError
+from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
 from tlsgate.tls.failures import describe_failure
@@ -36,6 +36,8 @@ NEGATIVE_S = 5
 _PREFIX = "introspection-"
 _MAX_BYTES = 65536
 _MAX_KEPT = 10_000
+_LATEST = 253_402_300_800
+"""What is beyond the year 9999 is no date (decisions 3.12)."""
 _AT_ONCE = 32
 """Questions under way to one address."""
 _MAX_WAITING = 1000
@@ -182,8 +184,10 @@ class Introspection:
         if not said.active:
             return min(cache_s or NEGATIVE_S, NEGATIVE_S)
         expires = said.members.get("exp")
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
-            return 0 if expires is not None else cache_s
+        if expires is None:
+            return 0 if "exp" in said.members else cache_s
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or expires >= _LATEST:
+            return 0
         left_s = expires - self._clock.now()
         return min(cache_s, left_s) if cache_s else min(left_s, 2**31)
 
@@ -223,6 +227,10 @@ class Introspection:
         headers, body = self._form(question.settings, token)
         try:
             answer = await self._exchange("POST", url, headers, body)
+        except AnswerTooLarge as error:
+            # It did answer: what it says of one token keeps nobody else from asking.
+            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+            raise IntrospectionFailed(str(error)) from error
         except Exception as error:
             now = self._clock.monotonic()
             if now >= address.next_at:

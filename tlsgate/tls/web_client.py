@@ -27,7 +27,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
-from tlsgate.errors import TlsgateError
+from tlsgate.errors import AnswerTooLarge, TlsgateError
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
@@ -42,10 +42,6 @@ _MAX_TARGETS = 64
 
 class NoTrust(TlsgateError):
     """There are no CAs by which an address could be verified."""
-
-
-class AnswerTooLarge(TlsgateError):
-    """An answer is larger than anybody needs."""
 
 
 class Answer(NamedTuple):

@@ -102,6 +102,15 @@ def test_the_second_request_with_a_signed_token_waits_for_nothing() -> None:
     assert world.refusal(text) == (401, "key not authorized: token has expired")
 
 
+def test_a_token_beyond_any_size_is_asked_about_nowhere() -> None:
+    """A server that breaks off at such a form would be left alone by everybody for a moment."""
+    world = introspecting()
+    world.answers["x" * 16384] = {"active": True, "sub": "alice"}
+    assert world.ask("x" * 16384)[0].session is not None
+    assert world.refusal("x" * 16385) == (401, "token verification failed: longer than 16384 bytes")
+    assert len(world.asked) == 1
+
+
 def test_a_session_that_is_written_counts_at_once() -> None:
     """As is, with whatever it says; removed, it counts no more."""
     world = signed()
