@@ -69,6 +69,13 @@ class Alternatives:
         self._noted: dict[Exchange, tuple[bytes, Mapping[str, Any]]] = {}
         """The last failed log-in of requests that are being judged: what was presented, and the event's fields."""
 
+    def prefetch(self) -> None:
+        """Let the methods ask for what they will need: the generation serves from now on."""
+        for step in dict.fromkeys(step for group in self.groups for step in group):
+            prefetch = getattr(step, "prefetch", None)
+            if prefetch is not None:
+                prefetch()
+
     def note(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Hear of an event of a method: a failed log-in is kept until all groups have failed."""
         if event == _FAILED and exchange is not None:

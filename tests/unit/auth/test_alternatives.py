@@ -105,6 +105,21 @@ class World:
 EACH_WAIT = pytest.mark.parametrize("waits", [(), ("basic",), ("token",), ("hmac",), ("basic", "token", "hmac")])
 
 
+def test_methods_of_groups_ask_for_keys_before_the_first_request() -> None:
+    """Each once, however many groups it is in; a method that needs nothing is not asked."""
+
+    class Asking(Method):
+        def prefetch(self) -> None:
+            asked.append(self.name)
+
+    asked: list[str] = []
+    groups = (("jwt", "token"), ("oidc",), ("jwt", "basic"))
+    kinds = {"jwt": Asking, "oidc": Asking}
+    step: Any = build(groups, lambda name, tools: kinds.get(name, Method)(name, tools, ""), Keys().tools)
+    step.prefetch()
+    assert asked == ["jwt", "oidc"]
+
+
 @EACH_WAIT
 def test_the_first_group_that_passes_counts(waits: tuple[str, ...]) -> None:
     """Its last method gives the session; later groups are not asked."""
