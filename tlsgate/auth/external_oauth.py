@@ -156,7 +156,7 @@ class _Parts:
             while len(self._views) >= _MAX_VIEWS:
                 del self._views[next(iter(self._views))]
             session = msgspec.structs.replace(self._session, alias=bearer.identity)
-            view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "")
+            view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "", is_stored=False)
         return view
 
     def accept(self, exchange: Exchange, view: KeyView, onward: HeaderList | None) -> None:

@@ -278,7 +278,7 @@ class Introspection:
 
 
 def _pass_on(address: _Address) -> None:
-    """Let those who wait go on while there are places; in a loop, since each may end at once, and a thousand would be nested in each other."""
+    """Let those who wait go on while there are places; in a loop: each may end at once, and a thousand would be nested in each other."""
     if address.is_passing:
         return
     address.is_passing = True
