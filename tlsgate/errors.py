@@ -228,6 +228,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "external_oauth.no_method": CatalogueEntry(500, "access token validation method is not specified", "TKI"),
         "external_oauth.key": CatalogueEntry(401, "token verification failed: {reason}", "TKI"),
         "external_oauth.expired": CatalogueEntry(401, "key not authorized: {reason}", "TKE"),
+        "external_oauth.claims": CatalogueEntry(401, "key not authorized: {reason}", "TCV"),
         "external_oauth.not_active": CatalogueEntry(401, "access token is not valid", "TKI"),
         "external_oauth.ended": CatalogueEntry(401, "token is expired", "TKE"),
         "external_oauth.failed": CatalogueEntry(500, "error happened during the access token validation", "TKI"),

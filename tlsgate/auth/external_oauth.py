@@ -8,14 +8,14 @@ sections 1, 7 and 13; decisions 3.3, 3.5 and 3.6.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tlsgate.auth.absent_sessions import AbsentSessions
 from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.binding import Binding, BoundTokens
-from tlsgate.auth.claims import ClaimFault, check_times, find_identity, read_time
+from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity, read_time
 from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
@@ -31,7 +31,7 @@ from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight, Session
-from tlsgate.model.tokens import ExternalJwt, ExternalOAuthSettings
+from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings
 
 __all__ = ["NAME", "IntrospectedTokens", "SignedTokens", "build", "enabled_for"]
 
@@ -83,7 +83,9 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
         if tools.introspection is None:
             raise ConfigError([Problem(api.source, "external_oauth", "", "there is nobody to ask about tokens")])
         names = _names(settings.introspection.identity_claim)
+        rules = settings.introspection.rules
         members = (*names, *(path for _, path in api.forward_claims))
+        members += (*(("iss",) if rules.issuers else ()), *(("aud",) if rules.audiences else ()))
         return IntrospectedTokens(Question.of(api.api_id, settings.introspection, members), names, parts, tools.introspection, tools)
     return _Refusing(parts, "external_oauth.no_method" if settings.has_provider else "external_oauth.no_provider")
 
@@ -165,6 +167,17 @@ class _Parts:
             exchange.onward = onward
         self.identity.accept(exchange, view)
 
+    def check(self, exchange: Exchange, claims: dict[str, Any], rules: ClaimRules) -> None:
+        """Let a token pass that is of an issuer, and for an audience, of the API.
+
+        :param claims: of a verified token, or the members of an answer.
+        :raises Refusal: ``external_oauth.claims``.
+        """
+        try:
+            check_rules(claims, rules, ())
+        except ClaimFault as fault:
+            raise self.identity.fail_with(exchange, "external_oauth.claims", str(fault)) from fault
+
     def fail(self, exchange: Exchange, fault: Exception) -> Refusal:
         """Return the refusal of a token that is none, after its event."""
         return self.identity.fail_with(exchange, "external_oauth.key", str(fault))
@@ -242,6 +255,7 @@ class SignedTokens:
             check_times(claims, rules, self._now())
         except ClaimFault as fault:
             raise parts.identity.fail_with(exchange, "external_oauth.expired", str(fault)) from fault
+        parts.check(exchange, claims, rules)
         binding = parts.bound.find(exchange, claims)
         try:
             identity = find_identity(claims, self._names)
@@ -268,7 +282,7 @@ class IntrospectedTokens:
         """Authenticate by an answer that is remembered.
 
         :raises Refusal: ``external_oauth.auth_field_missing``, ``external_oauth.not_active``, ``external_oauth.ended``,
-            ``external_oauth.key``, ``auth.malformed_header``; ``jwt.binding``, ``jwt.proof``.
+            ``external_oauth.claims``, ``external_oauth.key``, ``auth.malformed_header``; ``jwt.binding``, ``jwt.proof``.
         """
         if exchange.ignored:
             return True
@@ -312,6 +326,7 @@ class IntrospectedTokens:
             expires = 0.0
         if expires is not None and expires <= self._now():
             raise parts.identity.fail(exchange, "past its exp", "external_oauth.ended")
+        parts.check(exchange, said.members, self._question.settings.rules)
         try:
             identity = find_identity(said.members, self._names)
         except ClaimFault as fault:

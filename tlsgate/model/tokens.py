@@ -173,6 +173,8 @@ class IntrospectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the gateway says who it is, one of :data:`CLIENT_AUTHENTICATION`."""
     assertion_audience: str = ""
     """``aud`` of assertions; empty is ``url``."""
+    rules: ClaimRules = ClaimRules()
+    """Of issuer and audience of an answer."""
 
 
 class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):

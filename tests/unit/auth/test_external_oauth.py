@@ -17,7 +17,7 @@ from tlsgate.errors import CATALOGUE, ConfigError, Refusal
 from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
-from tlsgate.model.tokens import ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
+from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
 from tlsgate.tls.web_client import Answer
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -177,6 +177,28 @@ def test_refusals_of_signed_tokens(text: str | None, status: int, message: str |
     assert found[0] == status and message in (None, found[1])
     assert [event for event, _ in world.keys.events] == ["AuthFailure"]
     assert len(world.step._verified) == 0 and world.keys.store.reads == 0
+
+
+@pytest.mark.parametrize("how", ["signed", "introspected"])
+def test_tokens_of_another_issuer_or_for_another_audience(how: str) -> None:
+    """One server issues tokens for many: where the API says which are its own, no other gets in, nor one that says neither."""
+    rules = ClaimRules(issuers=("https://as.test",), audiences=("orders",))
+    world = signed(rules=rules) if how == "signed" else introspecting(rules=rules)
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"iss": "https://as.test", "aud": ["else", "orders"]}, ""),
+        ({"iss": "https://as.test/", "aud": "orders"}, "invalid issuer claim: https://as.test/"),
+        ({"aud": "orders"}, "issuer claim is required but not present in token"),
+        ({"iss": "https://as.test", "aud": "billing"}, "no matching audience found in token: [billing]"),
+        ({"iss": "https://as.test"}, "audience claim is required but not present in token"),
+    ]
+    for number, (claims, reason) in enumerate(rows):
+        text = token(**claims) if how == "signed" else str(number)
+        world.answers[text] = {"active": True, "sub": "alice", **claims}
+        for _ in range(2):
+            if reason:
+                assert world.refusal(text) == (401, f"key not authorized: {reason}")
+            else:
+                world.ask(text)
 
 
 def test_the_second_request_with_an_introspected_token_waits_for_nothing() -> None:
