@@ -245,6 +245,20 @@ def test_a_failed_log_in_names_what_was_presented() -> None:
     assert seen == [(b"token", None)]
 
 
+@EACH_WAIT
+def test_a_proof_that_lacks_a_nonce_is_asked_for_it(waits: tuple[str, ...]) -> None:
+    """Whatever the last group says, or could not say: a client learns nonces from this answer only, and nobody has failed to log in."""
+    nonce = ((b"WWW-Authenticate", b'DPoP error="use_dpop_nonce", algs="ES256"'), (b"DPoP-Nonce", b"n"))
+    for last in (MISSING, AWAY, BAD):
+        world = World((("basic",), ("token",)), waits, basic="jwt.proof", token=last)
+        world.methods["basic"].refusal = {"fields": {"reason": "r"}, "headers": nonce}
+        refusal = world.refuse()
+        assert (refusal.id, refusal.headers) == ("jwt.proof", nonce) and world.events == []
+    world = World((("basic",), ("token",)), waits, basic="jwt.proof")
+    world.methods["basic"].refusal = {"fields": {"reason": "r"}, "headers": nonce}
+    assert world.pass_through().session_id == "token"
+
+
 class Body:
     def __init__(self, length: int | None) -> None:
         self.length = length
