@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,7 +32,7 @@ from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight, Session
-from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings
+from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
 
 __all__ = ["NAME", "IntrospectedTokens", "SignedTokens", "build", "enabled_for"]
 
@@ -69,7 +70,7 @@ def enabled_for(api: ApiDefinition) -> bool:
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     """Return the step of an API.
 
-    :raises ConfigError: the source of its keys cannot be used, or there is nobody to ask.
+    :raises ConfigError: the source of its keys cannot be used, there is nobody to ask, or assertions would go astray.
     """
     settings = api.external_oauth or ExternalOAuthSettings(has_provider=False)
     parts = _Parts(api, settings, config, tools)
@@ -82,12 +83,31 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     if settings.introspection is not None:
         if tools.introspection is None:
             raise ConfigError([Problem(api.source, "external_oauth", "", "there is nobody to ask about tokens")])
+        _check_assertions(api, settings.introspection, config)
         names = _names(settings.introspection.identity_claim)
         rules = settings.introspection.rules
         members = (*names, *(path for _, path in api.forward_claims))
         members += (*(("iss",) if rules.issuers else ()), *(("aud",) if rules.audiences else ()))
         return IntrospectedTokens(Question.of(api.api_id, settings.introspection, members), names, parts, tools.introspection, tools)
     return _Refusing(parts, "external_oauth.no_method" if settings.has_provider else "external_oauth.no_provider")
+
+
+def _check_assertions(api: ApiDefinition, settings: IntrospectionSettings, config: GatewayConfig) -> None:
+    """Keep definitions of the REST API from having an assertion made for one server and sent to another, who could be the gateway there.
+
+    :raises ConfigError: this one would, as far as the configuration lets it.
+    """
+    audience = settings.assertion_audience
+    if settings.authentication != "private_key_jwt" or not audience or not api.from_rest or config.own.identity_providers.allowed_hosts:
+        return
+    try:
+        is_own = urlsplit(audience).netloc.lower() == urlsplit(settings.url).netloc.lower()
+    except ValueError:
+        is_own = False
+    if not is_own:
+        reason = "is not the server that is asked, which the REST API may not have assertions made for"
+        remedy = "name the hosts in tlsgate.identity_providers.allowed_hosts, or put the definition into a file"
+        raise ConfigError([Problem(api.source, "x-tlsgate.external_oauth.assertion_audience", "", reason, remedy)])
 
 
 class _Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.web.http_headers import Headers
 
@@ -13,6 +14,7 @@ from tests.support.keys import Keys, run
 from tests.support.provider import Provider, b64, sign_hmac
 from tlsgate.auth import external_oauth
 from tlsgate.auth.absent_sessions import AbsentSessions
+from tlsgate.config.model import IdentityProviderSettings
 from tlsgate.errors import CATALOGUE, ConfigError, Refusal
 from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
@@ -109,6 +111,33 @@ def test_a_token_beyond_any_size_is_asked_about_nowhere() -> None:
     assert world.ask("x" * 16384)[0].session is not None
     assert world.refusal("x" * 16385) == (401, "token verification failed: longer than 16384 bytes")
     assert len(world.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("audience", "guest", "hosts", "is_refused"),
+    [
+        ("https://as.test/token", True, (), False),
+        ("", True, (), False),
+        ("https://other.test/token", True, (), True),
+        ("https://as.test@other.test/", True, (), True),
+        ("https://as.test:8443/token", True, (), True),
+        ("https://[", True, (), True),
+        ("urn:as", True, (), True),
+        ("https://other.test/token", True, ("as.test",), False),
+        ("https://other.test/token", False, (), False),
+    ],
+)
+def test_whom_assertions_of_the_rest_api_are_for(audience: str, guest: bool, hosts: tuple[str, ...], is_refused: bool) -> None:
+    """Who may write definitions there must not get an assertion for another server, and be the gateway towards that one."""
+    world = introspecting(authentication="private_key_jwt", assertion_audience=audience)
+    api = msgspec.structs.replace(world.api, from_rest=guest)
+    own = msgspec.structs.replace(world.keys.config.own, identity_providers=IdentityProviderSettings(allowed_hosts=hosts))
+    config = msgspec.structs.replace(world.keys.config, own=own)
+    if is_refused:
+        with pytest.raises(ConfigError, match="assertion_audience"):
+            external_oauth.build(api, config, world.tools)
+    else:
+        external_oauth.build(api, config, world.tools)
 
 
 def test_a_session_that_is_written_counts_at_once() -> None:
