@@ -8,6 +8,7 @@ repeated by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from OpenSSL import SSL
@@ -85,7 +86,9 @@ class WebClient:
         agent = Agent(
             reactor, _Policy(trust, identity, chain) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool
         )
-        self._client = HTTPClient(agent)
+        # What a server sets for one client or API is not brought along with another's question.
+        nothing: Any = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = HTTPClient(agent, nothing)
 
     async def exchange(
         self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, timeout_s: float, lenient: bool = False
