@@ -85,7 +85,12 @@ class AccessCheck:
             found = await self._reader.find_again(view)
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
-        if found is None or found.fault or _proof_of(found.session) != _proof_of(view.session):
+        if not view.is_stored:
+            if found is None:
+                return view
+        elif found is not None and _proof_of(found.session) != _proof_of(view.session):
+            found = None
+        if found is None or found.fault:
             raise Refusal("auth.key_not_found", "the key was changed or removed while the request was judged")
         if not is_virtual(found.session):
             return found

@@ -113,12 +113,13 @@ def _check_assertions(api: ApiDefinition, settings: IntrospectionSettings, confi
 class _Parts:
     """What both ways share: where the token stands, whose it has to be, and the session of its bearer."""
 
-    __slots__ = ("_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "headers", "identity")
+    __slots__ = ("__weakref__", "_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "headers", "identity")
 
     def __init__(self, api: ApiDefinition, settings: ExternalOAuthSettings, config: GatewayConfig, tools: AuthTools) -> None:
         self._source = SourceReader(find_source(api, _KIND))
         self._virtual = VirtualSessions(api, tools)
         self._absent = tools.absent_sessions or AbsentSessions(tools.clock.monotonic, 0)
+        self._absent.watch(self)
         self._views: dict[str, KeyView] = {}
         self._bearers: dict[str, _Bearer] = {}
         self.identity = Identity(api, NAME, tools.notify)
@@ -176,10 +177,21 @@ class _Parts:
         view = self._views.get(bearer.name)
         if view is None:
             while len(self._views) >= _MAX_VIEWS:
-                del self._views[next(iter(self._views))]
+                self.forget(next(iter(self._views)))
             session = msgspec.structs.replace(self._session, alias=bearer.identity)
             view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "", is_stored=False)
         return view
+
+    def forget(self, name: str) -> None:
+        """Drop the session of a bearer who may have a stored one now, and have requests that are under way with it look again."""
+        view = self._views.pop(name, None)
+        if view is not None:
+            view.stale = True
+
+    def forget_all(self) -> None:
+        """Drop the sessions of all bearers."""
+        for name in tuple(self._views):
+            self.forget(name)
 
     def accept(self, exchange: Exchange, view: KeyView, onward: HeaderList | None) -> None:
         """Take a bearer's session, and what goes upstream of the token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -14,12 +15,16 @@ from tests.support.keys import Keys, run
 from tests.support.provider import Provider, b64, sign_hmac
 from tlsgate.auth import external_oauth
 from tlsgate.auth.absent_sessions import AbsentSessions
+from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.base import run_steps
 from tlsgate.config.model import IdentityProviderSettings
 from tlsgate.errors import CATALOGUE, ConfigError, Refusal
 from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
+from tlsgate.model.session import AccessRight
 from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
+from tlsgate.store.interface import GAP
 from tlsgate.tls.web_client import Answer
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -153,6 +158,46 @@ def test_a_session_that_is_written_counts_at_once() -> None:
     run(world.keys.sessions.delete(id))
     session = world.ask(text)[0].session
     assert session is not None and session.quota_max == -1
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        (None, ""),
+        ({"access_rights": {"api": AccessRight()}, "jwt_data": {"secret": "s"}}, ""),
+        ({"access_rights": {"api": AccessRight()}, "is_inactive": True}, "auth.key_inactive"),
+        ({"access_rights": {"other": AccessRight()}}, "access.api"),
+        ({"apply_policies": ("gone",)}, "auth.key_not_found"),
+    ],
+)
+@pytest.mark.parametrize("topic", ["key", GAP])
+def test_a_session_that_is_written_while_its_request_waits(topic: str, fields: dict[str, Any] | None, refusal: str) -> None:
+    """A body may take long: the request has the session that is stored by then, or none as before."""
+    world = signed()
+    exchange, _ = world.ask(token())
+    assert exchange.key is not None and not exchange.key.stale
+    id = exchange.key.id
+    if fields is not None:
+        world.keys.add(id, **fields)
+    run(world.keys.store.publish(topic, id))
+    access = AccessCheck(world.api, world.keys.config, world.tools)
+    if refusal:
+        with pytest.raises(Refusal, match=refusal):
+            run(run_steps((access,), exchange))
+        return
+    assert not access.try_now(exchange)
+    run(access.finish(exchange))
+    assert exchange.key is not None and exchange.key.is_stored == (fields is not None)
+
+
+def test_a_step_of_a_generation_long_gone_is_told_nothing() -> None:
+    """Nothing keeps it."""
+    world = signed()
+    absent = world.tools.absent_sessions
+    assert absent is not None and len(absent._watchers) == 1
+    world.step = None
+    gc.collect()
+    assert len(absent._watchers) == 0
 
 
 def test_without_a_cache_of_keys_each_request_asks_the_store() -> None:
