@@ -117,9 +117,12 @@ class VirtualSessions:
             return view
         # Another token of this user was settled meanwhile: what it brought is not this one's.
         try:
-            return KeyView(view.id, view.name, apply_policies(made, self._sessions.policies.table, self._org), "")
+            own = KeyView(view.id, view.name, apply_policies(made, self._sessions.policies.table, self._org), "")
         except PolicyFault as fault:
             raise Refusal("jwt.no_policy", str(fault)) from fault
+        # The cache does not know it: whether the session was locked is asked again.
+        own.stale = True
+        return own
 
     def _make(self, wanted: Wanted, stored: Session | None) -> Session:
         table = self._sessions.policies.table

@@ -98,7 +98,7 @@ def test_two_tokens_of_one_user_at_a_time() -> None:
     while store.held:
         store.held.pop(0).callback(None)
     assert [results[0].session.apply_policies for results in under_way] == [("gold",), ("short",)]
-    assert [results[0].session.quota_max for results in under_way] == [5, 0]
+    assert [(results[0].session.quota_max, results[0].stale) for results in under_way] == [(5, False), (0, True)]
     store.held = []
     _, results = begin(world.virtual.settle(world.wanted("silver")))
     store.held.pop(0).callback(None)
