@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 __all__ = [
     "CATALOGUE",
+    "AnswerTooLarge",
     "CatalogueEntry",
     "ConfigError",
     "PkiError",
@@ -25,6 +26,10 @@ __all__ = [
 
 class TlsgateError(Exception):
     """Root of all errors of this product that are not our own programming mistakes."""
+
+
+class AnswerTooLarge(TlsgateError):
+    """An answer of a server that we asked is larger than anybody needs."""
 
 
 class Problem(NamedTuple):
@@ -223,6 +228,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
         "external_oauth.no_method": CatalogueEntry(500, "access token validation method is not specified", "TKI"),
         "external_oauth.key": CatalogueEntry(401, "token verification failed: {reason}", "TKI"),
         "external_oauth.expired": CatalogueEntry(401, "key not authorized: {reason}", "TKE"),
+        "external_oauth.claims": CatalogueEntry(401, "key not authorized: {reason}", "TCV"),
         "external_oauth.not_active": CatalogueEntry(401, "access token is not valid", "TKI"),
         "external_oauth.ended": CatalogueEntry(401, "token is expired", "TKE"),
         "external_oauth.failed": CatalogueEntry(500, "error happened during the access token validation", "TKI"),

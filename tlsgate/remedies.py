@@ -229,6 +229,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "and identity_base_field with what the server issues."
         ),
         "external_oauth.expired": "The access token has ended or is not valid yet: let the client get a new one, or allow a skew.",
+        "external_oauth.claims": (
+            "The access token is of another issuer or for another audience than the API allows: compare iss and aud with "
+            "x-tlsgate.external_oauth.allowed_issuers and allowed_audiences."
+        ),
         "external_oauth.not_active": "The authorization server says that the token is not active: let the client get a new one.",
         "external_oauth.ended": "What the authorization server said of the token has passed its exp: let the client get a new one.",
         "external_oauth.failed": (

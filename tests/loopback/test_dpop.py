@@ -200,10 +200,14 @@ def test_a_certificate_and_a_proof(tmp_path: Path, form: str) -> None:
 
 @EACH_FORM
 def test_plain_http_and_a_proxy_in_front(tmp_path: Path, form: str) -> None:
-    """``htu`` is what this gateway was asked for, or begins with an origin that the operator names."""
-    with world(tmp_path, form, {"dpop": {"origins": ["https://API.example:443"]}}, tls=False) as (gateway, _):
+    """``htu`` is what this gateway was asked for, or, where the operator names origins, begins with one of them."""
+    with world(tmp_path, form, tls=False) as (gateway, _):
         alice = Holder(gateway, tls=False)
         assert alice.ask(alice.proof())[0] == 200
+        assert alice.ask(alice.proof(htu="https://api.example/api/x"))[0] == 401
+    with world(tmp_path, form, {"dpop": {"origins": ["https://API.example:443"]}}, tls=False) as (gateway, _):
+        alice = Holder(gateway, tls=False)
+        assert alice.ask(alice.proof())[0] == 401
         assert alice.ask(alice.proof(htu="https://api.example/api/x"))[0] == 200
         assert alice.ask(alice.proof(htu="https://api.example/x"))[0] == 401
         assert alice.ask(alice.proof(htu="https://other.example/api/x"))[0] == 401

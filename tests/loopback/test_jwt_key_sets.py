@@ -149,3 +149,20 @@ def test_two_apis_share_one_fetch(tmp_path: Path, form: str) -> None:
             assert world.control("DELETE", "/tyk/cache/jwks/nobody") == (200, {"status": "ok", "message": "cache invalidated"})
             assert world.ask("one", provider.token({"pol": "gold"})) == GOOD
             assert provider.count("/keys") == 2
+
+
+@EACH_FORM
+def test_a_provider_that_a_reload_forbids(tmp_path: Path, form: str) -> None:
+    """Its keys count no more, though they are at hand: that is no outage."""
+    with (
+        StrictUpstream() as upstream,
+        Provider(OWN, tmp_path) as provider,
+        jwt_world(tmp_path, "sqlite", [api_of(form, upstream.port, provider)], upstream) as world,
+    ):
+        token = provider.token({"pol": "gold"})
+        assert world.ask("api", token) == GOOD
+        gateway = world.gateway
+        gateway.config["tlsgate"] = {**gateway.config.get("tlsgate", {}), "identity_providers": {"allowed_hosts": ["idp.example"]}}
+        gateway.write_config()
+        gateway.reload()
+        assert world.ask("api", token) == NO_KEY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from tests.support.certs_api import CertsApi
 from tests.support.control import Api, rights
 from tests.support.crew import Crew, running_crew
 from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, running_gateway, wait_until
+from tests.support.provider import b64, sign_hmac
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.upgrades import echo_upgraded
 
@@ -151,6 +153,30 @@ def test_a_policy_that_ends_ends_streams_at_the_reload(tmp_path: Path) -> None:
         assert gateway.reload()["event"] == "reload.done"
         assert wait_until(lambda: not is_alive(client), 2)
         client.close()
+
+
+def test_a_bearer_without_a_stored_session_keeps_streams_until_one_locks_it(tmp_path: Path) -> None:
+    """A reload judges all streams, and finds no key of theirs; who is to be locked out gets a session that is inactive."""
+    secret = b"0123456789abcdef0123456789abcdef"
+    provider = {"jwt": {"enabled": True, "signing_method": "hmac", "source": b64(secret)}}
+    fields = {"use_keyless": False, "org_id": "org", "external_oauth": {"enabled": True, "providers": [provider]}}
+    with (
+        ScriptedUpstream(echo_upgraded) as upstream,
+        running_gateway(
+            tmp_path, classic("api", upstream.port, "/api/", **fields), http_server_options={"enable_websockets": True}
+        ) as gateway,
+    ):
+        api = Api(gateway)
+        clients = [open_stream(api, sign_hmac({"sub": name}, secret)) for name in ("alice", "bob")]
+        assert gateway.reload()["event"] == "reload.done"
+        time.sleep(0.5)  # longer than a look into the store takes
+        assert all(is_alive(client) for client in clients)
+        locked = hashlib.md5(b"alice").hexdigest()
+        assert api.call("POST", f"/tyk/keys/org{locked}", {**BODY, "is_inactive": True}).status == 200
+        assert wait_until(lambda: not is_alive(clients[0]), 2)
+        assert is_alive(clients[1])
+        for client in clients:
+            client.close()
 
 
 # Certificates.

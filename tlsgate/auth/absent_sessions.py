@@ -7,12 +7,26 @@ become. Source: keys reference, section 13; JWT reference, section 13.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakSet
 
 from tlsgate.store.interface import GAP
 
-__all__ = ["AbsentSessions"]
+__all__ = ["AbsentSessions", "Watcher"]
 
 _MOST = 20_000
+
+
+class Watcher(Protocol):
+    """Holds what it has made for ids without a session."""
+
+    def forget(self, name: str) -> None:
+        """Hear that a stored name was written or removed."""
+        ...
+
+    def forget_all(self) -> None:
+        """Hear that changes may have been missed."""
+        ...
 
 
 class AbsentSessions:
@@ -26,12 +40,17 @@ class AbsentSessions:
         self._monotonic = monotonic
         self._keep_s = keep_s
         self._until: dict[str, float] = {}
+        self._watchers: WeakSet[Watcher] = WeakSet()
         self.changes = 0
         """Grows with each change of a key: an answer that was asked for before is not to be kept after."""
 
     def __contains__(self, name: str) -> bool:
         until = self._until.get(name)
         return until is not None and self._monotonic() < until
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of changes, as long as it lives."""
+        self._watchers.add(watcher)
 
     def add(self, name: str, changes: int) -> None:
         """Remember that a stored name holds no session.
@@ -51,6 +70,10 @@ class AbsentSessions:
             self.changes += 1
             for name in {payload, *payload.split(",")}:
                 self._until.pop(name, None)
+                for watcher in self._watchers:
+                    watcher.forget(name)
         elif topic == GAP:
             self.changes += 1
             self._until.clear()
+            for watcher in self._watchers:
+                watcher.forget_all()

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
-from tlsgate.auth.certificate_keys import ORIGIN
 from tlsgate.auth.identity import tell_of
-from tlsgate.auth.purposes import USERS
+from tlsgate.auth.purposes import is_virtual
 from tlsgate.auth.sessions import KeyView
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import Refusal, StoreUnavailable
@@ -86,9 +85,14 @@ class AccessCheck:
             found = await self._reader.find_again(view)
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
-        if found is None or found.fault or _proof_of(found.session) != _proof_of(view.session):
+        if not view.is_stored:
+            if found is None:
+                return view
+        elif found is not None and _proof_of(found.session) != _proof_of(view.session):
+            found = None
+        if found is None or found.fault:
             raise Refusal("auth.key_not_found", "the key was changed or removed while the request was judged")
-        if found.session.origin in ("", ORIGIN, USERS):
+        if not is_virtual(found.session):
             return found
         if found.session.is_inactive:
             raise Refusal("auth.key_inactive")

@@ -1,9 +1,9 @@
 """Groups of authentication methods of which one has to pass; knows no method's inside.
 
 Groups are tried in order, each on the request as it was before; the first that passes counts, its last method gives the session. The last
-group's refusal is what the client gets, without a challenge. Differs from Tyk: within a group methods run in the fixed order,
-what could not be judged (the store is away) is 503 when no other group passes, and failed log-ins are told of once, when all groups have
-failed. Source: token reference, section 9; design note 0021.
+group's refusal is what the client gets, without a challenge, unless a token lacks no more than a nonce in its proof. Differs from Tyk:
+within a group methods run in the fixed order, what could not be judged (the store is away) is 503 when no other group passes, and failed
+log-ins are told of once, when all groups have failed. Source: token reference, section 9; design note 0021.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["Alternatives", "build"]
 _AMBIGUOUS = "auth.malformed_header"
 _FAILED = "AuthFailure"
 _CHALLENGE = b"www-authenticate"
+_NEEDS_NONCE = b'error="use_dpop_nonce"'
 _NOT_JUDGED = 500
 _KEPT = (
     "key",
@@ -68,6 +69,13 @@ class Alternatives:
         """Where :meth:`try_now` stopped: :meth:`finish` goes on there, so that no method judges a request twice."""
         self._noted: dict[Exchange, tuple[bytes, Mapping[str, Any]]] = {}
         """The last failed log-in of requests that are being judged: what was presented, and the event's fields."""
+
+    def prefetch(self) -> None:
+        """Let the methods ask for what they will need: the generation serves from now on."""
+        for step in dict.fromkeys(step for group in self.groups for step in group):
+            prefetch = getattr(step, "prefetch", None)
+            if prefetch is not None:
+                prefetch()
 
     def note(self, event: str, exchange: Exchange | None, fields: Mapping[str, Any]) -> None:
         """Hear of an event of a method: a failed log-in is kept until all groups have failed."""
@@ -144,14 +152,16 @@ class Alternatives:
         final = refusal.id == _AMBIGUOUS or _has_lost_body(exchange, refusal)
         if attempt.group < len(self.groups) and not final:
             return
+        said = [] if final else list(attempt.refused.values())
+        attempt.refused.clear()
         noted = self._noted.pop(exchange, None)
+        for other in said:
+            if _asks_once_more(other):
+                raise other
         if noted is not None:
             exchange.credential, fields = noted
             self._notify(_FAILED, exchange, fields)
-        if not final:
-            refusal = next((other for other in attempt.refused.values() if _is_not_judged(other)), refusal)
-        attempt.refused.clear()
-        raise _without_challenge(refusal)
+        raise _without_challenge(next((other for other in said if _is_not_judged(other)), refusal))
 
 
 class _Proof(NamedTuple):
@@ -221,6 +231,11 @@ def _without_challenge(refusal: Refusal) -> Refusal:
     if len(kept) == len(refusal.headers):
         return refusal
     return Refusal(refusal.id, refusal.detail, fields=refusal.fields, headers=kept, close=refusal.close)
+
+
+def _asks_once_more(refusal: Refusal) -> bool:
+    """Tell whether a client that was right so far is to come again, with a nonce: without this answer it never gets in."""
+    return any(_NEEDS_NONCE in value for name, value in refusal.headers if name.lower() == _CHALLENGE)
 
 
 def _is_not_judged(refusal: Refusal) -> bool:

@@ -50,7 +50,7 @@ class Proved(NamedTuple):
     """Of what makes it unique."""
     end: float
     """Epoch seconds from which on it is refused anyway."""
-    memo: tuple[bytes, bytes]
+    memo: tuple[bytes, bytes, str]
     """``Exchange.proved``."""
     nonce: str
     """That the client should use from now on; empty for the one that it has."""
@@ -97,7 +97,7 @@ class ProofCheck:
             raise ProofFault("the request has no DPoP proof")
         if b"," in text:
             raise ProofFault("the request has several DPoP proofs")
-        memo = text, token
+        memo = text, token, thumbprint
         if exchange.proved == memo:
             return None
         try:
@@ -195,13 +195,15 @@ class ProofCheck:
         scheme = "https" if exchange.connection.is_tls else "http"
         host = exchange.index.get(b"host", b"").decode("latin-1")
         own = f"{scheme}://{host}{exchange.target.partition(b'?')[0].decode('latin-1')}"
-        if uri == own:
+        origins = self._rules.origins
+        if uri == own and not origins:
             return True
         try:
             meant, is_at = parse_address(uri), parse_address(own)
         except WireError:
             return False
-        return meant.path == is_at.path and (meant.origin == is_at.origin or meant.origin in self._rules.origins)
+        # Named ones stand in the place of Host: where an API answers to any name, Host is whatever its sender likes.
+        return meant.path == is_at.path and meant.origin in (origins or (is_at.origin,))
 
     def _nonce_line(self) -> tuple[tuple[bytes, bytes], ...]:
         return () if self._nonces is None else ((b"DPoP-Nonce", self._nonces.current().encode()),)

@@ -8,14 +8,15 @@ sections 1, 7 and 13; decisions 3.3, 3.5 and 3.6.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tlsgate.auth.absent_sessions import AbsentSessions
 from tlsgate.auth.base import AuthTools, Step
 from tlsgate.auth.binding import Binding, BoundTokens
-from tlsgate.auth.claims import ClaimFault, check_times, find_identity, read_time
+from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity, read_time
 from tlsgate.auth.claims_onward import ClaimHeaders
 from tlsgate.auth.identity import Identity
 from tlsgate.auth.sessions import KeyView
@@ -26,12 +27,12 @@ from tlsgate.auth.virtual_sessions import VirtualSessions
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Question, Said
-from tlsgate.jose.compact import TokenFault, parse_claims, parse_compact
+from tlsgate.jose.compact import MAX_TOKEN_BYTES, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight, Session
-from tlsgate.model.tokens import ExternalJwt, ExternalOAuthSettings
+from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
 
 __all__ = ["NAME", "IntrospectedTokens", "SignedTokens", "build", "enabled_for"]
 
@@ -69,7 +70,7 @@ def enabled_for(api: ApiDefinition) -> bool:
 def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     """Return the step of an API.
 
-    :raises ConfigError: the source of its keys cannot be used, or there is nobody to ask.
+    :raises ConfigError: the source of its keys cannot be used, there is nobody to ask, or assertions would go astray.
     """
     settings = api.external_oauth or ExternalOAuthSettings(has_provider=False)
     parts = _Parts(api, settings, config, tools)
@@ -82,21 +83,43 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: AuthTools) -> Step:
     if settings.introspection is not None:
         if tools.introspection is None:
             raise ConfigError([Problem(api.source, "external_oauth", "", "there is nobody to ask about tokens")])
+        _check_assertions(api, settings.introspection, config)
         names = _names(settings.introspection.identity_claim)
+        rules = settings.introspection.rules
         members = (*names, *(path for _, path in api.forward_claims))
+        members += (*(("iss",) if rules.issuers else ()), *(("aud",) if rules.audiences else ()))
         return IntrospectedTokens(Question.of(api.api_id, settings.introspection, members), names, parts, tools.introspection, tools)
     return _Refusing(parts, "external_oauth.no_method" if settings.has_provider else "external_oauth.no_provider")
+
+
+def _check_assertions(api: ApiDefinition, settings: IntrospectionSettings, config: GatewayConfig) -> None:
+    """Keep definitions of the REST API from having an assertion made for one server and sent to another, who could be the gateway there.
+
+    :raises ConfigError: this one would, as far as the configuration lets it.
+    """
+    audience = settings.assertion_audience
+    if settings.authentication != "private_key_jwt" or not audience or not api.from_rest or config.own.identity_providers.allowed_hosts:
+        return
+    try:
+        is_own = urlsplit(audience).netloc.lower() == urlsplit(settings.url).netloc.lower()
+    except ValueError:
+        is_own = False
+    if not is_own:
+        reason = "is not the server that is asked, which the REST API may not have assertions made for"
+        remedy = "name the hosts in tlsgate.identity_providers.allowed_hosts, or put the definition into a file"
+        raise ConfigError([Problem(api.source, "x-tlsgate.external_oauth.assertion_audience", "", reason, remedy)])
 
 
 class _Parts:
     """What both ways share: where the token stands, whose it has to be, and the session of its bearer."""
 
-    __slots__ = ("_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "headers", "identity")
+    __slots__ = ("__weakref__", "_absent", "_bearers", "_session", "_source", "_views", "_virtual", "bound", "headers", "identity")
 
     def __init__(self, api: ApiDefinition, settings: ExternalOAuthSettings, config: GatewayConfig, tools: AuthTools) -> None:
         self._source = SourceReader(find_source(api, _KIND))
         self._virtual = VirtualSessions(api, tools)
         self._absent = tools.absent_sessions or AbsentSessions(tools.clock.monotonic, 0)
+        self._absent.watch(self)
         self._views: dict[str, KeyView] = {}
         self._bearers: dict[str, _Bearer] = {}
         self.identity = Identity(api, NAME, tools.notify)
@@ -154,16 +177,38 @@ class _Parts:
         view = self._views.get(bearer.name)
         if view is None:
             while len(self._views) >= _MAX_VIEWS:
-                del self._views[next(iter(self._views))]
+                self.forget(next(iter(self._views)))
             session = msgspec.structs.replace(self._session, alias=bearer.identity)
-            view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "")
+            view = self._views[bearer.name] = KeyView(bearer.id, bearer.name, session, "", is_stored=False)
         return view
+
+    def forget(self, name: str) -> None:
+        """Drop the session of a bearer who may have a stored one now, and have requests that are under way with it look again."""
+        view = self._views.pop(name, None)
+        if view is not None:
+            view.stale = True
+
+    def forget_all(self) -> None:
+        """Drop the sessions of all bearers."""
+        for name in tuple(self._views):
+            self.forget(name)
 
     def accept(self, exchange: Exchange, view: KeyView, onward: HeaderList | None) -> None:
         """Take a bearer's session, and what goes upstream of the token."""
         if onward is not None:
             exchange.onward = onward
         self.identity.accept(exchange, view)
+
+    def check(self, exchange: Exchange, claims: dict[str, Any], rules: ClaimRules) -> None:
+        """Let a token pass that is of an issuer, and for an audience, of the API.
+
+        :param claims: of a verified token, or the members of an answer.
+        :raises Refusal: ``external_oauth.claims``.
+        """
+        try:
+            check_rules(claims, rules, ())
+        except ClaimFault as fault:
+            raise self.identity.fail_with(exchange, "external_oauth.claims", str(fault)) from fault
 
     def fail(self, exchange: Exchange, fault: Exception) -> Refusal:
         """Return the refusal of a token that is none, after its event."""
@@ -242,6 +287,7 @@ class SignedTokens:
             check_times(claims, rules, self._now())
         except ClaimFault as fault:
             raise parts.identity.fail_with(exchange, "external_oauth.expired", str(fault)) from fault
+        parts.check(exchange, claims, rules)
         binding = parts.bound.find(exchange, claims)
         try:
             identity = find_identity(claims, self._names)
@@ -268,11 +314,13 @@ class IntrospectedTokens:
         """Authenticate by an answer that is remembered.
 
         :raises Refusal: ``external_oauth.auth_field_missing``, ``external_oauth.not_active``, ``external_oauth.ended``,
-            ``external_oauth.key``, ``auth.malformed_header``; ``jwt.binding``, ``jwt.proof``.
+            ``external_oauth.claims``, ``external_oauth.key``, ``auth.malformed_header``; ``jwt.binding``, ``jwt.proof``.
         """
         if exchange.ignored:
             return True
         exchange.credential = presented = self._parts.read(exchange)
+        if len(presented) > MAX_TOKEN_BYTES:
+            raise self._parts.fail(exchange, TokenFault(f"longer than {MAX_TOKEN_BYTES} bytes"))
         said = self._introspection.peek(self._question.name(presented))
         if said is None:
             return False
@@ -310,6 +358,7 @@ class IntrospectedTokens:
             expires = 0.0
         if expires is not None and expires <= self._now():
             raise parts.identity.fail(exchange, "past its exp", "external_oauth.ended")
+        parts.check(exchange, said.members, self._question.settings.rules)
         try:
             identity = find_identity(said.members, self._names)
         except ClaimFault as fault:

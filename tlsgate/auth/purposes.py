@@ -11,7 +11,7 @@ from tlsgate.auth.certificate_keys import ORIGIN, bears_certificate, find_finger
 from tlsgate.auth.key_ids import Candidate, find_id_parts, looks_like_hash
 from tlsgate.model.session import Session
 
-__all__ = ["PURPOSES", "USERS", "is_basic_user", "is_issued_key"]
+__all__ = ["PURPOSES", "USERS", "is_basic_user", "is_issued_key", "is_virtual"]
 
 USERS = "basic"
 """The purpose of users of basic authentication."""
@@ -27,6 +27,11 @@ def is_issued_key(session: Session, candidate: Candidate, hashes: bool) -> bool:
     :param hashes: ``hash_keys``.
     """
     return not session.origin and _is_key(session, candidate, hashes) and not _is_called_by_certificate(session, candidate)
+
+
+def is_virtual(session: Session) -> bool:
+    """Tell whether a token has made a session: what it says of rights is what the latest token of its user says."""
+    return session.origin not in ("", ORIGIN, USERS)
 
 
 def _is_key(session: Session, candidate: Candidate, hashes: bool) -> bool:

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from tlsgate.auth.policies import PolicyFault, apply_policies
+from tlsgate.auth.purposes import is_virtual
+from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -46,7 +51,10 @@ async def judge_key(
         except StoreUnavailable:
             return None
         if view is None:
-            return "its key is gone"
+            if held.is_stored:
+                return "its key is gone"
+            view = held
+        view = _keep_policies(sessions, held, view, exchange.api.org_id)
         if view.fault:
             return f"its key: {view.fault}"
         found.append(view)
@@ -59,3 +67,15 @@ async def judge_key(
         return f"its key: {refusal.id}"
     exchange.session = exchange.key.session
     return None
+
+
+def _keep_policies(sessions: Sessions, held: KeyView, found: KeyView, org: str) -> KeyView:
+    """Return a session as it is now; one that tokens make with the policies of the token that has opened the stream, as they are now."""
+    policies = held.session.apply_policies
+    if not is_virtual(found.session) or not held.is_stored or found.session.apply_policies == policies or found.session.is_inactive:
+        return found
+    session = msgspec.structs.replace(found.session, apply_policies=policies, access_rights={})
+    try:
+        return KeyView(found.id, found.name, apply_policies(session, sessions.policies.table, org), "")
+    except PolicyFault as fault:
+        return KeyView(found.id, found.name, session, str(fault))

@@ -58,11 +58,10 @@ class UsedProofs:
         while self._seconds and self._seconds[0] < now:
             self._forget()
         if len(self._used) >= self._room:
-            self._horizon = self._forget()
+            self._forget()
 
-    def _forget(self) -> int:
-        """Forget what ends first, and return when that is."""
-        second = heapq.heappop(self._seconds)
-        for digest in self._ends.pop(second):
+    def _forget(self) -> None:
+        """Forget what ends first; refused from now on also if it has ended, since a clock may be set back."""
+        self._horizon = heapq.heappop(self._seconds)
+        for digest in self._ends.pop(self._horizon):
             del self._used[digest]
-        return second

@@ -42,9 +42,9 @@ class KeyView:
     ``memo`` keeps what a step compiled, by the step: a later request pays one look-up.
     """
 
-    __slots__ = ("fault", "id", "memo", "name", "session", "stale")
+    __slots__ = ("fault", "id", "is_stored", "memo", "name", "session", "stale")
 
-    def __init__(self, id: str, name: str, session: Session, fault: str) -> None:
+    def __init__(self, id: str, name: str, session: Session, fault: str, *, is_stored: bool = True) -> None:
         self.id = id
         """The stored id."""
         self.name = name
@@ -52,6 +52,8 @@ class KeyView:
         self.session = session
         self.fault = fault
         """Why the policies of the key cannot be applied; empty when they are."""
+        self.is_stored = is_stored
+        """False for a session that a method makes for each request of somebody who has none."""
         self.memo: dict[Any, Any] = {}
         self.stale = False
         """This is no longer in the cache, so the key may have changed: whoever has waited meanwhile asks again."""

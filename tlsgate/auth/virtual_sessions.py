@@ -113,7 +113,16 @@ class VirtualSessions:
             raise Refusal("jwt.key", str(error)) from error
         if view is None or view.fault:
             raise Refusal("jwt.no_policy", view.fault if view is not None else "the session was removed meanwhile")
-        return view
+        if self._is_settled(view, wanted) or view.session.is_inactive:
+            return view
+        # Another token of this user was settled meanwhile: what it brought is not this one's.
+        try:
+            own = KeyView(view.id, view.name, apply_policies(made, self._sessions.policies.table, self._org), "")
+        except PolicyFault as fault:
+            raise Refusal("jwt.no_policy", str(fault)) from fault
+        # The cache does not know it: whether the session was locked is asked again.
+        own.stale = True
+        return own
 
     def _make(self, wanted: Wanted, stored: Session | None) -> Session:
         table = self._sessions.policies.table

@@ -40,7 +40,15 @@ OWN_SETTINGS = object_of(
         "dpop": DPOP,
         "explain": object_of({"enabled": FLAG, "refused_only": FLAG}, strict=True),
         "external_oauth": object_of(
-            {"client_authentication": TEXT, "assertion_audience": TEXT, "rate": NUMBER, "per": NUMBER}, strict=True
+            {
+                "allowed_issuers": TEXTS,
+                "allowed_audiences": TEXTS,
+                "client_authentication": TEXT,
+                "assertion_audience": TEXT,
+                "rate": NUMBER,
+                "per": NUMBER,
+            },
+            strict=True,
         ),
         "hmac": HMAC_RULES,
         "jwt": object_of(

@@ -52,6 +52,7 @@ _NOT_FOR_CLAIMS = frozenset(
     ]
 )
 _MAX_SKEW_S = 2**40
+_CHECKS = ("allowed_issuers", "allowed_audiences", "allowed_subjects", "require_jti", "custom_claims")
 _KINDS = ("required", "exact_match", "contains")
 _MIN_CACHE_S = 1.0
 _MAX_CACHE_S = 2**31
@@ -72,6 +73,10 @@ def build_tokens(section: Section, *, is_oas: bool) -> dict[str, Any]:
         return made
     if section.flag("enable_jwt"):
         made["jwt"] = _build_jwt(section, is_oas)
+    else:
+        for name in _CHECKS:
+            if forward.has(name):
+                forward.warning(name, "without effect: the API does not take JWT (enable_jwt)")
     if section.flag("use_openid"):
         made["openid"] = _build_openid(section)
     if section.section("external_oauth").flag("enabled"):
@@ -157,14 +162,14 @@ def _build_external(section: Section) -> ExternalOAuthSettings:
     if len(providers) > 1:
         external.warning("providers", "only the first one counts, as in Tyk")
     if first.section("jwt").flag("enabled"):
-        return ExternalOAuthSettings(jwt=_build_external_jwt(first.section("jwt")), rate=rate, per_s=per_s)
+        return ExternalOAuthSettings(jwt=_build_external_jwt(first.section("jwt"), own), rate=rate, per_s=per_s)
     if first.section("introspection").flag("enabled"):
         return ExternalOAuthSettings(introspection=_build_introspection(first.section("introspection"), own), rate=rate, per_s=per_s)
     first.problems.warning(first.path, "neither jwt nor introspection is on: every request is answered 500")
     return ExternalOAuthSettings()
 
 
-def _build_external_jwt(jwt: Section) -> ExternalJwt:
+def _build_external_jwt(jwt: Section, own: Section) -> ExternalJwt:
     family = _family(jwt, "signing_method")
     if not jwt.text("signing_method"):
         jwt.error("signing_method", "is missing", "write hmac, rsa, ecdsa or eddsa")
@@ -176,6 +181,8 @@ def _build_external_jwt(jwt: Section) -> ExternalJwt:
         issued_at_skew_s=jwt.integer("issued_at_validation_skew", high=_MAX_SKEW_S),
         expires_at_skew_s=jwt.integer("expires_at_validation_skew", high=_MAX_SKEW_S),
         not_before_skew_s=jwt.integer("not_before_validation_skew", high=_MAX_SKEW_S),
+        issuers=own.texts("allowed_issuers"),
+        audiences=own.texts("allowed_audiences"),
     )
     return ExternalJwt(family=family, source=jwt.text("source"), identity_claim=jwt.text("identity_base_field"), rules=rules)
 
@@ -204,6 +211,7 @@ def _build_introspection(introspection: Section, own: Section) -> IntrospectionS
         cache_s=cache.integer("timeout", high=_MAX_CACHE_S),
         authentication=way,
         assertion_audience=own.text("assertion_audience"),
+        rules=ClaimRules(issuers=own.texts("allowed_issuers"), audiences=own.texts("allowed_audiences")),
     )
 
 

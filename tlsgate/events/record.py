@@ -29,7 +29,7 @@ _MESSAGES = {
     "RateLimitSmoothingDown": "Rate limit decreased",
     "TriggerExceeded": "Quota trigger reached",
 }
-_SECRET = re.compile(rb"auth|cookie|token|secret|passw|api-?key|signature|session|jwt|client-?cert|ssl-client|x-tyk-")
+_SECRET = re.compile(rb"auth|cookie|dpop|token|secret|passw|api-?key|signature|session|jwt|client-?cert|ssl-client|x-tyk-")
 """Parts of names of headers and parameters whose values may let somebody in."""
 
 

@@ -117,6 +117,8 @@ class State:
         """Work by a generation from now on: its event handlers, its way to identity providers, whose keys are asked for at once."""
         self.events.table = generation.events
         self.idp.use(generation.config, generation.provider_access)
+        self.key_sets.keep_only(self.idp.allows)
+        self.discovery.keep_only(self.idp.allows)
         for compiled in generation.apis.values():
             for step in compiled.steps:
                 prefetch = getattr(step, "prefetch", None)

@@ -114,6 +114,15 @@ class IdpClient:
         client.close()
         return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
 
+    def allows(self, url: str) -> bool:
+        """Tell whether the configuration lets us ask an address."""
+        try:
+            if self._settings is not None:
+                self._check(url, self._settings)
+        except (AddressRefused, ValueError):
+            return False
+        return True
+
     def close(self) -> None:
         """Close idle connections."""
         for client in self._clients.values():

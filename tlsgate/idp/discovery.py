@@ -7,6 +7,8 @@ below an issuer with it, is refused. Source: OpenID Connect Discovery 1.0, secti
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -116,6 +118,10 @@ class Discovery:
                     self._sets.drop((known.url,))
                 known.url = ""
                 known.next_at = known.backoff_s = 0.0
+
+    def keep_only(self, is_allowed: Callable[[str], bool]) -> None:
+        """Forget documents at addresses that the configuration does not allow any more, and the keys that they lead to."""
+        self.drop(tuple(address for address in map(find_document, self._issuers) if not is_allowed(address)))
 
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""

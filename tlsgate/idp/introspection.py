@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
-from tlsgate.errors import StoreUnavailable, TlsgateError
+from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
 from tlsgate.tls.failures import describe_failure
@@ -36,6 +36,8 @@ NEGATIVE_S = 5
 _PREFIX = "introspection-"
 _MAX_BYTES = 65536
 _MAX_KEPT = 10_000
+_LATEST = 253_402_300_800
+"""What is beyond the year 9999 is no date (decisions 3.12)."""
 _AT_ONCE = 32
 """Questions under way to one address."""
 _MAX_WAITING = 1000
@@ -83,10 +85,11 @@ class Question(NamedTuple):
 class _Address:
     """Questions to one address."""
 
-    __slots__ = ("backoff_s", "next_at", "running", "waiting")
+    __slots__ = ("backoff_s", "is_passing", "next_at", "running", "waiting")
 
     def __init__(self) -> None:
         self.running = 0
+        self.is_passing = False
         self.waiting: deque[Deferred[None]] = deque()
         self.next_at = 0.0
         self.backoff_s = 0.0
@@ -181,8 +184,10 @@ class Introspection:
         if not said.active:
             return min(cache_s or NEGATIVE_S, NEGATIVE_S)
         expires = said.members.get("exp")
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
-            return 0 if expires is not None else cache_s
+        if expires is None:
+            return 0 if "exp" in said.members else cache_s
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or expires >= _LATEST:
+            return 0
         left_s = expires - self._clock.now()
         return min(cache_s, left_s) if cache_s else min(left_s, 2**31)
 
@@ -209,10 +214,8 @@ class Introspection:
             self._check(address)
             return await self._send(question, address, token)
         finally:
-            if address.waiting:
-                address.waiting.popleft().callback(None)
-            else:
-                address.running -= 1
+            address.running -= 1
+            _pass_on(address)
 
     def _check(self, address: _Address) -> None:
         if self._clock.monotonic() < address.next_at:
@@ -224,6 +227,10 @@ class Introspection:
         headers, body = self._form(question.settings, token)
         try:
             answer = await self._exchange("POST", url, headers, body)
+        except AnswerTooLarge as error:
+            # It did answer: what it says of one token keeps nobody else from asking.
+            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+            raise IntrospectionFailed(str(error)) from error
         except Exception as error:
             now = self._clock.monotonic()
             if now >= address.next_at:
@@ -268,6 +275,19 @@ class Introspection:
                 fields += [("client_assertion_type", _ASSERTION), ("client_assertion", assertion)]
         fields.append(("token", token))
         return tuple(headers), urlencode(fields).encode()
+
+
+def _pass_on(address: _Address) -> None:
+    """Let those who wait go on while there are places; in a loop: each may end at once, and a thousand would be nested in each other."""
+    if address.is_passing:
+        return
+    address.is_passing = True
+    try:
+        while address.waiting and address.running < _AT_ONCE:
+            address.running += 1
+            address.waiting.popleft().callback(None)
+    finally:
+        address.is_passing = False
 
 
 def _read(answer: Answer, members: tuple[str, ...]) -> Said:

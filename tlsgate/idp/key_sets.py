@@ -207,6 +207,10 @@ class KeySets:
                 address.version += 1
                 address.next_at = address.backoff_s = 0.0
 
+    def keep_only(self, is_allowed: Callable[[str], bool]) -> None:
+        """Forget the sets of addresses that the configuration does not allow any more: that is no outage."""
+        self.drop(tuple(url for url in self._addresses if not is_allowed(url)))
+
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""
         if topic == TOPIC:

@@ -21,7 +21,8 @@ _TYPE = "dpop+jwt"
 _REQUIRED = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
 """Members of a key that its thumbprint is over, in lexicographic order."""
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_MAX_KNOWN = 2000
+_MAX_KNOWN, _MAX_KNOWN_BYTES = 2000, 2048
+"""Headers that are remembered, and how long each may be: one with an RSA key of 8192 bits is."""
 
 
 class _Head(NamedTuple):
@@ -51,7 +52,7 @@ class Proof(NamedTuple):
 
 
 class ProofReader:
-    """Reads proofs; remembers the keys of headers that it has read, at most 2000 of them.
+    """Reads proofs; remembers the keys of headers that it has read, at most 2000 of them, none over 2 KiB.
 
     :param algorithms: by which proofs may be signed, none of them symmetric.
     """
@@ -74,9 +75,10 @@ class ProofReader:
         if head is None or len(parts) != 3:
             token = parse_compact(text)
             head = self._read_head(token.header, token.algorithm)
-            while len(self._known) >= _MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[parts[0]] = head
+            if len(parts[0]) <= _MAX_KNOWN_BYTES:
+                while len(self._known) >= _MAX_KNOWN:
+                    del self._known[next(iter(self._known))]
+                self._known[parts[0]] = head
             return Proof(head, parse_claims(token.payload), token.signed, token.signature)
         signed = text[: len(parts[0]) + 1 + len(parts[1])]
         return Proof(head, parse_claims(decode_base64url(parts[1])), signed, decode_base64url(parts[2]))

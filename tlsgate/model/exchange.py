@@ -191,8 +191,8 @@ class Exchange:
         """What the client presented; never logged."""
         self.by_proof = False
         """It came with the scheme ``DPoP``."""
-        self.proved: tuple[bytes, bytes] | None = None
-        """Proof and token of this request that were judged and noted: a method that judges them again is not a replay."""
+        self.proved: tuple[bytes, bytes, str] | None = None
+        """Proof, token and its thumbprint of this request that were judged and noted: a method that judges them again is not a replay."""
         self.onward: HeaderList | None = None
         """What the credential says in headers of the API's choice (``jwt.forward_claims``)."""
         self.key: Any = None

@@ -111,7 +111,7 @@ class ProofRules(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_s: int = 5
     """How far in the future ``iat`` may be."""
     origins: tuple[str, ...] = ()
-    """``https://host`` or ``https://host:port``, normalised: what ``htu`` may begin with beside the request's own origin."""
+    """``https://host`` or ``https://host:port``, normalised: what ``htu`` has to begin with; empty is the request's own origin."""
     nonces: bool = False
     """A proof has to hold a nonce of ours."""
     nonce_age_s: int = 300
@@ -173,6 +173,8 @@ class IntrospectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the gateway says who it is, one of :data:`CLIENT_AUTHENTICATION`."""
     assertion_audience: str = ""
     """``aud`` of assertions; empty is ``url``."""
+    rules: ClaimRules = ClaimRules()
+    """Of issuer and audience of an answer."""
 
 
 class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):

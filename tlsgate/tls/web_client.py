@@ -8,6 +8,7 @@ repeated by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from OpenSSL import SSL
@@ -27,7 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
-from tlsgate.errors import TlsgateError
+from tlsgate.errors import AnswerTooLarge, TlsgateError
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
@@ -42,10 +43,6 @@ _MAX_TARGETS = 64
 
 class NoTrust(TlsgateError):
     """There are no CAs by which an address could be verified."""
-
-
-class AnswerTooLarge(TlsgateError):
-    """An answer is larger than anybody needs."""
 
 
 class Answer(NamedTuple):
@@ -89,7 +86,9 @@ class WebClient:
         agent = Agent(
             reactor, _Policy(trust, identity, chain) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool
         )
-        self._client = HTTPClient(agent)
+        # What a server sets for one client or API is not brought along with another's question.
+        nothing: Any = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = HTTPClient(agent, nothing)
 
     async def exchange(
         self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, timeout_s: float, lenient: bool = False

@@ -48,6 +48,24 @@ def test_an_answer_is_read_whole(loop: Loop) -> None:
         assert (method, path, body, headers["x-own"]) == ("POST", "/x", b"body", "1")
 
 
+def test_a_server_learns_nothing_of_other_questions(loop: Loop) -> None:
+    """What it sets as a cookie for one client or API comes back with no other's question."""
+    with Provider() as provider:
+        provider.pages["/x"] = (200, b"{}")
+        provider.headers = {"Set-Cookie": "session=1; Path=/"}
+        client = WebClient(loop.reactor, None)
+
+        async def work() -> None:
+            for _ in range(2):
+                try:
+                    await client.exchange("POST", f"{provider.url}/x", timeout_s=10.0)
+                finally:
+                    await client.close()
+
+        loop.run(work(), 30)
+        assert [headers.get("cookie") for *_, headers in provider.asked] == [None, None]
+
+
 def test_too_large_an_answer_is_an_error_unless_nobody_needs_it(loop: Loop) -> None:
     """Its part is never taken for the whole."""
     with Provider() as provider:

@@ -105,6 +105,21 @@ class World:
 EACH_WAIT = pytest.mark.parametrize("waits", [(), ("basic",), ("token",), ("hmac",), ("basic", "token", "hmac")])
 
 
+def test_methods_of_groups_ask_for_keys_before_the_first_request() -> None:
+    """Each once, however many groups it is in; a method that needs nothing is not asked."""
+
+    class Asking(Method):
+        def prefetch(self) -> None:
+            asked.append(self.name)
+
+    asked: list[str] = []
+    groups = (("jwt", "token"), ("oidc",), ("jwt", "basic"))
+    kinds = {"jwt": Asking, "oidc": Asking}
+    step: Any = build(groups, lambda name, tools: kinds.get(name, Method)(name, tools, ""), Keys().tools)
+    step.prefetch()
+    assert asked == ["jwt", "oidc"]
+
+
 @EACH_WAIT
 def test_the_first_group_that_passes_counts(waits: tuple[str, ...]) -> None:
     """Its last method gives the session; later groups are not asked."""
@@ -228,6 +243,20 @@ def test_a_failed_log_in_names_what_was_presented() -> None:
     world.step._notify = lambda event, exchange, fields: seen.append((exchange.credential, exchange.key))  # type: ignore[union-attr,func-returns-value]
     assert world.refuse().id == MISSING
     assert seen == [(b"token", None)]
+
+
+@EACH_WAIT
+def test_a_proof_that_lacks_a_nonce_is_asked_for_it(waits: tuple[str, ...]) -> None:
+    """Whatever the last group says, or could not say: a client learns nonces from this answer only, and nobody has failed to log in."""
+    nonce = ((b"WWW-Authenticate", b'DPoP error="use_dpop_nonce", algs="ES256"'), (b"DPoP-Nonce", b"n"))
+    for last in (MISSING, AWAY, BAD):
+        world = World((("basic",), ("token",)), waits, basic="jwt.proof", token=last)
+        world.methods["basic"].refusal = {"fields": {"reason": "r"}, "headers": nonce}
+        refusal = world.refuse()
+        assert (refusal.id, refusal.headers) == ("jwt.proof", nonce) and world.events == []
+    world = World((("basic",), ("token",)), waits, basic="jwt.proof")
+    world.methods["basic"].refusal = {"fields": {"reason": "r"}, "headers": nonce}
+    assert world.pass_through().session_id == "token"
 
 
 class Body:

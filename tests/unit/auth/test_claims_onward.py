@@ -97,7 +97,7 @@ def test_a_proof_that_was_judged_goes() -> None:
     step, exchange = step_of(forward_claims=()), make_exchange()
     lines = [(b"DPoP", b"proof"), (b"X-Other", b"1")]
     assert step(exchange, list(lines)) == lines
-    exchange.proved = (b"proof", b"token")
+    exchange.proved = (b"proof", b"token", "thumbprint")
     assert step(exchange, list(lines)) == lines[1:]
 
 

@@ -169,11 +169,20 @@ def test_the_address_is_what_the_client_used() -> None:
     assert "htu" in world.fault(world.proof(htu="https://api.test/a/b"), host="api.test:444")[1]
 
 
+def test_a_request_that_was_judged_is_judged_again_for_another_key() -> None:
+    """Two methods may say differently whom a token belongs to."""
+    world = World()
+    exchange = world.ask(world.proof())
+    assert world.check.judge(exchange, world.prover.thumbprint, TOKEN) is None
+    with pytest.raises(ProofFault, match="another key"):
+        world.check.judge(exchange, "A" * 43, TOKEN)
+
+
 def test_origins_of_a_proxy_in_front() -> None:
-    """Named by the operator; the path counts as ever, and the request's own origin too."""
+    """Named by the operator; the path counts as ever. Host does not: a server that a client was lured to could write its own name there."""
     world = World(origins=("https://public.example",))
     world.ask(world.proof(htu="https://public.example:443/a/b"), host="internal:9000", tls=False)
-    world.ask(world.proof(htu="http://internal:9000/a/b"), host="internal:9000", tls=False)
+    assert "htu" in world.fault(world.proof(htu="https://lure.example/a/b"), host="lure.example")[1]
     assert "htu" in world.fault(world.proof(htu="https://public.example/a"), host="internal:9000")[1]
     assert "htu" in world.fault(world.proof(htu="https://other.example/a/b"), host="internal:9000")[1]
 

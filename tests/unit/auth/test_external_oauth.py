@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.web.http_headers import Headers
 
@@ -13,11 +15,16 @@ from tests.support.keys import Keys, run
 from tests.support.provider import Provider, b64, sign_hmac
 from tlsgate.auth import external_oauth
 from tlsgate.auth.absent_sessions import AbsentSessions
+from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.base import run_steps
+from tlsgate.config.model import IdentityProviderSettings
 from tlsgate.errors import CATALOGUE, ConfigError, Refusal
 from tlsgate.idp.introspection import Introspection
 from tlsgate.idp.key_sets import KeySets
 from tlsgate.model.exchange import Exchange
-from tlsgate.model.tokens import ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
+from tlsgate.model.session import AccessRight
+from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
+from tlsgate.store.interface import GAP
 from tlsgate.tls.web_client import Answer
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -102,6 +109,42 @@ def test_the_second_request_with_a_signed_token_waits_for_nothing() -> None:
     assert world.refusal(text) == (401, "key not authorized: token has expired")
 
 
+def test_a_token_beyond_any_size_is_asked_about_nowhere() -> None:
+    """A server that breaks off at such a form would be left alone by everybody for a moment."""
+    world = introspecting()
+    world.answers["x" * 16384] = {"active": True, "sub": "alice"}
+    assert world.ask("x" * 16384)[0].session is not None
+    assert world.refusal("x" * 16385) == (401, "token verification failed: longer than 16384 bytes")
+    assert len(world.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("audience", "guest", "hosts", "is_refused"),
+    [
+        ("https://as.test/token", True, (), False),
+        ("", True, (), False),
+        ("https://other.test/token", True, (), True),
+        ("https://as.test@other.test/", True, (), True),
+        ("https://as.test:8443/token", True, (), True),
+        ("https://[", True, (), True),
+        ("urn:as", True, (), True),
+        ("https://other.test/token", True, ("as.test",), False),
+        ("https://other.test/token", False, (), False),
+    ],
+)
+def test_whom_assertions_of_the_rest_api_are_for(audience: str, guest: bool, hosts: tuple[str, ...], is_refused: bool) -> None:
+    """Who may write definitions there must not get an assertion for another server, and be the gateway towards that one."""
+    world = introspecting(authentication="private_key_jwt", assertion_audience=audience)
+    api = msgspec.structs.replace(world.api, from_rest=guest)
+    own = msgspec.structs.replace(world.keys.config.own, identity_providers=IdentityProviderSettings(allowed_hosts=hosts))
+    config = msgspec.structs.replace(world.keys.config, own=own)
+    if is_refused:
+        with pytest.raises(ConfigError, match="assertion_audience"):
+            external_oauth.build(api, config, world.tools)
+    else:
+        external_oauth.build(api, config, world.tools)
+
+
 def test_a_session_that_is_written_counts_at_once() -> None:
     """As is, with whatever it says; removed, it counts no more."""
     world = signed()
@@ -115,6 +158,46 @@ def test_a_session_that_is_written_counts_at_once() -> None:
     run(world.keys.sessions.delete(id))
     session = world.ask(text)[0].session
     assert session is not None and session.quota_max == -1
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        (None, ""),
+        ({"access_rights": {"api": AccessRight()}, "jwt_data": {"secret": "s"}}, ""),
+        ({"access_rights": {"api": AccessRight()}, "is_inactive": True}, "auth.key_inactive"),
+        ({"access_rights": {"other": AccessRight()}}, "access.api"),
+        ({"apply_policies": ("gone",)}, "auth.key_not_found"),
+    ],
+)
+@pytest.mark.parametrize("topic", ["key", GAP])
+def test_a_session_that_is_written_while_its_request_waits(topic: str, fields: dict[str, Any] | None, refusal: str) -> None:
+    """A body may take long: the request has the session that is stored by then, or none as before."""
+    world = signed()
+    exchange, _ = world.ask(token())
+    assert exchange.key is not None and not exchange.key.stale
+    id = exchange.key.id
+    if fields is not None:
+        world.keys.add(id, **fields)
+    run(world.keys.store.publish(topic, id))
+    access = AccessCheck(world.api, world.keys.config, world.tools)
+    if refusal:
+        with pytest.raises(Refusal, match=refusal):
+            run(run_steps((access,), exchange))
+        return
+    assert not access.try_now(exchange)
+    run(access.finish(exchange))
+    assert exchange.key is not None and exchange.key.is_stored == (fields is not None)
+
+
+def test_a_step_of_a_generation_long_gone_is_told_nothing() -> None:
+    """Nothing keeps it."""
+    world = signed()
+    absent = world.tools.absent_sessions
+    assert absent is not None and len(absent._watchers) == 1
+    world.step = None
+    gc.collect()
+    assert len(absent._watchers) == 0
 
 
 def test_without_a_cache_of_keys_each_request_asks_the_store() -> None:
@@ -168,6 +251,28 @@ def test_refusals_of_signed_tokens(text: str | None, status: int, message: str |
     assert found[0] == status and message in (None, found[1])
     assert [event for event, _ in world.keys.events] == ["AuthFailure"]
     assert len(world.step._verified) == 0 and world.keys.store.reads == 0
+
+
+@pytest.mark.parametrize("how", ["signed", "introspected"])
+def test_tokens_of_another_issuer_or_for_another_audience(how: str) -> None:
+    """One server issues tokens for many: where the API says which are its own, no other gets in, nor one that says neither."""
+    rules = ClaimRules(issuers=("https://as.test",), audiences=("orders",))
+    world = signed(rules=rules) if how == "signed" else introspecting(rules=rules)
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"iss": "https://as.test", "aud": ["else", "orders"]}, ""),
+        ({"iss": "https://as.test/", "aud": "orders"}, "invalid issuer claim: https://as.test/"),
+        ({"aud": "orders"}, "issuer claim is required but not present in token"),
+        ({"iss": "https://as.test", "aud": "billing"}, "no matching audience found in token: [billing]"),
+        ({"iss": "https://as.test"}, "audience claim is required but not present in token"),
+    ]
+    for number, (claims, reason) in enumerate(rows):
+        text = token(**claims) if how == "signed" else str(number)
+        world.answers[text] = {"active": True, "sub": "alice", **claims}
+        for _ in range(2):
+            if reason:
+                assert world.refusal(text) == (401, f"key not authorized: {reason}")
+            else:
+                world.ask(text)
 
 
 def test_the_second_request_with_an_introspected_token_waits_for_nothing() -> None:

@@ -7,10 +7,13 @@ from typing import Any
 from tests.support.apis import make_api
 from tests.support.keys import Keys, run
 from tlsgate.auth.access import AccessCheck
+from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.recheck import judge_key
+from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.model.exchange import Exchange
-from tlsgate.model.session import AccessRight
+from tlsgate.model.policy import Policy
+from tlsgate.model.session import AccessRight, Session
 
 
 def let_in(keys: Keys, **fields: Any) -> tuple[str, Exchange, Any]:
@@ -45,6 +48,37 @@ def test_a_key_that_lost_its_right_or_became_inactive_ends_its_requests() -> Non
     keys.add("k" * 20, access_rights={"api": AccessRight()}, is_inactive=True)
     keys.sessions.forget_all()
     assert run(judge_key(keys.sessions, exchange, access)) == "its key: auth.key_inactive"
+
+
+def test_a_bearer_without_a_stored_session_goes_on() -> None:
+    """A reload looks at all streams: there never was a key to be gone. One that is written since counts."""
+    keys = Keys()
+    _, exchange, access = let_in(keys)
+    id = "org" + "5" * 32
+    session = Session(access_rights={"api": AccessRight()}, origin="external_oauth")
+    exchange.key = held = KeyView(id, id, session, "", is_stored=False)
+    assert run(judge_key(keys.sessions, exchange, access)) is None and exchange.key is held
+    keys.add(id, access_rights={"api": AccessRight()}, is_inactive=True)
+    assert run(judge_key(keys.sessions, exchange, access)) == "its key: auth.key_inactive"
+
+
+def test_another_token_of_the_user_ends_no_stream() -> None:
+    """It brings its own policies; those of the token that has opened the stream still count, as they are now."""
+    rights = {"api": AccessRight()}
+    policies = [Policy(id="here", org_id="org", access_rights=rights), Policy(id="there", org_id="org", access_rights={"b": AccessRight()})]
+    keys = Keys(policies)
+    id = "org" + "5" * 32
+    keys.add(id, apply_policies=("here",), origin="jwt")
+    _, exchange, access = let_in(keys)
+    exchange.key = run(keys.sessions.reader("org", "virtual").find(id.encode()))
+    for fields, reason in (({}, None), ({"is_inactive": True}, "auth.key_inactive"), ({"expires": 1}, "auth.key_expired")):
+        keys.add(id, apply_policies=("there",), origin="jwt", **fields)
+        keys.sessions.forget_all()
+        assert run(judge_key(keys.sessions, exchange, access)) == (None if reason is None else f"its key: {reason}")
+    keys.add(id, apply_policies=("there",), origin="jwt")
+    keys.sessions.forget_all()
+    keys.book.table = PolicyTable(policies[1:])
+    assert "policy not found" in str(run(judge_key(keys.sessions, exchange, access)))
 
 
 def test_policies_that_cannot_be_applied_any_more_end_it() -> None:

@@ -26,6 +26,15 @@ def test_what_has_ended_makes_room() -> None:
     assert len(used) == 1
 
 
+def test_a_clock_that_is_set_back_makes_none_good_again() -> None:
+    """What was forgotten as ended stays refused."""
+    used = UsedProofs(room=2)
+    assert used.use(b"a", 100, 50) and used.use(b"b", 100, 50)
+    assert used.use(b"c", 260, 200)
+    assert not used.use(b"a", 100, 60) and not used.use(b"b", 100, 60)
+    assert used.use(b"d", 120, 60)
+
+
 def test_a_flood_makes_the_time_shorter() -> None:
     """Those that end first are forgotten, and refused from then on; later ones are still taken."""
     used = UsedProofs(room=2)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.apis import make_api
-from tests.support.keys import Keys, run
+from tests.support.keys import Keys, begin, run
 from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
 from tlsgate.errors import Refusal
@@ -85,6 +86,28 @@ def test_the_present_token_decides() -> None:
     session = world.settle("silver", expires=NOW + 10)
     assert session.apply_policies == ("silver",) and session.expires == NOW + 30
     assert world.settle("silver", expires=NOW + 99).expires == NOW + 99
+
+
+def test_two_tokens_of_one_user_at_a_time() -> None:
+    """Neither has the rights of the other, whichever is written last; a session that is locked meanwhile opens nothing."""
+    world = World()
+    world.settle("silver")
+    store = world.keys.store
+    store.held = []
+    under_way = [begin(world.virtual.settle(world.wanted(policy)))[1] for policy in ("gold", "short")]
+    while store.held:
+        store.held.pop(0).callback(None)
+    assert [results[0].session.apply_policies for results in under_way] == [("gold",), ("short",)]
+    assert [(results[0].session.quota_max, results[0].stale) for results in under_way] == [(5, False), (0, True)]
+    store.held = []
+    _, results = begin(world.virtual.settle(world.wanted("silver")))
+    store.held.pop(0).callback(None)
+    sessions, id = world.keys.sessions, world.virtual.id_of("alice")
+    locked = msgspec.structs.replace(run(sessions.load(id)), is_inactive=True, apply_policies=("gold",))
+    run(sessions.save(id, locked))
+    while store.held:
+        store.held.pop(0).callback(None)
+    assert results[0].session.is_inactive
 
 
 def test_policies_that_are_not_there() -> None:

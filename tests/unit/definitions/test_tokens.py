@@ -217,6 +217,22 @@ def test_how_a_server_is_asked_about_tokens() -> None:
     assert made(client_authentication="tls")[2] == ["external_oauth.providers[0].introspection.client_secret"]
 
 
+def test_issuers_and_audiences_of_external_oauth() -> None:
+    """For signed tokens and for answers; what only JWT looks at is told of where there is none."""
+    own = {"allowed_issuers": ["https://as.test"], "allowed_audiences": ["orders"]}
+    source = base64.b64encode(b"x" * 32).decode()
+    for provider in (
+        {"introspection": {"url": "https://as.test/i", "client_secret": "s"}},
+        {"jwt": {"signing_method": "hmac", "source": source}},
+    ):
+        ((kind, fields),) = provider.items()
+        both = {"enabled": True, "providers": [{kind: {"enabled": True, **fields}}]}
+        built, errors, warnings = build(external_oauth=both, **{"x-tlsgate": {"external_oauth": own, "jwt": {"allowed_audiences": ["a"]}}})
+        found = getattr(built["external_oauth"], kind).rules
+        assert (found.issuers, found.audiences, errors) == (("https://as.test",), ("orders",), [])
+        assert warnings == ["x-tlsgate.jwt.allowed_audiences"]
+
+
 def test_claims_for_the_upstream() -> None:
     """Headers by name; they count for an open API too, so that no client writes them there."""
     own = {"jwt": {"forward_claims": {"X-User": "sub", "X_Roles": "realm.roles"}}}

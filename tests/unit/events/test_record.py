@@ -76,6 +76,7 @@ def test_the_request_has_no_credentials() -> None:
         ("X-API-Key", "secret-6"),
         ("X-Forwarded-Client-Cert", "secret-7"),
         ("X-Amz-Security-Token", "secret-8"),
+        ("DPoP", "secret-14"),
         ("Accept", "a/b"),
     ]
     exchange = request(

@@ -37,8 +37,10 @@ def client(access: Access | None = None, **settings: Any) -> IdpClient:
 )
 def test_addresses_that_are_not_asked(settings: dict[str, Any], url: str) -> None:
     """No connection is even tried."""
+    made = client(**settings)
     with pytest.raises(AddressRefused):
-        run(client(**settings).fetch(url))
+        run(made.fetch(url))
+    assert not made.allows(url) and made.allows("https://idp.test/keys") and not made.allows("https://[")
 
 
 @pytest.mark.parametrize("url", ["http://idp.test/keys", "http://IDP.test./keys", "HTTP://idp.test/keys"])

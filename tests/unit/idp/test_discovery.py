@@ -64,6 +64,19 @@ def test_a_document_leads_to_keys_and_is_asked_for_once() -> None:
     assert sets.peek(URL) is not None and provider.asked == [DOCUMENT, URL] and discovery.fetches == 1
 
 
+def test_what_is_not_allowed_any_more_is_forgotten() -> None:
+    """A document and the keys that it leads to, or keys at an address of another host; a provider that is away is another matter."""
+    for forbidden, left in ((DOCUMENT, ("", None)), (URL, (URL, None)), ("https://other.test/", (URL, KEYS))):
+        discovery, sets, _ = world(Provider())
+        run(discovery.find(ISSUER))
+        run(sets.load(URL))
+        number = sets.version(URL)
+        for each in (sets, discovery):
+            each.keep_only(lambda url, forbidden=forbidden: url != forbidden)
+        found = sets.peek(URL)
+        assert (discovery.peek(ISSUER), found is None, sets.version(URL) == number) == (left[0], left[1] is None, left[1] is not None)
+
+
 def test_many_who_ask_at_once_cause_one_question() -> None:
     """And one who goes away takes nothing from the others."""
     provider = Provider(held=True)

@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 
 from tests.support.apis import FixedClock
 from tests.support.keys import begin, run
-from tlsgate.errors import StoreUnavailable, TlsgateError
+from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
 from tlsgate.idp import introspection
 from tlsgate.idp.introspection import NEGATIVE_S, Introspection, IntrospectionFailed, Question
 from tlsgate.model.tokens import IntrospectionSettings
@@ -112,6 +112,8 @@ def test_answers_are_of_one_api_provider_and_client() -> None:
         (60, NOW, 0),
         (60, NOW - 1, 0),
         (60, "soon", 0),
+        (60, 10**399, 0),
+        (0, 253_402_300_800, 0),
         (60, True, 0),
     ],
 )
@@ -193,6 +195,16 @@ def test_a_silent_server_is_left_alone_for_a_moment() -> None:
     assert len(world.asked) == 11
 
 
+def test_an_answer_that_is_too_large_silences_nobody_else() -> None:
+    """A bearer of whom there is much to say locks out no other one."""
+    world = World()
+    world.error = AnswerTooLarge("the answer is too large")
+    with pytest.raises(IntrospectionFailed, match="too large"):
+        world.ask(b"long")
+    world.error = None
+    assert world.ask(b"short").active
+
+
 def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many at once, so many that wait; the others are told at once, and a place that is free is used."""
     monkeypatch.setattr(introspection, "_AT_ONCE", 2)
@@ -207,6 +219,24 @@ def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     begin(world.made.ask(question(), b"x"))
     begin(world.made.ask(question(), b"y"))
     assert len(world.asked) == 7
+
+
+def test_all_who_wait_are_told_when_the_server_goes_away() -> None:
+    """As many as may wait: nobody waits for ever, and afterwards there are as many places as before."""
+    world = World(held=True)
+    made = question(cached=False)
+    waiting = [begin(world.made.ask(made, b"%d" % number)) for number in range(1032)]
+    held, world.held = world.held or [], None
+    world.error = OSError("gone")
+    for waiter in held:
+        waiter.callback(None)
+    assert len(held) == len(world.asked) == 32
+    assert all(results[0].check(IntrospectionFailed) for _, results in waiting)
+    world.error, world.held = None, []
+    world.clock.time += 60
+    for number in range(40):
+        begin(world.made.ask(made, b"%d" % number))
+    assert len(world.asked) == 64
 
 
 @pytest.mark.parametrize(

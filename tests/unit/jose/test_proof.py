@@ -114,6 +114,9 @@ def test_keys_that_are_remembered_are_bounded() -> None:
         head = b64url(json.dumps({"alg": "ES256", "typ": "dpop+jwt", "jwk": prover.jwk, "n": number}).encode())
         reader.read(f"{head}.{payload}.AAAA".encode())
     assert len(reader._known) == 2000
+    long = b64url(json.dumps({"alg": "ES256", "typ": "dpop+jwt", "jwk": prover.jwk, "n": "x" * 2000}).encode())
+    reader.read(f"{long}.{payload}.AAAA".encode())
+    assert long.encode() not in reader._known and len(reader._known) == 2000
 
 
 @given(st.binary(max_size=200), st.integers(0, 3))
