@@ -63,11 +63,8 @@ class BoundTokens:
 
     def strip(self, exchange: Exchange, presented: bytes) -> bytes:
         """Return a token without the scheme before it, and note in the request which one it was: ``DPoP``, ``Bearer`` or none."""
-        if presented[:5].lower() == _SCHEME:
-            exchange.by_proof = True
-            return presented[5:]
-        exchange.by_proof = False
-        return strip_bearer(presented)
+        exchange.by_proof = presented[:5].lower() == _SCHEME
+        return presented[5:] if exchange.by_proof else strip_bearer(presented)
 
     def missing(self, refusal: str) -> Refusal:
         """Return the answer to a request without a token.

@@ -298,10 +298,23 @@ class SignedTokens:
         return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims)), until
 
 
+class _Judged(NamedTuple):
+    """What an answer about a token comes to."""
+
+    said: Said
+    """That very answer: another one is judged anew."""
+    until: float
+    """Epoch seconds."""
+    bearer: _Bearer
+    binding: Binding
+    onward: HeaderList | None
+    """``Exchange.onward``."""
+
+
 class IntrospectedTokens:
     """The step for tokens that the server is asked about."""
 
-    __slots__ = ("_introspection", "_names", "_now", "_parts", "_question")
+    __slots__ = ("_introspection", "_judged", "_names", "_now", "_parts", "_question")
 
     def __init__(self, question: Question, names: tuple[str, ...], parts: _Parts, introspection: Introspection, tools: AuthTools) -> None:
         self._question = question
@@ -309,6 +322,7 @@ class IntrospectedTokens:
         self._parts = parts
         self._introspection = introspection
         self._now = tools.clock.now
+        self._judged: dict[str, _Judged] = {}
 
     def try_now(self, exchange: Exchange) -> bool:
         """Authenticate by an answer that is remembered.
@@ -321,14 +335,17 @@ class IntrospectedTokens:
         exchange.credential = presented = self._parts.read(exchange)
         if len(presented) > MAX_TOKEN_BYTES:
             raise self._parts.fail(exchange, TokenFault(f"longer than {MAX_TOKEN_BYTES} bytes"))
-        said = self._introspection.peek(self._question.name(presented))
+        name = self._question.name(presented)
+        said = self._introspection.peek(name)
         if said is None:
             return False
-        bearer, binding = self._judge(exchange, said)
-        view = self._parts.peek(bearer, exchange.entered_at)
-        if view is None or not self._parts.bound.check(exchange, binding, presented):
+        judged = self._judged.get(name)
+        if judged is None or judged.said is not said or judged.until <= self._now():
+            judged = self._judge(exchange, name, said)
+        view = self._parts.peek(judged.bearer, exchange.entered_at)
+        if view is None or not self._parts.bound.check(exchange, judged.binding, presented):
             return False
-        self._parts.accept(exchange, view, self._parts.headers.find(said.members))
+        self._parts.accept(exchange, view, judged.onward)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -337,18 +354,19 @@ class IntrospectedTokens:
         :raises Refusal: an id of the catalogue that begins with ``external_oauth.``; ``jwt.binding``, ``jwt.proof``, ``store.unavailable``.
         """
         presented = exchange.credential
-        said = self._introspection.peek(self._question.name(presented))
+        name = self._question.name(presented)
+        said = self._introspection.peek(name)
         if said is None:
             try:
                 said = await self._introspection.ask(self._question, presented)
             except IntrospectionFailed as fault:
                 raise self._parts.identity.fail(exchange, str(fault), "external_oauth.failed") from fault
-        bearer, binding = self._judge(exchange, said)
-        await self._parts.bound.settle(exchange, binding, presented)
-        self._parts.accept(exchange, await self._parts.find(bearer), self._parts.headers.find(said.members))
+        judged = self._judge(exchange, name, said)
+        await self._parts.bound.settle(exchange, judged.binding, presented)
+        self._parts.accept(exchange, await self._parts.find(judged.bearer), judged.onward)
 
-    def _judge(self, exchange: Exchange, said: Said) -> tuple[_Bearer, Binding]:
-        """Return whom a token speaks of, and what it is bound to."""
+    def _judge(self, exchange: Exchange, name: str, said: Said) -> _Judged:
+        """Return what an answer comes to, and remember it."""
         parts = self._parts
         if not said.active:
             raise parts.identity.fail(exchange, "the server says that it is not active", "external_oauth.not_active")
@@ -363,7 +381,13 @@ class IntrospectedTokens:
             identity = find_identity(said.members, self._names)
         except ClaimFault as fault:
             raise parts.fail(exchange, fault) from fault
-        return parts.bearer_of(identity), parts.bound.find(exchange, said.members)
+        until = float("inf") if expires is None else expires
+        judged = _Judged(said, until, parts.bearer_of(identity), parts.bound.find(exchange, said.members), parts.headers.find(said.members))
+        self._judged.pop(name, None)
+        while len(self._judged) >= _MAX_VIEWS:
+            del self._judged[next(iter(self._judged))]
+        self._judged[name] = judged
+        return judged
 
 
 class _Refusing:

@@ -18,7 +18,8 @@ from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.sources import SourceReader, find_source
 from tlsgate.auth.token_keys import KeysAway, TokenKeys, WrongFamily, check_family
 from tlsgate.auth.token_policies import choose_policies, find_base_policy, find_client_id
-from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
+from tlsgate.auth.verified_tokens import VerifiedTokens
+from tlsgate.auth.virtual_sessions import Seat, VirtualSessions, Wanted
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal, StoreUnavailable
 from tlsgate.jose.compact import Token, TokenFault, parse_claims, parse_compact
@@ -32,9 +33,6 @@ __all__ = ["NAME", "JwtAuth", "build", "enabled_for"]
 
 NAME = "jwt"
 _KIND = "jwt"
-_MAX_VERIFIED = 10_000
-_LONGEST_S = 3600.0
-"""A token without an end is verified anew after this time."""
 
 Claims = dict[str, Any]
 
@@ -42,9 +40,7 @@ Claims = dict[str, Any]
 class _Verified(NamedTuple):
     """A token that was verified."""
 
-    wanted: Wanted
-    until: float
-    """Epoch seconds."""
+    seat: Seat
     keys: int
     """``TokenKeys.version``."""
     context: dict[str, Any]
@@ -104,7 +100,7 @@ class JwtAuth:
         self._virtual = VirtualSessions(api, tools)
         self._sessions = tools.sessions
         self._now = tools.clock.now
-        self._verified: dict[bytes, _Verified] = {}
+        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(self._now)
 
     def prefetch(self) -> None:
         """Ask for the key sets: the generation serves from now on."""
@@ -122,14 +118,14 @@ class JwtAuth:
             raise self._bound.missing("jwt.auth_field_missing")
         exchange.credential = presented = self._bound.strip(exchange, presented)
         digest = hashlib.sha256(presented).digest()
-        verified = self._verified.get(digest)
+        verified = self._verified.find(digest)
         if verified is None:
             return False
-        if verified.until <= self._now() or verified.keys != self._keys.version():
+        if verified.keys != self._keys.version():
             # The keys changed, are too old, or were dropped.
-            del self._verified[digest]
+            self._verified.drop(digest)
             return False
-        view = self._virtual.peek(verified.wanted, exchange.entered_at)
+        view = self._virtual.peek(verified.seat, exchange.entered_at)
         if view is None or not self._bound.check(exchange, verified.binding, presented):
             return False
         self._accept(exchange, view, verified)
@@ -142,18 +138,16 @@ class JwtAuth:
         """
         presented = exchange.credential
         digest = hashlib.sha256(presented).digest()
-        verified = self._verified.get(digest)
+        verified, until = self._verified.find(digest), 0.0
         if verified is None:
-            verified = await self._verify(exchange, presented)
+            verified, until = await self._verify(exchange, presented)
         await self._bound.settle(exchange, verified.binding, presented)
-        view = await self._virtual.settle(verified.wanted)
-        if digest not in self._verified:
-            while len(self._verified) >= _MAX_VERIFIED:
-                del self._verified[next(iter(self._verified))]
-            self._verified[digest] = verified
+        view = await self._virtual.settle(verified.seat.wanted)
+        if until:
+            self._verified.keep(digest, verified, until)
         self._accept(exchange, view, verified)
 
-    async def _verify(self, exchange: Exchange, presented: bytes) -> _Verified:
+    async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
         settings = self._settings
         try:
             token = parse_compact(presented)
@@ -189,8 +183,8 @@ class JwtAuth:
             max(end, 0),
             find_client_id(claims) if settings.map_client_ids else "",
         )
-        until = min(now + _LONGEST_S, float("inf") if expires is None else expires + self._rules.expires_at_skew_s)
-        return _Verified(wanted, until, version, build_context(token, claims), binding, self._headers.find(claims))
+        until = float("inf") if expires is None else expires + self._rules.expires_at_skew_s
+        return _Verified(Seat(wanted), version, build_context(token, claims), binding, self._headers.find(claims)), until
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""

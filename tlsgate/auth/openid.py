@@ -19,7 +19,7 @@ from tlsgate.auth.jwt import build_context
 from tlsgate.auth.sessions import KeyView
 from tlsgate.auth.sources import SourceReader, find_source
 from tlsgate.auth.verified_tokens import VerifiedTokens
-from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
+from tlsgate.auth.virtual_sessions import Seat, VirtualSessions, Wanted
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.discovery import Discovery
@@ -45,7 +45,7 @@ Claims = dict[str, Any]
 class _Verified(NamedTuple):
     """A token that was verified."""
 
-    wanted: Wanted
+    seat: Seat
     issuer: str
     url: str
     """Of the key set."""
@@ -131,7 +131,7 @@ class OpenIdAuth:
             # The keys changed, are too old, or were dropped.
             self._verified.drop(digest)
             return False
-        view = self._virtual.peek(verified.wanted, exchange.entered_at)
+        view = self._virtual.peek(verified.seat, exchange.entered_at)
         if view is None or not self._bound.check(exchange, verified.binding, presented):
             return False
         self._accept(exchange, view, verified)
@@ -148,11 +148,11 @@ class OpenIdAuth:
         if verified is None:
             verified, until = await self._verify(exchange, presented)
             await self._bound.settle(exchange, verified.binding, presented)
-            view = await self._settle(verified.wanted)
+            view = await self._settle(verified.seat.wanted)
             self._verified.keep(digest, verified, until)
         else:
             await self._bound.settle(exchange, verified.binding, presented)
-            view = await self._settle(verified.wanted)
+            view = await self._settle(verified.seat.wanted)
         self._accept(exchange, view, verified)
 
     def _strip(self, exchange: Exchange, presented: bytes) -> bytes:
@@ -190,7 +190,7 @@ class OpenIdAuth:
         wanted = self._want(exchange, claims, client, clients[client], subject)
         expires = read_time(claims, "exp")
         until = float("inf") if expires is None else expires
-        return _Verified(wanted, issuer, url, version, build_context(token, claims), binding, self._headers.find(claims)), until
+        return _Verified(Seat(wanted), issuer, url, version, build_context(token, claims), binding, self._headers.find(claims)), until
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:
         issuer = claims.get("iss")

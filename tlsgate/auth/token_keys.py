@@ -50,9 +50,11 @@ class TokenKeys:
         """Return a number that changes with the keys: what was verified under another one has to be verified again; -1 for keys too old."""
         if self._sets is None or not self._addresses:
             return 0
-        versions = [self._sets.version(address.url, address.cache_s) for address in self._addresses]
+        if len(self._addresses) == 1:
+            address = self._addresses[0]
+            return self._sets.version(address.url, address.cache_s)
         # One that is too old must not hide that another one changes.
-        return versions[0] if len(versions) == 1 else hash(tuple(versions))
+        return hash(tuple([self._sets.version(address.url, address.cache_s) for address in self._addresses]))
 
     def prefetch(self) -> None:
         """Ask for the key sets, so that no request has to wait for them."""

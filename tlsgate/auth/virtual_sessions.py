@@ -21,7 +21,7 @@ from tlsgate.errors import Refusal, StoreUnavailable
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.session import Session
 
-__all__ = ["VirtualSessions", "Wanted"]
+__all__ = ["Seat", "VirtualSessions", "Wanted"]
 
 _IDLE_S = 7 * 86400
 """How long a session is kept that says nothing of its end: counted from the last change."""
@@ -47,6 +47,17 @@ class Wanted(NamedTuple):
     origin: str = "jwt"
 
 
+class Seat:
+    """What a token asks for, and the session that was found to be just so: it is compared once."""
+
+    __slots__ = ("key", "view", "wanted")
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.key = wanted.id.encode()
+        self.view: KeyView | None = None
+
+
 class VirtualSessions:
     """Those of one API."""
 
@@ -64,13 +75,17 @@ class VirtualSessions:
         part = "".join(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest() for name in names)
         return self._sessions.naming.generate(self._org, part)
 
-    def peek(self, wanted: Wanted, now: float) -> KeyView | None:
+    def peek(self, seat: Seat, now: float) -> KeyView | None:
         """Return the session if it is cached and as the token wants it; never waits.
 
         :param now: monotonic seconds.
         """
-        view = self._reader.peek(wanted.id.encode(), now)
-        return view if view is not None and self._is_settled(view, wanted) else None
+        view = self._reader.peek(seat.key, now)
+        if view is not None and view is not seat.view:
+            if not self._is_settled(view, seat.wanted):
+                return None
+            seat.view = view
+        return view
 
     def name_of(self, id: str) -> str:
         """Return what the counters of an id are called by, and what changes of it name: the id, or its hash."""

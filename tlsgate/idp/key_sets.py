@@ -129,6 +129,8 @@ class KeySets:
         address = self._addresses.get(url)
         if address is None or address.set is None:
             return 0 if address is None else address.version
+        if self._clock.monotonic() < address.renew_at:
+            return address.version
         return -1 if self.peek(url, cache_s) is None else address.version
 
     async def find(self, url: str, key_id: str | None, cache_s: float = 0.0) -> tuple[VerificationKey, ...]:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.apis import make_api
 from tests.support.keys import Keys, begin, run
 from tlsgate.auth.policies import PolicyTable
-from tlsgate.auth.virtual_sessions import VirtualSessions, Wanted
+from tlsgate.auth.virtual_sessions import Seat, VirtualSessions, Wanted
 from tlsgate.errors import Refusal
 from tlsgate.model.policy import Partitions, Policy
 from tlsgate.model.session import AccessRight
@@ -73,9 +73,9 @@ def test_a_settled_one_costs_nothing() -> None:
     run(world.virtual.settle(wanted))
     reads = world.keys.store.reads
     now = world.keys.clock.monotonic()
-    assert world.virtual.peek(wanted, now) is not None
-    assert world.virtual.peek(world.wanted("gold", expires=NOW + 31), now) is None
-    assert world.virtual.peek(world.wanted("silver"), now) is None
+    assert world.virtual.peek(Seat(wanted), now) is not None
+    assert world.virtual.peek(Seat(world.wanted("gold", expires=NOW + 31)), now) is None
+    assert world.virtual.peek(Seat(world.wanted("silver")), now) is None
     assert world.keys.store.reads == reads
 
 
@@ -120,7 +120,7 @@ def test_policies_that_are_not_there() -> None:
     assert world.refusal("tin", base="", by_default=True) == "jwt.no_matching_policy"
     # What the defaults lack does not cost a write for each request.
     wanted = world.wanted("gold", "tin", base="", by_default=True)
-    assert world.virtual.peek(wanted, world.keys.clock.monotonic()) is not None
+    assert world.virtual.peek(Seat(wanted), world.keys.clock.monotonic()) is not None
 
 
 def test_policies_that_do_not_go_together() -> None:
