@@ -30,6 +30,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]{43}")
 _CERTIFICATE = "x5t#S256"
 _PROOF_KEY = "jkt"
 _SCHEME = b"dpop "
+_BEARER = b"Bearer "
 
 
 class Binding(NamedTuple):
@@ -63,6 +64,9 @@ class BoundTokens:
 
     def strip(self, exchange: Exchange, presented: bytes) -> bytes:
         """Return a token without the scheme before it, and note in the request which one it was: ``DPoP``, ``Bearer`` or none."""
+        if presented[:7] == _BEARER:
+            exchange.by_proof = False
+            return presented[7:]
         exchange.by_proof = presented[:5].lower() == _SCHEME
         return presented[5:] if exchange.by_proof else strip_bearer(presented)
 

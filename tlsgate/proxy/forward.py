@@ -239,8 +239,10 @@ class Forwarder:
             remove_xff=self._remove_xff,
         )
         if self._request_headers is not None:
+            before = headers
             headers = self._request_headers(request, headers)
-            validate_headers(headers)
+            if headers is not before:
+                validate_headers(headers)
         body = request.held or request.body
         length = body.length
         chunked = False

@@ -23,7 +23,7 @@ from tlsgate.wire.forwarding import validate_header
 __all__ = ["HeaderStep", "build_request_headers_step", "build_response_headers_step"]
 
 HeaderStep = Callable[[Exchange, HeaderList], HeaderList]
-"""Takes a request and a list of headers, returns the list to go on with (perhaps the same, changed)."""
+"""Takes a request and a list of headers, returns the list to go on with: another one, or the same as it was."""
 
 _NOT_OURS = frozenset(
     {b"connection", b"content-length", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
