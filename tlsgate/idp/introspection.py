@@ -35,6 +35,8 @@ NEGATIVE_S = 5
 """How long it is remembered that a token is not active."""
 _PREFIX = "introspection-"
 _MAX_BYTES = 65536
+_LATEST = 2**53
+"""What is beyond is no date, and may be no number that can be reckoned with."""
 _MAX_KEPT = 10_000
 _AT_ONCE = 32
 """Questions under way to one address."""
@@ -181,8 +183,10 @@ class Introspection:
         if not said.active:
             return min(cache_s or NEGATIVE_S, NEGATIVE_S)
         expires = said.members.get("exp")
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
-            return 0 if expires is not None else cache_s
+        if expires is None:
+            return 0 if "exp" in said.members else cache_s
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not 0 < expires < _LATEST:
+            return 0
         left_s = expires - self._clock.now()
         return min(cache_s, left_s) if cache_s else min(left_s, 2**31)
 
