@@ -12,7 +12,8 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm
 
 from tests.support.certs import make_authority
@@ -472,6 +473,38 @@ def test_leeways_of_external_oauth(tmp_path: Path, form: str) -> None:
                 told = (401, f"key not authorized: {words}")
                 assert world.ask("late", hmac_token({claim: within})) == GOOD, claim
                 assert world.ask("late", hmac_token({claim: beyond})) == world.ask("strict", hmac_token({claim: within})) == told
+
+
+@EACH_FORM
+def test_what_cannot_verify_is_refused_when_it_is_loaded(tmp_path: Path, form: str) -> None:
+    """External OAuth: from a file it never answers, through the control API it is a 400 that does not tell the secret."""
+    pem = rsa.generate_private_key(65537, 2048).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    sources = {
+        "empty": ("hmac", ""),
+        "blank": ("hmac", " \n"),
+        "plain": ("hmac", "tyk123"),
+        "confused": ("HMAC", b64(pem)),
+        "unknown": ("none", b64(SECRET)),
+        "unsaid": ("", b64(pem)),
+        "other": ("ecdsa", b64(pem)),
+        "broken": ("rsa", b64(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")),
+    }
+    with StrictUpstream() as upstream:
+        apis = [
+            external_api(form, name, upstream.port, [{"jwt": {"enabled": True, "signingMethod": method, "source": source}}])
+            for name, (method, source) in sources.items()
+        ]
+        good = {"enabled": True, "signingMethod": "RS256", "source": b64(pem)}
+        apis.append(external_api(form, "good", upstream.port, [{"jwt": good}]))
+        with jwt_world(tmp_path, "sqlite", apis, upstream) as world:
+            for api, (name, (_, source)) in zip(apis, sources.items(), strict=False):
+                for token in (None, hmac_token(secret=b""), hmac_token(secret=pem), hmac_token(secret=b"tyk123")):
+                    assert world.ask(name, token)[0] == 503, name
+                status, answer = world.control("POST", "/tyk/apis" + ("/oas" if form == "oas" else ""), api)
+                assert status == 400, (name, answer)
+                assert not source.strip() or source not in json.dumps(answer), name
+            assert world.ask("good", hmac_token(secret=pem)) == (500, "error happened during the access token validation")
+            assert upstream.requests == []
 
 
 def test_the_section_of_the_seed(tmp_path: Path) -> None:
