@@ -166,7 +166,7 @@ def test_claims_of_odd_types(tmp_path: Path, form: str) -> None:
                     assert ask(api, **{claim: value}) == GOOD, (api, claim, value)
             for subject in ("x" * 5000, "../../x", "a\\nb", "\\u0000", '\\"}', "ü", "org", "*"):
                 assert ask(api, sub=f'"{subject}"') == GOOD, (api, subject)
-            assert ask(api, sub='"\\ud800"') in (GOOD, DENIED) or ask(api, sub='"\\ud800"')[0] == 401
+            assert ask(api, sub='"\\ud800"')[0] == 401  # half of a character
         for claim in ("iss", "aud"):
             for value in ("7", "null", "[]", "[7]", '{"web": 1}', "true", '["web", 7]', '[["web"]]'):
                 assert ask("oidc", **{claim: value}) == DENIED, (claim, value)

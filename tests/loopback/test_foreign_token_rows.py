@@ -30,6 +30,7 @@ from tests.support.foreign_tokens import (
     put_strip,
     token_for,
 )
+from tests.support.forged import token_of
 from tests.support.gateway import StrictUpstream, wait_until
 from tests.support.jwt_world import OWN, SECRET, hmac_token, jwt_api, jwt_world
 from tests.support.provider import Provider, b64, sign_hmac
@@ -286,6 +287,75 @@ def test_failures_are_events(tmp_path: Path, form: str) -> None:
             heard = b"".join(request.raw_head + request.body for request in listener.requests)
             assert heard.count(b"AuthFailure") >= len(listener.requests)
             assert not [kind for kind, token in bad.items() if token.encode() in heard]
+
+
+@EACH_FORM
+def test_messages_and_flags(tmp_path: Path, form: str) -> None:
+    """``override_messages`` by our ids; ``error_overrides`` see AMF, TKI, TKE and TPN; XML where the request speaks it."""
+    messages = {
+        "oidc.key": {"message": "no"},
+        "oidc.no_matching_policy": {"code": 402, "message": "pay"},
+        "external_oauth.failed": {"code": 502},
+        "external_oauth.not_active": {"message": "not yours"},
+    }
+    hints = {
+        str(status): [{"match": {"flag": flag}, "response": {"headers": {"X-Hint": flag}}} for flag in ("AMF", "TKI", "TKE", "TPN")]
+        for status in (400, 401, 402, 502)
+    }
+    with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
+        known = introspect(provider, {"ended": {"active": True, "sub": "alice", "exp": 1}, "broken": (503, b"")})
+        apis = foreign_apis(form, upstream.port, provider)
+        apis.append(openid_api(form, "scoped", upstream.port, [{"issuer": provider.url, "clients": {"web": "gold"}}], scopes={"a": "gold"}))
+        with jwt_world(tmp_path, "sqlite", apis, upstream, override_messages=messages, error_overrides=hints) as world:
+            ended, good = token_for(provider, {"exp": 1}), token_for(provider)
+            other = token_of({"alg": "HS256", "kid": "rsa"}, {"sub": "alice"}, SECRET, "HS256")
+            rows: list[tuple[str, str | None, int, str, str]] = [
+                ("oidc", None, 401, "Key not authorised", "AMF"),
+                ("oidc", "junk", 401, "no", "TKI"),
+                ("oidc", ended, 401, "Key not authorised", "TKE"),
+                ("scoped", good, 402, "pay", "TPN"),
+                ("signed", None, 400, "authorization field missing", "AMF"),
+                ("signed", good[:-6] + "AAAAAA", 401, "token verification failed: signature is invalid", "TKI"),
+                ("signed", ended, 401, "key not authorized: token has expired", "TKE"),
+                ("signed", other, 502, "error happened during the access token validation", "TKI"),
+                ("asked", None, 400, "authorization field missing", "AMF"),
+                ("asked", "junk", 401, "not yours", "TKI"),
+                ("asked", "ended", 401, "token is expired", "TKE"),
+                ("asked", "broken", 502, "error happened during the access token validation", "TKI"),
+            ]
+            for api, token, status, message, flag in rows:
+                bearer = [("Authorization", f"Bearer {token}")] if token else []
+                response = world.send(api, *bearer)
+                assert (response.status, json.loads(response.body)["error"]) == (status, message), (api, token)
+                assert response.headers.get("x-hint") == flag, (api, token, flag)
+                response = world.send(api, *bearer, ("Content-Type", "application/xml"))
+                assert response.status == status and f"<error>{message}</error>".encode() in response.body, (api, token)
+            assert upstream.requests == [] and len(known) == 2
+
+
+@EACH_FORM
+def test_which_methods_tell_the_upstream_of_claims(tmp_path: Path, form: str) -> None:
+    """``jwt_claims_*`` are of JWT and OpenID; of External OAuth they are empty, and a client's own copy is of none (section 11)."""
+    added = {"X-Who": "$tyk_context.jwt_claims_sub", "X-Key-Id": "$tyk_context.jwt_claims_kid"}
+    with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
+        introspect(provider)
+        apis = foreign_apis(form, upstream.port, provider)
+        for definition in apis:
+            if form == "classic":
+                definition["enable_context_vars"] = True
+                definition["version_data"]["versions"]["Default"]["global_headers"] = added
+            else:
+                entries = [{"name": name, "value": value} for name, value in added.items()]
+                everywhere = {"contextVariables": {"enabled": True}, "transformRequestHeaders": {"enabled": True, "add": entries}}
+                definition["x-tyk-api-gateway"].setdefault("middleware", {})["global"] = everywhere
+        with jwt_world(tmp_path, "sqlite", apis, upstream) as world:
+            token = token_for(provider)
+            for method in METHODS:
+                for _ in range(2):
+                    assert world.ask(method, token, ("X-Who", "mallory"), ("X_Key_Id", "mallory")) == GOOD
+                    seen = (world.seen("X-Who") or "", world.seen("X-Key-Id") or "")
+                    assert seen == (("alice", "rsa") if method in ("jwt", "oidc") else ("", "")), method
+                    assert b"X-Who: mallory" not in upstream.requests[-1].raw_head
 
 
 # How long keys are kept, and how they are fetched (sections 5, 12 and 15).
