@@ -633,6 +633,28 @@ def test_a_session_whose_policy_ended_it(tmp_path: Path, form: str, backend: str
             assert world.ask("api", hmac_token()) == world.ask("api", endless) == GOOD
 
 
+def test_a_document_that_names_no_place(tmp_path: Path) -> None:
+    """As in the sketch of the seed: the header ``Authorization`` (in Tyk nowhere); where one is named no other is read."""
+    with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
+        introspect(provider)
+        apis = foreign_apis("oas", upstream.port, provider)
+        for definition, method in zip(apis, METHODS, strict=True):
+            put_places(definition, KINDS[method], {})
+        with jwt_world(tmp_path, "sqlite", apis, upstream) as world:
+            token = token_for(provider)
+            for method in METHODS:
+                assert world.ask(method, token) == GOOD, method
+                assert world.ask(method, None, ("Cookie", f"Authorization=Bearer {token}")) == MISSING[method]
+                assert world.ask(method, None, target=f"x?Authorization=Bearer%20{token}") == MISSING[method]
+            for definition, method in zip(apis, METHODS, strict=True):
+                put_places(definition, KINDS[method], {"query": "tok"})
+            world.gateway.write_apis(*apis)
+            world.gateway.reload()
+            for method in METHODS:
+                assert world.ask(method, token) == MISSING[method], method
+                assert world.ask(method, None, target=f"x?tok=Bearer%20{token}") == GOOD, method
+
+
 def test_forms_of_a_document(tmp_path: Path) -> None:
     """Lists beat single fields; ``bearerFormat`` in any case; a place that is off is none; ``enabled: false`` asks nobody."""
     scheme = {"signingMethod": "hmac", "source": b64(SECRET)}
