@@ -270,6 +270,8 @@ def test_the_forms_of_a_key_set(tmp_path: Path, form: str) -> None:
         jwk(rsa.generate_private_key(65537, 1024), kid="small"),
         {"kty": "oct", "k": b64(SECRET).rstrip("="), "kid": "oct"},
         jwk(_RSA, kid=7),
+        {**jwt.algorithms.RSAAlgorithm.to_jwk(_RSA, as_dict=True), "kid": "private", "key_ops": ["sign", "verify"]},
+        {**jwt.algorithms.ECAlgorithm.to_jwk(_EC["ES256"], as_dict=True), "kid": "ecprivate"},
     ]
     with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
         provider.pages["/set"] = 200, json.dumps({"keys": keys}).encode()
@@ -283,15 +285,17 @@ def test_the_forms_of_a_key_set(tmp_path: Path, form: str) -> None:
             jwt_api(form, "secret", upstream.port, {**method, "signingMethod": "hmac", "source": url}),
         ]
         with jwt_world(tmp_path, "sqlite", apis, upstream) as world:
+            spoilt = ("quarrel", "broken", "thumb", "enc", "ops", "ps", "ec", "small", "odd", "private", "gone", "")
             for api in ("plain", "based", "list"):
                 for _ in range(2):
                     for kid in ("numbers", "both", "bothpem", "der", "pem"):
                         assert world.ask(api, by_kid(_RSA, "RS256", kid)) == GOOD, (api, kid)
                 assert world.ask(api, by_kid(_RSA, "PS256", "ps")) == GOOD
-                for bad in ("quarrel", "broken", "thumb", "enc", "ops", "ps", "ec", "small", "odd", "gone", "", 7, None, ["numbers"], ...):
+                for bad in (*spoilt, 7, None, ["numbers"], ...):
                     assert world.ask(api, by_kid(_RSA, "RS256", bad)) == NO_KEY, (api, bad)
             assert world.ask("ec", by_kid(_EC["ES256"], "ES256", "ec")) == GOOD
             assert world.ask("ec", by_kid(_EC["ES256"], "ES256", "numbers")) == NO_KEY
+            assert world.ask("ec", by_kid(_EC["ES256"], "ES256", "ecprivate")) == NO_KEY
             assert world.ask("secret", hmac_token(kid="oct")) == NO_KEY
             assert provider.count("/set") <= 2  # one before the first request; an unknown id may ask once more
             told = [event["reason"] for event in world.gateway.events if event.get("event") == "jwks.bad_key"]

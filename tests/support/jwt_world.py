@@ -19,10 +19,11 @@ from tests.support.credentials import running_world, told
 from tests.support.gateway import Client, Gateway, Response, StrictUpstream, classic, oas
 from tests.support.provider import sign_hmac
 
-__all__ = ["OWN", "SECRET", "JwtWorld", "hmac_token", "jwt_api", "jwt_world"]
+__all__ = ["AUTHORITY", "OWN", "SECRET", "JwtWorld", "hmac_token", "jwt_api", "jwt_world"]
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 AUTHORITY = make_authority("JWT World CA")
+"""The gateway trusts it."""
 OWN = AUTHORITY.issue("localhost", names=["localhost"], usages=SERVER)
 """Certificate of gateway and provider."""
 

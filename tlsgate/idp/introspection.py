@@ -186,7 +186,7 @@ class Introspection:
         expires = said.members.get("exp")
         if expires is None:
             return 0 if "exp" in said.members else cache_s
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or expires >= _LATEST:
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not 0 < expires < _LATEST:
             return 0
         left_s = expires - self._clock.now()
         return min(cache_s, left_s) if cache_s else min(left_s, 2**31)

@@ -1,6 +1,7 @@
 """JSON Web Keys and sets of them: each key is judged alone, a bad one never spoils its set; knows nothing of where a set was read.
 
-Differs from Tyk: ``alg``, ``use`` and ``key_ops`` count, ``oct`` keys of a public set are no keys, ``x5c`` has to agree with its key.
+Differs from Tyk: ``alg``, ``use`` and ``key_ops`` count, ``oct`` keys of a public set are no keys, ``x5c`` has to agree with its key. As in
+Tyk a private key verifies nothing: whoever reads the set could sign.
 Source: RFC 7517 sections 4 and 5; RFC 7518 section 6; RFC 8037; JWT reference, section 5; decisions 3.12.
 """
 
@@ -27,6 +28,7 @@ _EDWARDS: dict[str, Callable[[bytes], Any]] = {
     "Ed25519": ed25519.Ed25519PublicKey.from_public_bytes,
     "Ed448": ed448.Ed448PublicKey.from_public_bytes,
 }
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 _MAX_KEYS = 256
 _MAX_MODULUS = 2048
 """Bytes: 16384 bits."""
@@ -92,6 +94,8 @@ def parse_jwk(member: object, *, secrets: bool = False, weak_rsa: bool = False) 
             if not secrets:
                 raise KeyFault("a secret in a public place (oct)")
             return build_hmac_key(_bytes(member, "k"), algorithm=algorithm, key_id=key_id, strict=True)
+        if not _PRIVATE.isdisjoint(member):
+            raise KeyFault("a private key in a public place")
         key = _public_key(kind, member)
         _check_chain(member, key)
     except TokenFault as fault:

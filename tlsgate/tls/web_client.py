@@ -2,40 +2,48 @@
 
 Knows treq; must not know what the answers are for. Import it where it is used: treq brings Twisted's endpoints, which take ``LISTEN_FDS``
 out of the environment, and some memory. Connections are kept for a few seconds, and a request that may have arrived is never
-repeated by itself.
+repeated by itself. Hosts and certificates are compared as those of upstreams are: Twisted and hyperlink refuse names that DNS has, such as
+``my_idp.test`` (B21).
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from OpenSSL import SSL
+from hyperlink import URL
+from OpenSSL import SSL, crypto
 from treq.client import HTTPClient
 from twisted.internet._sslverify import IOpenSSLTrustRoot  # its place; twisted.internet.ssl takes what provides it
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeadlinePassed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion, optionsForClientTLS
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
+from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
-from tlsgate.errors import AnswerTooLarge, TlsgateError
+from tlsgate.errors import AnswerTooLarge, PkiError, TlsgateError
+from tlsgate.pki.der import open_certificate
+from tlsgate.tls.hostcheck import find_name_fault
+from tlsgate.wire.names import is_ip_literal, normalise_host
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
     from tlsgate.tls.trust import TrustSet
 
-__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "WebClient"]
+__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "NotTheHost", "WebClient"]
 
 _IDLE_S = 10
 _MAX_TARGETS = 64
@@ -43,6 +51,10 @@ _MAX_TARGETS = 64
 
 class NoTrust(TlsgateError):
     """There are no CAs by which an address could be verified."""
+
+
+class NotTheHost(TlsgateError):
+    """The certificate of a server is for others."""
 
 
 class Answer(NamedTuple):
@@ -83,9 +95,8 @@ class WebClient:
         self._pool.max_exchange_bytes = 4 * max_bytes
         self._pool.cachedConnectionTimeout = _IDLE_S
         self._pool.retryAutomatically = False
-        agent = Agent(
-            reactor, _Policy(trust, identity, chain) if verify else _Unverified(), connectTimeout=connect_timeout_s, pool=self._pool
-        )
+        policy = _Policy(trust, identity, chain) if verify else _Unverified()
+        agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, policy, connect_timeout_s), pool=self._pool)
         # What a server sets for one client or API is not brought along with another's question.
         nothing: Any = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         self._client = HTTPClient(agent, nothing)
@@ -110,7 +121,9 @@ class WebClient:
         return await work
 
     async def _exchange(self, method: str, url: str, headers: Headers, body: bytes, lenient: bool) -> Answer:
-        response = await self._client.request(method, url, headers=headers, data=_Body(body), allow_redirects=False, unbuffered=True)
+        response = await self._client.request(
+            method, _Address.read(url), headers=headers, data=_Body(body), allow_redirects=False, unbuffered=True
+        )
         reader = _Reader(self._max_bytes, lenient)
         response.deliverBody(reader)
         await reader.done
@@ -127,6 +140,61 @@ def _too_late(result: Any, timeout_s: float) -> Any:
     if isinstance(result, Failure):
         raise DeadlinePassed(f"no whole answer within {timeout_s:g} s")
     return result
+
+
+class _Address(URL):
+    """An address whose host is in its normal form already."""
+
+    @classmethod
+    def read(cls, text: str) -> _Address:
+        """Return an address.
+
+        :raises Exception: none can be spelled like this.
+        """
+        found = URL.from_text(text)
+        # hyperlink's own way to ASCII asks IDNA about names that are ASCII, and refuses some.
+        plain = found.replace(host="localhost").to_uri()
+        host = f"[{found.host}]" if ":" in found.host else found.host
+        return cls(
+            plain.scheme,
+            normalise_host(host),
+            plain.path,
+            plain.query,
+            plain.fragment,
+            found.port,
+            plain.rooted,
+            plain.userinfo,
+            plain.uses_netloc,
+        )
+
+    def to_uri(self) -> URL:
+        """Return it as it is."""
+        return self
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Ways to hosts of any name."""
+
+    def __init__(self, reactor: Any, policy: Any, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._policy = policy
+        self._timeout_s = timeout_s
+
+    def endpointForURI(self, uri: URI) -> Any:
+        if uri.scheme not in (b"http", b"https"):
+            raise SchemeNotSupported(f"no requests by {uri.scheme!r}")
+        endpoint = _Endpoint(self._reactor, uri.host, uri.port, timeout=self._timeout_s)
+        return endpoint if uri.scheme == b"http" else wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+
+
+class _Endpoint(HostnameEndpoint):
+    """Leaves it to DNS which names there are."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        data = host if isinstance(host, bytes) else host.encode("ascii")
+        return False, data, data.decode("ascii")
 
 
 @implementer(IBodyProducer)
@@ -239,14 +307,51 @@ class _Policy:
         if found is None:
             if len(self._creators) >= _MAX_TARGETS:
                 self._creators.clear()
-            options: dict[str, Any] = {"raiseMinimumTo": TLSVersion.TLSv1_2}
-            if self._identity is not None and self._chain:
-                options["extraCertChain"] = self._chain
-            found = optionsForClientTLS(
-                hostname.decode("ascii"), trustRoot=self._root, clientCertificate=self._identity, extraCertificateOptions=options
-            )
+            options: dict[str, Any] = {"extraCertChain": self._chain} if self._identity is not None and self._chain else {}
+            if self._identity is not None:
+                options |= {"privateKey": self._identity.privateKey.original, "certificate": self._identity.original}
+            made = CertificateOptions(trustRoot=self._root, raiseMinimumTo=TLSVersion.TLSv1_2, **options)
+            found = _VerifyingCreator(hostname.decode("ascii"), made)
             self._creators[hostname] = found
         return found
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _VerifyingCreator:
+    """Connections to one host.
+
+    :param host: normalised.
+    """
+
+    def __init__(self, host: str, options: CertificateOptions) -> None:
+        self._host = host
+        self._options = options
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._options.getContext(), None)
+        if not is_ip_literal(self._host):
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
+        host, protocol = self._host, weakref.ref(tlsProtocol)  # the protocol holds the connection, and this its callback
+
+        def check(_: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+            if not ok or depth:
+                return bool(ok)
+            fault = _name_fault(certificate, host)
+            waiting = protocol()
+            if fault and waiting is not None:
+                waiting.failVerification(Failure(NotTheHost(fault)))
+            return not fault
+
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, check)
+        return connection
+
+
+def _name_fault(certificate: crypto.X509, host: str) -> str | None:
+    """Return why a certificate is not for a host; what is raised in a callback of OpenSSL is lost, so nothing is."""
+    try:
+        return find_name_fault(open_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)), host)
+    except Exception as problem:
+        return str(problem) if isinstance(problem, PkiError) else f"the certificate cannot be read: {type(problem).__name__}"
 
 
 @implementer(IPolicyForHTTPS)
@@ -265,7 +370,8 @@ class _UnverifiedCreator:
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection = SSL.Connection(self._options.getContext(), None)
-        connection.set_tlsext_host_name(self._hostname)
+        if not is_ip_literal(self._hostname.decode("ascii")):
+            connection.set_tlsext_host_name(self._hostname)
         return connection
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectError, UnknownHostError
 
-from tests.support.certs import SERVER, make_authority
+from tests.support.certs import SERVER, Issued, make_authority
+from tests.support.hosts import host_names
 from tests.support.loop import Loop, running_loop
 from tests.support.provider import Provider
+from tlsgate.errors import PkiError
 from tlsgate.pki.pem import parse_pem
 from tlsgate.tls.failures import describe_failure
 from tlsgate.tls.trust import TrustSet, build_trust
@@ -89,3 +92,99 @@ def test_only_our_cas_are_believed(loop: Loop, tmp_path: Path) -> None:
         with pytest.raises(NoTrust):
             ask(loop, url)
         assert ask(loop, url, verify=False).status == 200
+
+
+@pytest.mark.parametrize("wildcard", [False, True])
+@pytest.mark.parametrize(
+    "host", ["my_idp.up.test", "_dmarc.up.test", "xn--bcher-kva.up.test", "bücher.up.test", "ab--cd.up.test", "A.Up.Test"]
+)
+def test_any_name_that_dns_has(loop: Loop, tmp_path: Path, host: str, wildcard: bool) -> None:
+    """B21: with a certificate of that very name or a wildcard; over HTTP, and where nobody is verified, too."""
+    authority = make_authority("A")
+    name = host.lower().replace("bücher", "xn--bcher-kva")
+    trust = build_trust([parse_pem(authority.pem.encode())], "test")
+    with host_names(name), Provider(authority.issue("x", names=["*.up.test" if wildcard else name], usages=SERVER), tmp_path) as provider:
+        for options in ({}, {"verify": False}):
+            assert ask(loop, f"https://{host}:{provider.port}/keys", trust, **options).status == 200
+        assert {headers["host"] for _, _, _, headers in provider.asked} == {f"{name}:{provider.port}"}
+        with Provider() as plain:
+            assert ask(loop, f"http://{host}:{plain.port}/keys").status == 200
+
+
+def served(names: list[str]) -> Issued:
+    """A certificate of the CA that the next test believes."""
+    return BELIEVED.issue("localhost", names=names, usages=SERVER)
+
+
+BELIEVED = make_authority("Believed")
+
+
+@pytest.mark.parametrize(
+    ("names", "host"),
+    [
+        (["other.test"], "localhost"),
+        (["*.test"], "localhost"),
+        (["localhost"], "127.0.0.1"),
+        (["*.up.test"], "a.b.up.test"),
+        (["*.up.test"], "up.test"),
+        (["my-idp.up.test"], "my_idp.up.test"),
+        (["xn--bcher-kva.up.test"], "bucher.up.test"),
+    ],
+)
+def test_a_certificate_for_another_host(loop: Loop, tmp_path: Path, names: list[str], host: str) -> None:
+    """Refused before anything is sent, with the reason; the common name, which is ``localhost``, says nothing."""
+    trust = build_trust([parse_pem(BELIEVED.pem.encode())], "test")
+    with host_names(host), Provider(served(names), tmp_path) as provider:
+        with pytest.raises(Exception, match=r"Failure|certificate is for") as caught:
+            ask(loop, f"https://{host}:{provider.port}/keys", trust)
+        told = describe_failure(caught.value)
+        assert told.startswith("NotTheHost: certificate is for") and provider.asked == []
+
+
+def test_an_address_of_numbers(loop: Loop, tmp_path: Path) -> None:
+    """A certificate for that address; no name is sent."""
+    trust = build_trust([parse_pem(BELIEVED.pem.encode())], "test")
+    with Provider(served(["127.0.0.1"]), tmp_path) as provider:
+        for options in ({}, {"verify": False}):
+            assert ask(loop, f"https://127.0.0.1:{provider.port}/keys", trust, **options).status == 200
+
+
+@pytest.mark.parametrize("url", ["ftp://localhost/", "https://a..b/", "https://a%41/", "https:///x", "https://a b/", "x"])
+def test_addresses_that_are_none(loop: Loop, url: str) -> None:
+    """Errors, and nobody is asked."""
+    trust = build_trust([parse_pem(BELIEVED.pem.encode())], "test")
+    with pytest.raises(Exception, match=r"\S"):
+        ask(loop, url, trust)
+
+
+def test_paths_and_queries_are_sent_as_they_are_written(loop: Loop) -> None:
+    """What is not ASCII is escaped, what is escaped stays so."""
+    with Provider() as provider:
+        ask(loop, f"{provider.url}/a%2Fb/ü?x=%41&y=+&z=ä")
+        assert provider.asked[0][1] == "/a%2Fb/%C3%BC?x=%41&y=+&z=%C3%A4"
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"), [(PkiError("an odd certificate"), "an odd certificate"), (KeyError("x"), "cannot be read: KeyError")]
+)
+def test_a_certificate_that_cannot_be_read(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception, told: str
+) -> None:
+    """Whatever stops the reader: then it is for nobody."""
+
+    def stop(data: bytes) -> None:
+        raise problem
+
+    monkeypatch.setattr("tlsgate.tls.web_client.open_certificate", stop)
+    trust = build_trust([parse_pem(BELIEVED.pem.encode())], "test")
+    with Provider(served(["localhost"]), tmp_path) as provider:
+        with pytest.raises(Exception, match=r"Failure|certificate") as caught:
+            ask(loop, f"{provider.url}/keys", trust)
+        assert told in describe_failure(caught.value) and provider.asked == []
+
+
+def test_an_address_of_six_groups(loop: Loop) -> None:
+    """Brackets around an IPv6 address are no part of it; nobody listens there."""
+    with pytest.raises(ConnectError) as caught:
+        ask(loop, "http://[0:0::1]:1/")
+    assert not isinstance(caught.value, UnknownHostError)

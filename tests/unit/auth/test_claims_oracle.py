@@ -179,34 +179,59 @@ SCOPES = st.one_of(
 )
 
 
+MAPPING = {"s1": "p1", "s2": "p2"}
+
+
+def judge_base(claims: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The policy that a token names itself: the first of the claims that is a text and says something."""
+    for name in names:
+        for value in look_up(claims, name):
+            if type(value) is str and value:
+                return value
+    return ""
+
+
+def list_scopes(claims: dict[str, Any], names: tuple[str, ...]) -> list[str] | None:
+    """The scopes of a token; None: it says nothing of scopes. A claim of another type is as if it were not there."""
+    for name in names or ("scope",):
+        for value in look_up(claims, name):
+            if type(value) is str:
+                return value.split(" ")
+            if type(value) is list:
+                flat = [inner for item in value for inner in (item if type(item) is list else [item])]
+                return [item for item in flat if type(item) is str] or None
+    return None
+
+
+def judge_policies(
+    claims: dict[str, Any], base: str, defaults: tuple[str, ...], mapping: dict[str, str], names: tuple[str, ...]
+) -> tuple[list[str], str]:
+    """The policies of a token in order, or the refusal."""
+    scopes = list_scopes(claims, names) if mapping else None
+    if scopes is not None:
+        wanted = ([base] if base else []) + [mapping[scope] for scope in scopes if scope in mapping]
+        return list(dict.fromkeys(wanted)), "" if wanted else "jwt.no_scope_policy"
+    if base:
+        return [base], ""
+    if defaults:
+        return list(dict.fromkeys(defaults)), ""
+    return [], "jwt.nothing_in_token" if mapping else "jwt.no_policy"
+
+
 @settings(max_examples=400)
 @given(
     st.fixed_dictionaries({}, optional={"scope": SCOPES, "roles": SCOPES, "pol": st.sampled_from(["p1", "", None, ["p1"], 7])}),
     st.booleans(),
     st.lists(st.sampled_from(["d1", "d2"]), max_size=3).map(tuple),
-    st.sampled_from([(), ("roles",), ("x", "roles")]),
+    st.sampled_from([(), ("roles",), ("x", "roles"), ("roles", "scope")]),
 )
 def test_policies(claims: dict[str, Any], mapped: bool, defaults: tuple[str, ...], names: tuple[str, ...]) -> None:
     """The table of section 8: scopes with the policy of the token, else that policy, else the defaults, else nobody gets in."""
-    mapping = {"s1": "p1", "s2": "p2"} if mapped else {}
+    mapping = MAPPING if mapped else {}
     base = find_base_policy(claims, ("pol",))
-    assert base == ("p1" if claims.get("pol") == "p1" else "")
+    assert base == judge_base(claims, ("pol",)) == ("p1" if claims.get("pol") == "p1" else "")
     choice = choose_policies(claims, base, defaults, ScopePolicies(claims=names, policies=tuple(mapping.items())))
-
-    scopes: list[str] | None = None
-    present = [claims[name] for name in names or ("scope",) if name in claims]
-    if present and type(present[0]) is str:
-        scopes = present[0].split(" ")
-    elif present and type(present[0]) is list:
-        flat = [item for value in present[0] for item in (value if type(value) is list else [value])]
-        scopes = [item for item in flat if type(item) is str] or None
-    if mapped and scopes is not None:
-        wanted = {base, *(mapping.get(scope, "") for scope in scopes)} - {""}
-        assert set(choice.policies) == wanted and choice.by_scope is bool(wanted)
-        assert choice.refusal == ("" if wanted else "jwt.no_scope_policy")
-    elif base:
-        assert choice.policies == (base,) and not choice.refusal
-    elif defaults:
-        assert set(choice.policies) == set(defaults) and choice.policies[0] == defaults[0] and choice.by_default
-    else:
-        assert choice.policies == () and choice.refusal == ("jwt.nothing_in_token" if mapped else "jwt.no_policy")
+    policies, refusal = judge_policies(claims, base, defaults, mapping, names)
+    assert (list(choice.policies), choice.refusal) == (policies, refusal)
+    assert choice.by_scope is (mapped and list_scopes(claims, names) is not None and not refusal)
+    assert choice.by_default is (bool(policies) and not choice.by_scope and not base)

@@ -115,6 +115,9 @@ def test_answers_are_of_one_api_provider_and_client() -> None:
         (60, 10**399, 0),
         (0, 253_402_300_800, 0),
         (60, True, 0),
+        pytest.param(60, 10**350, 0, id="beyond floating point"),
+        pytest.param(0, -(10**350), 0, id="far below it"),
+        (0, 1e300, 0),
     ],
 )
 def test_how_long_an_answer_is_good(cache_s: int, exp: Any, kept_s: float) -> None:
