@@ -12,7 +12,7 @@ from tests.support.certs import Issued, make_authority
 from tests.support.certs_api import CertsApi
 from tests.support.control import rights
 from tests.support.credentials import EACH_FORM, EACH_WORLD, running_world, told
-from tests.support.gateway import Client, Gateway, Response, StrictUpstream
+from tests.support.gateway import Client, Gateway, Response, StrictUpstream, wait_until
 from tests.support.provider import sign_hmac
 
 NEEDS = {"jwt": {"require_certificate_binding": True}}
@@ -52,8 +52,8 @@ def test_a_bound_token_is_good_for_its_certificate_only(tmp_path: Path, form: st
         assert len(upstream.requests) == 2
         challenge = send(gateway, bound, other, version=version).headers["www-authenticate"]
         assert challenge == 'Bearer error="invalid_token", error_description="the token is bound to another client certificate"'
-        refused = [event for event in gateway.events if event.get("refusal") == "jwt.binding"]
-        assert len(refused) == 7 and not any(bound in line for line in gateway.lines)
+        assert wait_until(lambda: sum(event.get("refusal") == "jwt.binding" for event in gateway.events) == 7)
+        assert not any(bound in line for line in gateway.lines)
 
 
 @EACH_FORM

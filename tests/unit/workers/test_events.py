@@ -57,7 +57,7 @@ def test_what_a_channel_keeps_is_sent_while_it_waits(loop: Loop) -> None:
         one.send({"do": "x", "text": "y" * 10_000})
     while one.waiting:
         assert other.receive() is not None
-        loop.wait(loop.now() + 5)
+        loop.wait(loop.now() + 0.05)
     loop.remove(one)
     one.close()
     other.close()
