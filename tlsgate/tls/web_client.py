@@ -9,6 +9,7 @@ repeated by itself. Hosts and certificates are compared as those of upstreams ar
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections.abc import Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +31,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HT
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
 from tlsgate.errors import AnswerTooLarge, PkiError, TlsgateError
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
 
     from tlsgate.tls.trust import TrustSet
 
-__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "NotTheHost", "WebClient"]
+__all__ = ["Answer", "AnswerTooLarge", "NoTrust", "NotTheHost", "UnknownCoding", "WebClient"]
 
 _IDLE_S = 10
 _MAX_TARGETS = 64
+_CODINGS = b"Tlsgate-Codings"
+"""Where an answer's ``Content-Encoding`` is kept until its body is there."""
 
 
 class NoTrust(TlsgateError):
@@ -55,6 +58,10 @@ class NoTrust(TlsgateError):
 
 class NotTheHost(TlsgateError):
     """The certificate of a server is for others."""
+
+
+class UnknownCoding(TlsgateError):
+    """An answer is packed in a way that we did not ask for, or not well."""
 
 
 class Answer(NamedTuple):
@@ -99,7 +106,7 @@ class WebClient:
         agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, policy, connect_timeout_s), pool=self._pool)
         # What a server sets for one client or API is not brought along with another's question.
         nothing: Any = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        self._client = HTTPClient(agent, nothing)
+        self._client = HTTPClient(_Packed(agent), nothing)
 
     async def exchange(
         self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, timeout_s: float, lenient: bool = False
@@ -107,9 +114,9 @@ class WebClient:
         """Send one request and return the answer.
 
         :param timeout_s: from the connection to the end of the answer.
-        :param lenient: an answer that is too large is cut off, rather than an error.
+        :param lenient: an answer that is too large is cut off, or empty where it is packed, rather than an error.
         :raises Exception: there was no answer; ``twisted.internet.defer.TimeoutError``: not in time; :class:`NoTrust`;
-            :class:`AnswerTooLarge`.
+            :class:`AnswerTooLarge`, also when it is that after unpacking; :class:`UnknownCoding`.
         """
         if self._verify and self._trust is None and url[:6].lower() == "https:":
             raise NoTrust("no CAs are configured, and the system has none")
@@ -127,7 +134,16 @@ class WebClient:
         reader = _Reader(self._max_bytes, lenient)
         response.deliverBody(reader)
         await reader.done
-        return Answer(int(response.code), response.headers, b"".join(reader.pieces))
+        body = b"".join(reader.pieces)
+        codings = response.headers.getRawHeaders(_CODINGS, [])
+        if codings:
+            try:
+                body = _unpack(body, codings, self._max_bytes)
+            except (AnswerTooLarge, UnknownCoding):
+                if not lenient:
+                    raise
+                body = b""
+        return Answer(int(response.code), response.headers, body)
 
     def close(self) -> Deferred[Any]:
         """Close idle connections."""
@@ -170,6 +186,45 @@ class _Address(URL):
     def to_uri(self) -> URL:
         """Return it as it is."""
         return self
+
+
+@implementer(IAgent)
+class _Packed:
+    """Keeps treq from unpacking an answer while it comes: each layer of gzip makes a thousand octets of one, with nobody to say stop."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def request(self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None) -> Deferred[Any]:
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_set_codings_aside)
+
+
+def _set_codings_aside(response: Any) -> Any:
+    found = [name.strip().lower() for line in response.headers.getRawHeaders(b"Content-Encoding", []) for name in line.split(b",")]
+    response.headers.removeHeader(b"Content-Encoding")
+    response.headers.setRawHeaders(_CODINGS, [name for name in found if name not in (b"", b"identity")])
+    return response
+
+
+def _unpack(data: bytes, codings: Sequence[bytes], most: int) -> bytes:
+    """Return the content of a packed body.
+
+    :param most: bytes that it may have.
+    :raises AnswerTooLarge: it has more.
+    :raises UnknownCoding: it is packed otherwise than once by gzip, or cut short.
+    """
+    if list(codings) not in ([b"gzip"], [b"x-gzip"]):
+        raise UnknownCoding("the answer is packed otherwise than by gzip")
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = reader.decompress(data, most + 1)
+    except zlib.error as error:
+        raise UnknownCoding("the answer is not what gzip makes") from error
+    if len(content) > most:
+        raise AnswerTooLarge("the answer is too large")
+    if not reader.eof:
+        raise UnknownCoding("the answer is cut short")
+    return content
 
 
 @implementer(IAgentEndpointFactory)

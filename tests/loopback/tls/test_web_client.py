@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tlsgate.errors import PkiError
 from tlsgate.pki.pem import parse_pem
 from tlsgate.tls.failures import describe_failure
 from tlsgate.tls.trust import TrustSet, build_trust
-from tlsgate.tls.web_client import Answer, AnswerTooLarge, NoTrust, WebClient
+from tlsgate.tls.web_client import Answer, AnswerTooLarge, NoTrust, UnknownCoding, WebClient
 
 
 @pytest.fixture
@@ -77,6 +78,31 @@ def test_too_large_an_answer_is_an_error_unless_nobody_needs_it(loop: Loop) -> N
             ask(loop, f"{provider.url}/x", max_bytes=1000)
         assert ask(loop, f"{provider.url}/x", max_bytes=1000, lenient=True).status == 200
         assert ask(loop, f"{provider.url}/x", max_bytes=1001).body == b"x" * 1001
+
+
+def test_a_packed_answer_is_unpacked_within_the_same_bound(loop: Loop) -> None:
+    """One layer of gzip, which is what we say that we take; a bomb, also one of several layers, is too large and not unfolded."""
+    with Provider() as provider:
+        provider.headers = {"Content-Encoding": "gzip"}
+        provider.pages["/x"] = (200, gzip.compress(b"x" * 1000))
+        assert ask(loop, f"{provider.url}/x", max_bytes=1000).body == b"x" * 1000
+        bomb = gzip.compress(b"x" * (8 << 20))
+        provider.pages["/x"] = (200, bomb)
+        with pytest.raises(AnswerTooLarge):
+            ask(loop, f"{provider.url}/x", max_bytes=10_000)
+        assert ask(loop, f"{provider.url}/x", max_bytes=10_000, lenient=True).body == b""
+        for packing, body in (
+            ("gzip, gzip, gzip", gzip.compress(gzip.compress(bomb))),
+            ("br", b"x"),
+            ("gzip", b"not packed at all"),
+            ("gzip", gzip.compress(b"x" * 1000)[:-9]),
+        ):
+            provider.headers, provider.pages["/x"] = {"Content-Encoding": packing}, (200, body)
+            with pytest.raises(UnknownCoding):
+                ask(loop, f"{provider.url}/x")
+            assert ask(loop, f"{provider.url}/x", lenient=True).status == 200
+        provider.headers, provider.pages["/x"] = {"Content-Encoding": "identity", "Tlsgate-Codings": "gzip"}, (200, b"as it is")
+        assert ask(loop, f"{provider.url}/x").body == b"as it is"
 
 
 def test_only_our_cas_are_believed(loop: Loop, tmp_path: Path) -> None:
