@@ -10,7 +10,7 @@ import pytest
 from tests.support.doc_commands import PageFault, demonstration, needs_programs, read_blocks, run_blocks
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"jwt-keycloak.md": "loopback/keycloak/test_page.py"}
+ELSEWHERE = {"jwt-auth0.md": "loopback/test_auth0_page.py", "jwt-keycloak.md": "loopback/keycloak/test_page.py"}
 """Pages that need more than the gateway, and the tests that run them."""
 TRIED = [
     page

@@ -24,9 +24,10 @@ from tests.support.gateway import Client, Response
 from tests.support.npm import npm_package
 from tests.support.proofs import Prover
 
-__all__ = ["REDIRECT", "OidcProvider", "Peer", "mock_provider", "oidc_provider"]
+__all__ = ["REDIRECT", "OidcProvider", "Peer", "auth0_shape", "mock_provider", "oidc_provider"]
 
 _HERE = Path(__file__).parent
+_VERSION = "9.13.3"
 REDIRECT = "https://client.test/back"
 """Where clients have users sent back to."""
 
@@ -177,11 +178,25 @@ def oidc_provider(
     :param ca: PEM of the CA whose clients are believed.
     :param secret: signs the tokens of resources ``urn:jwt:HS...``.
     """
-    package = npm_package("oidc-provider", "9.13.3")
+    package = npm_package("oidc-provider", _VERSION)
     settings = {"cert": server.pem, "key": server.key_pem, "ca": ca, "keys": keys, "clients": clients, "secret": secret, "port": port}
     command = ["node", "--input-type=module", "-e", (_HERE / "oidc_provider.mjs").read_text(), json.dumps(settings)]
     with _running(command, package) as process:
         yield OidcProvider(process)
+
+
+@contextmanager
+def auth0_shape(server: Issued, keys: Sequence[dict[str, Any]], applications: Sequence[dict[str, Any]]) -> Iterator[Peer]:
+    """Run ``oidc-provider`` of npm, pinned, with the addresses and tokens of an Auth0 tenant.
+
+    :param keys: private JWKs with certificates: the one that signs, the next one, and those that will be the next.
+    :param applications: ``id``, ``secret``, ``grants`` (audience to permissions), maybe ``policy``.
+    """
+    package = npm_package("oidc-provider", _VERSION)
+    settings = {"cert": server.pem, "key": server.key_pem, "keys": keys, "applications": applications}
+    command = ["node", "--input-type=module", "-e", (_HERE / "auth0_shape.mjs").read_text(), json.dumps(settings)]
+    with _running(command, package) as process:
+        yield Peer(process)
 
 
 @contextmanager
