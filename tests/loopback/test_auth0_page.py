@@ -43,10 +43,15 @@ def signing_key(kid: str) -> dict[str, Any]:
 
 
 def test_the_page_of_auth0(tmp_path: Path) -> None:
-    """From the first to the last. Where the page trusts the system's CAs, curl and the gateway are told of another one."""
+    """From the first to the last; a new key needs no new set, as the page says.
+
+    Where the page trusts the system's CAs, curl and the gateway are told of another one.
+    """
     (tmp_path / "public-ca.pem").write_text(AUTHORITY.pem)
     settings = {"tlsgate": {"upstream_ca": ["public-ca.pem"]}}
     keys = [signing_key(f"key{number}") for number in range(3)]
     with auth0_shape(OWN, keys, APPLICATIONS) as tenant, demonstration(tmp_path, settings) as ports:
         places = {**ports, "acme.eu.auth0.com": f"localhost:{tenant.port}"}
         run_blocks(read_blocks(PAGE.read_text(encoding="utf-8")), tmp_path, places, {"CURL_CA_BUNDLE": str(tmp_path / "public-ca.pem")})
+        told = [line for line in tenant.lines if line in ("gives its keys", "rotated", "revoked")]
+        assert told[:3] == ["gives its keys", "rotated", "revoked"] and set(told[3:]) == {"gives its keys"}

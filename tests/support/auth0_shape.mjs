@@ -1,12 +1,12 @@
 // The package oidc-provider with the addresses, parameters and tokens of an Auth0 tenant. Its settings are one argument, in JSON:
 // cert, key, keys (private JWKs: the first one signs, the second one is the next), applications
-// (id, secret, policy, grants: audience to permissions; `management` is the audience of the tenant's own API). Prints its port.
+// (id, secret, policy, grants: audience to permissions; `management` is the audience of the tenant's own API). Prints its port,
+// and then a line whenever it gives its key set, rotates or revokes.
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:https';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { Provider, errors } from 'oidc-provider';
 
-const FORM = 'application/x-www-form-urlencoded';
 const settings = JSON.parse(process.argv[1]);
 const applications = new Map(settings.applications.map((each) => [each.id, each]));
 const server = createServer({ cert: settings.cert, key: settings.key });
@@ -31,13 +31,12 @@ async function readTokenRequest(ctx, next) {
   if (ctx.path === '/oauth/token') {
     const chunks = [];
     for await (const chunk of ctx.req) chunks.push(chunk);
-    const text = Buffer.concat(chunks).toString();
-    const { audience, ...body } = ctx.is('json') ? JSON.parse(text) : Object.fromEntries(new URLSearchParams(text));
-    ctx.req.headers['content-type'] = FORM;
+    const { audience, ...body } = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
     ctx.req.body = audience === undefined ? body : { ...body, resource: audience };
   }
   await next();
   if (ctx.path === '/.well-known/jwks.json') {
+    console.log('gives its keys');
     for (const key of ctx.body.keys) key.x5t = createHash('sha1').update(Buffer.from(key.x5c[0], 'base64')).digest('base64url');
   }
 }
@@ -87,9 +86,11 @@ async function manage(request, response) {
   if (!payload.permissions.includes('update:signing_keys')) throw new Error('no permission');
   if (request.method === 'POST' && request.url === '/api/v2/keys/signing/rotate' && signing + 2 < keys.length) {
     signing += 1;
+    console.log('rotated');
   } else if (request.method === 'PUT' && keys.slice(0, signing).some((key) => key.kid === kid)) {
     keys = keys.filter((key) => key.kid !== kid);
     signing -= 1;
+    console.log('revoked');
   } else {
     throw new Error(`nothing at ${request.method} ${request.url}`);
   }
