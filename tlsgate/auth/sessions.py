@@ -82,8 +82,14 @@ class _Cached:
         """By organisation of the API: a key that opens APIs of several is compiled once for each."""
         self.table: PolicyTable | None = None
 
+    def make_stale(self) -> None:
+        """Tell the requests that are under way with it: nobody hears of its changes from here on."""
+        for view in self.views.values():
+            view.stale = True
+
     def view(self, table: PolicyTable, org: str) -> KeyView:
         if self.table is not table or len(self.views) > _MAX_VIEWS:
+            self.make_stale()
             self.views = {}
             self.table = table
         view = self.views.get(org)
@@ -378,9 +384,7 @@ class Sessions:
             reader.learn(raw, entry)
 
     def _drop(self, entry: _Cached) -> None:
-        """Take an entry out, and tell the requests that are under way with it: nobody hears of its changes from here on."""
-        for view in entry.views.values():
-            view.stale = True
+        entry.make_stale()
         id = entry.candidate.id
         self._entries.pop(id, None)
         entry.valid_until = 0.0

@@ -10,6 +10,7 @@ from tests.support.apis import make_api, make_config, make_connection, make_peer
 from tests.support.keys import Keys, run
 from tlsgate.auth import access
 from tlsgate.auth.key_ids import hash_key
+from tlsgate.auth.policies import PolicyTable
 from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import CATALOGUE, Refusal, StoreUnavailable
 from tlsgate.model.exchange import Connection, Exchange
@@ -323,6 +324,18 @@ def test_a_key_that_had_to_make_room_in_the_cache_is_asked_for_again() -> None:
     keys = Keys(cache_size=1)
     exchange, step = held_up(keys)
     run(keys.sessions.reader("org").find(keys.add("l" * 20, access_rights=RIGHTS).encode()))
+    run(keys.sessions.delete("org" + "k" * 20))
+    assert not step.try_now(exchange)
+    with pytest.raises(Refusal, match=r"^auth\.key_not_found"):
+        run(step.finish(exchange))
+
+
+def test_a_key_whose_policies_were_read_again_is_asked_for_again() -> None:
+    """The cache has another view of it by then, and would not tell the old one."""
+    keys = Keys()
+    exchange, step = held_up(keys)
+    keys.sessions.policies.table = PolicyTable([])
+    run(keys.sessions.reader("org").find(b"k" * 20))
     run(keys.sessions.delete("org" + "k" * 20))
     assert not step.try_now(exchange)
     with pytest.raises(Refusal, match=r"^auth\.key_not_found"):
