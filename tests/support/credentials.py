@@ -16,19 +16,22 @@ import pytest
 from tests.support.certs import Issued
 from tests.support.gateway import Gateway, Response, classic, oas, running_gateway
 from tests.support.redis_server import needs_redis, redis_server
+from tests.support.scale import FULL
 
 __all__ = ["EACH_FORM", "EACH_WORLD", "protected", "running_world", "told"]
 
 EACH_FORM = pytest.mark.parametrize("form", ["classic", "oas"])
+_CROSS = pytest.mark.skipif(not FULL, reason="each form and each store have had their turn: all pairs with make acceptance")
 EACH_WORLD = pytest.mark.parametrize(
     ("form", "backend"),
     [
         ("classic", "sqlite"),
-        ("oas", "sqlite"),
-        pytest.param("classic", "redis", marks=needs_redis),
         pytest.param("oas", "redis", marks=needs_redis),
+        pytest.param("oas", "sqlite", marks=[pytest.mark.acceptance, _CROSS]),
+        pytest.param("classic", "redis", marks=[needs_redis, pytest.mark.acceptance, _CROSS]),
     ],
 )
+"""Each form and each store; all pairs of them in acceptance runs: definitions are read before anybody asks a store."""
 
 _SCHEMES = {"use_standard_auth": "authToken", "use_basic_auth": "basic"}
 _COMPONENTS: dict[str, dict[str, Any]] = {"authToken": {"type": "apiKey"}, "basic": {"type": "http", "scheme": "basic"}}
