@@ -148,9 +148,11 @@ def test_a_socket_while_it_serves(world: World) -> None:
         world.parent.send({"do": "hurry"})
         world.parent.send({"do": "refused", "errno": 98, "text": "busy"})
 
-    threading.Timer(0.05, answer).start()
+    timer = threading.Timer(0.05, answer)
+    timer.start()
     with pytest.raises(CannotListenError) as caught:
         world.link.take_socket("127.0.0.1", 8443, 10)
+    timer.join()  # its end of the channel is closed next
     assert (caught.value.port, caught.value.socketError.errno) == (8443, 98)
     assert world.gateway.done == []
     world.gateway.reactor.advance(0)
