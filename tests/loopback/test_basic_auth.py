@@ -418,8 +418,7 @@ def test_curl_logs_in(worlds: Any, upstream: StrictUpstream, form: str, backend:
     assert curl(world, "-u", "with-colon:a:b", "/plain/")[0] == "400"
 
 
-@EACH_FORM
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=needs_redis)])
+@EACH_WORLD
 def test_changes_reach_other_workers(tmp_path: Path, upstream: StrictUpstream, form: str, backend: str) -> None:
     """Within a second, with the login cached there: a new password, then a deletion."""
     with (
@@ -454,8 +453,7 @@ def test_changes_reach_other_workers(tmp_path: Path, upstream: StrictUpstream, f
                 assert status("second") == (200 if password else 401)
 
 
-@EACH_FORM
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=needs_redis)])
+@EACH_WORLD
 @pytest.mark.parametrize("hashes", [False, True])
 def test_the_function_was_changed_after_users_were_made(
     tmp_path: Path, upstream: StrictUpstream, form: str, backend: str, hashes: bool

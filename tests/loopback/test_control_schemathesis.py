@@ -30,7 +30,7 @@ from schemathesis.checks import CHECKS  # noqa: E402 (filled by the line before)
 
 SECRET = "test-secret-of-32-characters-xxxx"
 FULL = os.environ.get("TLSGATE_ACCEPTANCE") == "1"
-EXAMPLES = 400 if FULL else 12
+EXAMPLES = 400 if FULL else 8
 BUDGET_S = 900.0 if FULL else 45.0
 COMPARED = [CHECKS.get_one(name) for name in ("status_code_conformance", "content_type_conformance", "response_schema_conformance")]
 DOCUMENTED_5XX = re.compile(
