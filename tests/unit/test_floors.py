@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         (
-            "errors clock ids remedies",
+            "errors clock ids remedies bounded",
             "model config definitions wire pki routing jose",
             "tls store",
             "gates auth limits events hooks transform proxy analytics certs idp",

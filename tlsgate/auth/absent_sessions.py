@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
+from tlsgate.bounded import put
 from tlsgate.store.interface import GAP
 
 __all__ = ["AbsentSessions", "Watcher"]
@@ -59,10 +60,7 @@ class AbsentSessions:
         """
         if changes != self.changes or self._keep_s <= 0:
             return
-        self._until.pop(name, None)
-        while len(self._until) >= _MOST:
-            del self._until[next(iter(self._until))]
-        self._until[name] = self._monotonic() + self._keep_s
+        put(self._until, name, self._monotonic() + self._keep_s, _MOST)
 
     def on_change(self, topic: str, payload: str) -> None:
         """Listen to the store's changes (``ChangeFeed.subscribe``)."""

@@ -24,6 +24,7 @@ from tlsgate.auth.sources import SourceReader, find_source
 from tlsgate.auth.token_keys import KeysAway, TokenKeys, WrongFamily
 from tlsgate.auth.verified_tokens import VerifiedTokens
 from tlsgate.auth.virtual_sessions import VirtualSessions
+from tlsgate.bounded import put
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Question, Said
@@ -146,10 +147,9 @@ class _Parts:
         """Return whose session an identity is."""
         found = self._bearers.get(identity)
         if found is None:
-            while len(self._bearers) >= _MAX_VIEWS:
-                del self._bearers[next(iter(self._bearers))]
             id = self._virtual.id_of(identity)
-            found = self._bearers[identity] = _Bearer(identity, id, self._virtual.name_of(id))
+            found = _Bearer(identity, id, self._virtual.name_of(id))
+            put(self._bearers, identity, found, _MAX_VIEWS)
         return found
 
     def peek(self, bearer: _Bearer, now: float) -> KeyView | None:
@@ -383,10 +383,7 @@ class IntrospectedTokens:
             raise parts.fail(exchange, fault) from fault
         until = float("inf") if expires is None else expires
         judged = _Judged(said, until, parts.bearer_of(identity), parts.bound.find(exchange, said.members), parts.headers.find(said.members))
-        self._judged.pop(name, None)
-        while len(self._judged) >= _MAX_VIEWS:
-            del self._judged[next(iter(self._judged))]
-        self._judged[name] = judged
+        put(self._judged, name, judged, _MAX_VIEWS)
         return judged
 
 

@@ -144,15 +144,13 @@ class OpenIdAuth:
         """
         presented = exchange.credential
         digest = hashlib.sha256(presented).digest()
-        verified = self._verified.find(digest)
+        verified, until = self._verified.find(digest), 0.0
         if verified is None:
             verified, until = await self._verify(exchange, presented)
-            await self._bound.settle(exchange, verified.binding, presented)
-            view = await self._settle(verified.seat.wanted)
+        await self._bound.settle(exchange, verified.binding, presented)
+        view = await self._settle(verified.seat.wanted)
+        if until:
             self._verified.keep(digest, verified, until)
-        else:
-            await self._bound.settle(exchange, verified.binding, presented)
-            view = await self._settle(verified.seat.wanted)
         self._accept(exchange, view, verified)
 
     def _strip(self, exchange: Exchange, presented: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 
 from tlsgate.auth.passwords import BCRYPT, judge_password
+from tlsgate.bounded import put
 from tlsgate.errors import Refusal
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class PasswordProofs:
             return None
         proved = self._clock.monotonic()
         if keep_s > 0:
-            _put(self._proved, digest, proved, _MOST_PROOFS)
+            put(self._proved, digest, proved, _MOST_PROOFS)
         return proved
 
     async def aside(self, work: Callable[[], T]) -> T:
@@ -112,7 +113,7 @@ class PasswordProofs:
 
     def remember(self, digest: bytes, login: Login) -> None:
         """Keep what a credential was found to be; the oldest go first."""
-        _put(self.logins, digest, login, _MOST_LOGINS)
+        put(self.logins, digest, login, _MOST_LOGINS)
 
     def _digest(self, user: bytes, password: bytes, stored: str, kind: str) -> bytes:
         parts = (user, password, stored.encode("utf-8", "surrogatepass"), kind.encode("utf-8", "surrogatepass"))
@@ -169,10 +170,3 @@ class PasswordProofs:
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.digest) is flight:
             del self._flights[flight.digest]
-
-
-def _put(place: dict[bytes, Any], digest: bytes, value: Any, most: int) -> None:
-    place.pop(digest, None)
-    if len(place) >= most:
-        del place[next(iter(place))]
-    place[digest] = value

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from tlsgate.bounded import put
+
 __all__ = ["LONGEST_S", "VerifiedTokens"]
 
 T = TypeVar("T")
@@ -51,10 +53,7 @@ class VerifiedTokens(Generic[T]):
         now = self._now()
         if until <= now:
             return
-        self._kept.pop(digest, None)
-        while len(self._kept) >= self._most:
-            del self._kept[next(iter(self._kept))]
-        self._kept[digest] = (value, min(until, now + LONGEST_S))
+        put(self._kept, digest, (value, min(until, now + LONGEST_S)), self._most)
 
     def drop(self, digest: bytes) -> None:
         """Forget one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from tlsgate.bounded import put
 from tlsgate.certs.library import TOPIC
 from tlsgate.clock import Clock
 from tlsgate.store.interface import GAP
@@ -49,10 +50,7 @@ class CertificatePresence:
         found = await self._ask(id)
         # What was told of while we waited may be this one.
         if found and self._changes == before and self._keep_s > 0:
-            self._until.pop(id, None)
-            while len(self._until) >= self._limit:
-                del self._until[next(iter(self._until))]
-            self._until[id] = self._clock.monotonic() + self._keep_s
+            put(self._until, id, self._clock.monotonic() + self._keep_s, self._limit)
         return found
 
     def on_change(self, topic: str, payload: str) -> None:

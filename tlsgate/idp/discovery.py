@@ -12,6 +12,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
 from tlsgate.idp.key_sets import TOPIC, Fetch, KeySets, KeysUnavailable
@@ -131,9 +132,8 @@ class Discovery:
     def _place(self, issuer: str) -> _Issuer:
         known = self._issuers.get(issuer)
         if known is None:
-            while len(self._issuers) >= _MAX_ISSUERS:
-                del self._issuers[next(iter(self._issuers))]
-            known = self._issuers[issuer] = _Issuer()
+            known = _Issuer()
+            put(self._issuers, issuer, known, _MAX_ISSUERS)
         return known
 
     def _start(self, issuer: str, known: _Issuer) -> None:

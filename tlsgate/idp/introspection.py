@@ -18,6 +18,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
 from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
@@ -192,10 +193,7 @@ class Introspection:
         return min(cache_s, left_s) if cache_s else min(left_s, 2**31)
 
     def _keep(self, name: str, said: Said, ttl_s: float) -> None:
-        self._kept.pop(name, None)
-        while len(self._kept) >= _MAX_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[name] = (said, self._clock.monotonic() + ttl_s)
+        put(self._kept, name, (said, self._clock.monotonic() + ttl_s), _MAX_KEPT)
 
     async def _question(self, question: Question, token: bytes) -> Said:
         """Ask the server, in turn."""

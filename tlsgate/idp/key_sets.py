@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.errors import TlsgateError
 from tlsgate.jose.jwk import KeySet, parse_key_set
@@ -194,9 +195,8 @@ class KeySets:
     def _place(self, url: str) -> _Address:
         address = self._addresses.get(url)
         if address is None:
-            while len(self._addresses) >= _MAX_ADDRESSES:
-                del self._addresses[next(iter(self._addresses))]
-            address = self._addresses[url] = _Address()
+            address = _Address()
+            put(self._addresses, url, address, _MAX_ADDRESSES)
         return address
 
     def drop(self, urls: tuple[str, ...] | None = None) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+from tlsgate.bounded import put
 from tlsgate.jose.compact import TokenFault, decode_base64url, parse_claims, parse_compact
 from tlsgate.jose.jwk import parse_jwk
 from tlsgate.jose.keys import KeyFault, VerificationKey
@@ -76,9 +77,7 @@ class ProofReader:
             token = parse_compact(text)
             head = self._read_head(token.header, token.algorithm)
             if len(parts[0]) <= _MAX_KNOWN_BYTES:
-                while len(self._known) >= _MAX_KNOWN:
-                    del self._known[next(iter(self._known))]
-                self._known[parts[0]] = head
+                put(self._known, parts[0], head, _MAX_KNOWN)
             return Proof(head, parse_claims(token.payload), token.signed, token.signature)
         signed = text[: len(parts[0]) + 1 + len(parts[1])]
         return Proof(head, parse_claims(decode_base64url(parts[1])), signed, decode_base64url(parts[2]))

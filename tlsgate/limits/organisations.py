@@ -10,6 +10,7 @@ from typing import Any
 
 from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.session_codec import read_session
+from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.model import KeySettings
 from tlsgate.model.session import Session
@@ -74,9 +75,7 @@ class Organisations:
                 unreadable = True
         found = Organisation(id, session, unreadable, self._clock.monotonic() + self._cache_s)
         if changes == self._changes:
-            if len(self._known) >= _CACHE_SIZE:
-                del self._known[next(iter(self._known))]
-            self._known[id] = found
+            put(self._known, id, found, _CACHE_SIZE)
         return found
 
     def on_change(self, topic: str, payload: str) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 
+from tlsgate.bounded import put
 from tlsgate.errors import PkiError
 from tlsgate.model.tls import PeerIdentity
 from tlsgate.pki.certificate import Certificate, Roles, read_certificate, read_roles
@@ -128,9 +129,7 @@ class AllowList:
             path = self._trust.find_path(leaf, peer.chain, now, client_usage=self.require_client_usage)
             if path.anchor is None:
                 return Verdict(_NOT_ALLOWED, f"not listed, and no path to a listed CA: {path.fault}", path.until)
-            if len(self._paths) >= _MAX_PATHS:
-                del self._paths[next(iter(self._paths))]
-            self._paths[known_as] = path
+            put(self._paths, known_as, path, _MAX_PATHS)
         assert path.anchor is not None
         return Verdict(None, f"issued under listed CA {hashlib.sha256(path.anchor.der).hexdigest()}", path.until)
 
