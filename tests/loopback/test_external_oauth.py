@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -476,56 +476,52 @@ def test_a_certificate_in_place_of_a_secret(tmp_path: Path, form: str) -> None:
         assert peer and ("commonName", "gateway") in [pair for part in peer["subject"] for pair in part]
 
 
-@EACH_FORM
-def test_a_bound_token_of_an_introspection(tmp_path: Path, form: str) -> None:
-    """RFC 8705 section 3.2: ``cnf`` of the answer, remembered or not."""
+@contextmanager
+def asked_about_bound(folder: Path, form: str, **introspection: Any) -> Iterator[tuple[Callable[[str], int], Server, StrictUpstream]]:
+    """An API whose server knows one token, that belongs to ``holder``; the status that somebody gets with it.
+
+    :returns: who asks (``holder``, ``other``, or nobody with a certificate), the server, and the upstream.
+    """
     authority = make_authority("holders")
-    holder, other = authority.issue("holder"), authority.issue("other")
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(holder.der).digest()).rstrip(b"=").decode()
+    identities = {name: authority.issue(name) for name in ("holder", "other")}
+    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(identities["holder"].der).digest()).rstrip(b"=").decode()
     with StrictUpstream() as upstream, Provider() as provider:
-        fields = {"enabled": True, "url": f"{provider.url}/introspect", "cache": {"enabled": True, "timeout": 60}}
+        fields = {"enabled": True, "url": f"{provider.url}/introspect", **introspection}
         definition = api(form, upstream.port, [{"introspection": fields}])
         definition["x-tlsgate"] = {"client_certificates": {"ask_for_bound_keys": True}}
         own = make_authority().issue("localhost", names=["localhost"], usages=SERVER)
         server = Server(provider)
         server.known = {"bound": {"active": True, "sub": "alice", "cnf": {"x5t#S256": thumbprint}}}
-        with running_world(tmp_path, "sqlite", definition, server=own) as gateway:
+        with running_world(folder, "sqlite", definition, server=own) as gateway:
 
-            def ask_as(identity: Any) -> int:
-                with Client(gateway.port, sni="localhost", identity=identity) as client:
+            def ask_as(name: str) -> int:
+                with Client(gateway.port, sni="localhost", identity=identities.get(name)) as client:
                     return client.request("GET", "/api/x", headers=[("Authorization", "Bearer bound")]).status
 
-            for _ in range(2):
-                assert ask_as(other) == ask_as(None) == 401
-                assert ask_as(holder) == 200
-            assert len(server.asked()) == 1 and len(upstream.requests) == 2
+            yield ask_as, server, upstream
+
+
+@EACH_FORM
+def test_a_bound_token_of_an_introspection(tmp_path: Path, form: str) -> None:
+    """RFC 8705 section 3.2: ``cnf`` of the answer, remembered or not."""
+    with asked_about_bound(tmp_path, form, cache={"enabled": True, "timeout": 60}) as (ask_as, server, upstream):
+        for _ in range(2):
+            assert ask_as("other") == ask_as("") == 401
+            assert ask_as("holder") == 200
+        assert len(server.asked()) == 1 and len(upstream.requests) == 2
 
 
 @EACH_FORM
 def test_a_bound_token_that_was_revoked(tmp_path: Path, form: str) -> None:
     """With its certificate, with another one and without: its server is asked each time, and nobody gets in."""
-    authority = make_authority("holders")
-    holder, other = authority.issue("holder"), authority.issue("other")
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(holder.der).digest()).rstrip(b"=").decode()
-    with StrictUpstream() as upstream, Provider() as provider:
-        definition = api(form, upstream.port, [{"introspection": {"enabled": True, "url": f"{provider.url}/introspect"}}])
-        definition["x-tlsgate"] = {"client_certificates": {"ask_for_bound_keys": True}}
-        own = make_authority().issue("localhost", names=["localhost"], usages=SERVER)
-        server = Server(provider)
-        server.known = {"bound": {"active": True, "sub": "alice", "cnf": {"x5t#S256": thumbprint}}}
-        with running_world(tmp_path, "sqlite", definition, server=own) as gateway:
-
-            def ask_as(identity: Any) -> int:
-                with Client(gateway.port, sni="localhost", identity=identity) as client:
-                    return client.request("GET", "/api/x", headers=[("Authorization", "Bearer bound")]).status
-
-            assert ask_as(holder) == 200
-            server.known = {}
-            assert [ask_as(identity) for identity in (other, holder, None)] == [401, 401, 401]
-            # A server that takes a revocation back, or forgets to say whose token it is, changes nothing for strangers.
-            server.known = {"bound": {"active": True, "sub": "alice", "cnf": {"x5t#S256": thumbprint}}}
-            assert [ask_as(identity) for identity in (other, None)] == [401, 401]
-            assert len(upstream.requests) == 1
+    with asked_about_bound(tmp_path, form) as (ask_as, server, upstream):
+        assert ask_as("holder") == 200
+        known, server.known = server.known, {}
+        assert [ask_as(name) for name in ("other", "holder", "")] == [401, 401, 401]
+        # A server that takes a revocation back changes nothing for strangers.
+        server.known = known
+        assert [ask_as(name) for name in ("other", "")] == [401, 401]
+        assert len(upstream.requests) == 1
 
 
 @needs_redis
