@@ -48,7 +48,7 @@ def load_access(
     :param load_own_trust: returns the CAs of upstreams.
     :param problems: gets what is wrong.
     """
-    if not any(api.jwt or api.openid or api.external_oauth for api in apis):
+    if not any(api.takes_tokens for api in apis):
         return Access()
     service = config.oauth_service
     if service.proxied:
