@@ -59,8 +59,8 @@ floors: $(STAMP)
 unit: $(STAMP)
 	$(PYTEST) tests/unit -m "not acceptance" -n $(JOBS) $(ARGS)
 
-fuzz: $(STAMP) ## run the fuzz tests alone and TIMES (20) as long
-	TLSGATE_FUZZ=$(TIMES) $(PYTEST) tests/fuzz $(ARGS)
+fuzz: $(STAMP) ## run the tests by hypothesis alone, with TIMES (20) as many examples, new ones in each run
+	TLSGATE_FUZZ=$(TIMES) $(PYTEST) tests/fuzz tests/memory tests/unit -m hypothesis -n $(JOBS) $(ARGS)
 
 bench: $(STAMP) ## measure the gateway beside other proxies (ARGS=--quick)
 	$(PY) benchmarks/run.py $(ARGS)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from tests.support.certs import SERVER, make_authority
+from tests.support.fuzzing import fuzzed
 from tests.support.gateway import Received
 from tests.support.handshakes import VERSIONS, client_context
 from tests.support.memory_channel import Answer, MemoryTransport
@@ -132,7 +133,7 @@ def test_a_body_that_fills_every_buffer_arrives_whole(world: MemoryWorld, versio
     client.close()
 
 
-@settings(max_examples=25, deadline=None)
+@fuzzed(25)
 @given(
     version=st.sampled_from(VERSIONS),
     read_bytes=st.sampled_from([1, 7, 500, 16406, 65536]),

@@ -1,4 +1,4 @@
-"""How long the fuzz tests run: a few examples with everything else, many with ``make fuzz``."""
+"""How many examples the tests by hypothesis take: a few with everything else, many new ones with ``make fuzz``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["fuzzed"]
+__all__ = ["TIMES", "fuzzed"]
+
+TIMES = int(os.environ.get("TLSGATE_FUZZ", "1"))
+"""How many times more examples are wanted than among all tests."""
 
 
 def fuzzed(small: int) -> settings:
-    """Return settings of a fuzz test.
+    """Return settings of a test by hypothesis.
 
-    :param small: examples when it runs among all tests; ``TLSGATE_FUZZ`` is how many times more are wanted.
+    :param small: examples when it runs among all tests.
     """
-    times = int(os.environ.get("TLSGATE_FUZZ", "1"))
     return settings(
-        max_examples=small * times,
+        max_examples=small * TIMES,
         deadline=None,
         suppress_health_check=[
             HealthCheck.too_slow,

@@ -297,7 +297,7 @@ def _canonical(text: str) -> bytes:
     try:
         return canonicalise(raw)
     except WireError:
-        return canonicalise(raw.replace(b"%", b"%25"))
+        return canonicalise(raw.replace(b"%", b"%25").replace(b"\0", b"%2500"))
 
 
 def _literal(text: str) -> tuple[bytes, bytes]:

@@ -85,10 +85,12 @@ def canonicalise(path: bytes) -> bytes:
     upper-case digits, characters that may not stand there are escaped (``"``, ``\\``, blanks, bytes over 0x7E). ``/`` and ``;`` are
     never made from escapes, and ``%`` is not, so that reading twice changes nothing.
 
-    :param path: path without query; configured paths may hold any byte.
+    :param path: path without query; configured paths may hold any byte but NUL.
     :returns: only bytes that RFC 3986 allows in a path.
-    :raises WireError: ``%`` without two hexadecimal digits, or ``%00``.
+    :raises WireError: ``%`` without two hexadecimal digits, ``%00``, or NUL itself.
     """
+    if b"\0" in path:
+        raise WireError("NUL in the path")
     if b"%" in path:
         path = _ESCAPE.sub(_canonical_escape, path)
     return _TO_ESCAPE.sub(_escape, path)

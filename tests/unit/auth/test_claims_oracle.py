@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from tlsgate.auth.claims import ClaimFault, check_rules, check_times, find_identity
 from tlsgate.auth.token_policies import choose_policies, find_base_policy
 from tlsgate.model.tokens import ClaimRules, CustomClaim, ScopePolicies
@@ -145,7 +146,7 @@ def judge_rules(claims: dict[str, Any], rules: ClaimRules, names: tuple[str, ...
     return ""
 
 
-@settings(max_examples=600)
+@fuzzed(600)
 @given(CLAIMS, RULES, st.lists(st.sampled_from(["user", "a.b", "sub"]), max_size=2).map(tuple))
 def test_claims(claims: dict[str, Any], rules: ClaimRules, names: tuple[str, ...]) -> None:
     """Each claim of any type, each rule: the same decision in the same words."""
@@ -218,7 +219,7 @@ def judge_policies(
     return [], "jwt.nothing_in_token" if mapping else "jwt.no_policy"
 
 
-@settings(max_examples=400)
+@fuzzed(400)
 @given(
     st.fixed_dictionaries({}, optional={"scope": SCOPES, "roles": SCOPES, "pol": st.sampled_from(["p1", "", None, ["p1"], 7])}),
     st.booleans(),

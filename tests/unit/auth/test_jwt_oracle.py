@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from tests.support.apis import make_api
+from tests.support.fuzzing import fuzzed
 from tests.support.keys import Keys, run
 from tests.support.provider import b64
 from tests.unit.auth.test_claims_oracle import judge_base, judge_identity, judge_policies, judge_rules, judge_times
@@ -321,7 +322,7 @@ class World:
         return exchange.session.alias, list(exchange.session.apply_policies)
 
 
-@settings(max_examples=800, deadline=None)
+@fuzzed(800)
 @given(cases())
 def test_decisions(case: Case) -> None:
     """The same decision in the same words, at first and again (from memory); and not for a text that only resembles it."""
@@ -334,7 +335,7 @@ def test_decisions(case: Case) -> None:
         assert world.decide(token[:-1]) == (403, "Key not authorized")
 
 
-@settings(max_examples=200, deadline=None)
+@fuzzed(200)
 @given(cases(), st.integers(0, 110))
 def test_decisions_later(case: Case, later_s: int) -> None:
     """What was decided at one time says nothing of another: as if nobody had asked before."""
@@ -346,7 +347,7 @@ def test_decisions_later(case: Case, later_s: int) -> None:
     assert world.decide(token) == fresh.decide(token)
 
 
-@settings(max_examples=200, deadline=None)
+@fuzzed(200)
 @given(cases(good=True), st.lists(ASKED, min_size=1, max_size=3))
 def test_decisions_after_other_tokens(case: Case, others: list[dict[str, Any]]) -> None:
     """Whatever the user had before: who gets in, and with which policies, is said by the present token alone."""

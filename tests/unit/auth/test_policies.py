@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from tlsgate.auth.policies import PolicyBook, PolicyFault, PolicyTable, apply_policies, find_expiry_at_creation, find_policy_ids
 from tlsgate.model.policy import Partitions, Policy
 from tlsgate.model.session import AccessRight, AllowedUrl, Limit, Session
@@ -464,7 +465,7 @@ def oracle(session: Session, policies: list[Policy]) -> dict[str, dict[str, Any]
     return result or None
 
 
-@settings(max_examples=400)
+@fuzzed(400)
 @given(policy_lists(), numbers, rates)
 def test_merging_agrees_with_the_oracle(policies: list[Policy], quota: int, rate: tuple[float, float]) -> None:
     """Any policies, any order, any partitions."""
@@ -491,7 +492,7 @@ def test_merging_agrees_with_the_oracle(policies: list[Policy], quota: int, rate
         assert right.allowance_scope == (entry["set_by"] if several else "")
 
 
-@settings(max_examples=200)
+@fuzzed(200)
 @given(policy_lists(), st.randoms())
 def test_the_order_of_policies_changes_no_limit(policies: list[Policy], random: Any) -> None:
     """Quotas, rates, depths and rights are the same for every order (a rate at a draw may be spelled otherwise)."""

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.definitions import accepted, classic, make_context, parse, refused, warned
+from tests.support.fuzzing import fuzzed
 from tlsgate.definitions.classic import dump_classic, parse_classic
 from tlsgate.definitions.classic_fields import CLASSIC
 from tlsgate.model.api import ApiDefinition, CorsSettings, ErrorOverride, HeaderOperations, ProxySettings, VersionSettings
@@ -458,7 +459,7 @@ def shapes(schema: Any) -> st.SearchStrategy[Any]:
     return st.one_of(inner, inner, inner, JSON)
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzed(300)
 @given(st.data())
 def test_any_tree_gives_an_api_or_errors(data: st.DataObject) -> None:
     """Never an exception, never an API that an error stands against, never a change of the tree."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.definitions import accepted, classic, make_context, oas, operations, parse, refused, warned
+from tests.support.fuzzing import fuzzed
 from tests.unit.definitions.test_classic import JSON, shapes
 from tlsgate.config.problems import Problems
 from tlsgate.definitions.oas import dump_oas, is_oas_document, map_to_classic, parse_oas
@@ -566,7 +567,7 @@ def test_values_from_outside_are_never_shown() -> None:
     assert not [problem for problem in problems if "hunter2" in str(problem).lower()]
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzed(300)
 @given(st.data())
 def test_any_document_gives_an_api_or_errors(data: st.DataObject) -> None:
     """Never an exception, never a change of the document."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL, crypto
 
 from tests.support.certs import Issued, make_authority
+from tests.support.fuzzing import fuzzed
 from tests.support.handshakes import VERSIONS, StepClock, client_context
 from tests.support.hellos import hello_of_pyopenssl, message, records, server_names
 from tests.support.memory_edge import EdgeConnection, MemoryEdge, allow, choice, take
@@ -121,7 +122,7 @@ def test_any_bytes_are_refused_or_wait(data: bytes) -> None:
     assert over(connection) == bool(edge.refused)
 
 
-@settings(max_examples=40)
+@fuzzed(40)
 @given(data=st.data())
 def test_a_damaged_hello_never_gets_in(data: st.DataObject) -> None:
     """One byte of a real hello is changed: refused, unfinished, or the handshake fails."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from tests.support.certs import make_authority
+from tests.support.fuzzing import fuzzed
 from tests.support.handshakes import VERSIONS, client_context
 from tests.support.memory_channel import MemoryTransport
 from tests.support.memory_edge import EdgeConnection, MemoryEdge, RecordingApplication, allow, choice, take
@@ -109,7 +110,7 @@ def test_large_bodies(version: int, size: int) -> None:
     assert connection.read() == data
 
 
-@settings(max_examples=30)
+@fuzzed(30)
 @given(
     messages=st.lists(st.binary(min_size=1, max_size=40_000), min_size=1, max_size=6),
     cuts=st.lists(st.integers(1, 30_000), max_size=20),

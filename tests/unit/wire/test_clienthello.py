@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from tests.support.fuzzing import fuzzed
 from tests.support.hellos import hello_of_pyopenssl, hello_of_ssl, message, records, server_names, vector
 from tlsgate.errors import WireError
 from tlsgate.wire.clienthello import ClientHello, ClientHelloReader, PlainHttpOnTls
@@ -415,7 +416,7 @@ def test_garbage_gives_none_or_a_wire_error(junk: bytes, in_record: bool) -> Non
     assert reader.buffered == data
 
 
-@settings(deadline=None, max_examples=300)
+@fuzzed(300)
 @given(st.data())
 def test_a_damaged_hello_gives_a_hello_none_or_a_wire_error(data: st.DataObject) -> None:
     """Flip, delete or insert bytes anywhere in a real hello."""

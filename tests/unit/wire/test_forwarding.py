@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from tlsgate import __version__
 from tlsgate.errors import WireError
 from tlsgate.model.exchange import Connection, Exchange, HeaderList
@@ -473,7 +474,7 @@ def test_checking_all_at_once_is_checking_each(headers: HeaderList) -> None:
             validate_headers(headers)
 
 
-@settings(deadline=None, max_examples=200)
+@fuzzed(200)
 @given(
     st.lists(
         st.tuples(

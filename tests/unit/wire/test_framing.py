@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import httptools
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from tlsgate.errors import WireError
 from tlsgate.model.exchange import Connection, Exchange, HeaderList
 from tlsgate.wire.framing import Framing, FramingLimits, examine
@@ -445,7 +446,7 @@ def test_llhttp_leaves_blanks_after_a_value() -> None:
     assert headers == [(b"Host", b"a.test \t ")]
 
 
-@settings(deadline=None, max_examples=300)
+@fuzzed(300)
 @given(
     st.lists(st.sampled_from([b"upgrade", b"Upgrade", b" ", b"\t", b",", b";", b"x", b"keep-alive", b"close", b"\xff"]), max_size=6).map(
         b"".join
@@ -461,7 +462,7 @@ def test_wherever_the_parser_stops_the_connection_ends(connection: bytes) -> Non
         assert not exchange.keep_alive
 
 
-@settings(deadline=None, max_examples=300)
+@fuzzed(300)
 @given(
     st.lists(
         st.tuples(

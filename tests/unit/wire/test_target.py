@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from tlsgate.errors import WireError
 from tlsgate.routing.paths import remaining_path
 from tlsgate.wire.target import Target, canonicalise, clean_path, closing_readings, is_plain, needs_cleaning, parse_target, readings_below
@@ -333,6 +334,13 @@ def test_readings_are_clean_bounded_and_other(path: bytes) -> None:
         assert clean_path(canonical) in readings
 
 
+def test_nul_has_no_canonical_reading() -> None:
+    """Neither as a byte nor escaped: an escaped one could not be read again."""
+    for path in (b"/\0", b"/%00", b"/a\0%41"):
+        with pytest.raises(WireError):
+            canonicalise(path)
+
+
 @settings(deadline=None)
 @given(paths)
 def test_canonicalising_is_idempotent_and_cleaning_commutes(path: bytes) -> None:
@@ -359,7 +367,7 @@ def test_garbage_gives_a_target_or_a_wire_error(method: bytes, raw: bytes) -> No
     assert target.canonical == canonicalise(target.path)
 
 
-@settings(max_examples=300)
+@fuzzed(300)
 @given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b";", b"%2F", b"%5C", b"~", b"b.c"]), max_size=8), st.integers(0, 12))
 def test_a_plain_path_has_one_reading_and_so_has_what_is_below_any_part_of_it(pieces: list[bytes], cut: int) -> None:
     """But for a cut in the middle of a segment that leaves a dot first: what the router relies on."""

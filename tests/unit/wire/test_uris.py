@@ -39,6 +39,8 @@ def test_normal_forms(text: str, origin: str, path: bytes) -> None:
         "https://\u00e9.test/",
         " https://a/",
         "https://a b/",
+        "https://a/\0",
+        "https://a/%00",
     ],
 )
 def test_what_is_no_address(text: str) -> None:
