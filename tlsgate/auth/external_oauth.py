@@ -7,7 +7,6 @@ sections 1, 7 and 13; decisions 3.3, 3.5 and 3.6.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -226,7 +225,7 @@ class SignedTokens:
         self._names = _names(settings.identity_claim)
         self._parts = parts
         self._now = tools.clock.now
-        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(self._now)
+        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(lambda verified: verified.keys == keys.version(), self._now)
 
     def prefetch(self) -> None:
         """Ask for the key set: the generation serves from now on."""
@@ -240,12 +239,8 @@ class SignedTokens:
         if exchange.ignored:
             return True
         exchange.credential = presented = self._parts.read(exchange)
-        digest = hashlib.sha256(presented).digest()
-        verified = self._verified.find(digest)
+        verified = self._verified.find(presented)
         if verified is None:
-            return False
-        if self._keys.version() != verified.keys:
-            self._verified.drop(digest)
             return False
         view = self._parts.peek(verified.bearer, exchange.entered_at)
         if view is None or not self._parts.bound.check(exchange, verified.binding, presented):
@@ -259,11 +254,10 @@ class SignedTokens:
         :raises Refusal: an id of the catalogue that begins with ``external_oauth.``; ``jwt.binding``, ``jwt.proof``, ``store.unavailable``.
         """
         presented = exchange.credential
-        digest = hashlib.sha256(presented).digest()
-        verified = self._verified.find(digest)
+        verified = self._verified.find(presented)
         if verified is None:
             verified, until = await self._verify(exchange, presented)
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(presented, verified, until)
         await self._parts.bound.settle(exchange, verified.binding, presented)
         self._parts.accept(exchange, await self._parts.find(verified.bearer), verified.onward)
 

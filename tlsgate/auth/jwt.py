@@ -6,7 +6,6 @@ costs two look-ups and no wait. Source: JWT reference, sections 1 to 11; decisio
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step, store_away
@@ -100,7 +99,7 @@ class JwtAuth:
         self._virtual = VirtualSessions(api, tools)
         self._sessions = tools.sessions
         self._now = tools.clock.now
-        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(self._now)
+        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(lambda verified: verified.keys == keys.version(), self._now)
 
     def prefetch(self) -> None:
         """Ask for the key sets: the generation serves from now on."""
@@ -117,13 +116,8 @@ class JwtAuth:
         if not presented:
             raise self._bound.missing("jwt.auth_field_missing")
         exchange.credential = presented = self._bound.strip(exchange, presented)
-        digest = hashlib.sha256(presented).digest()
-        verified = self._verified.find(digest)
+        verified = self._verified.find(presented)
         if verified is None:
-            return False
-        if verified.keys != self._keys.version():
-            # The keys changed, are too old, or were dropped.
-            self._verified.drop(digest)
             return False
         view = self._virtual.peek(verified.seat, exchange.entered_at)
         if view is None or not self._bound.check(exchange, verified.binding, presented):
@@ -137,14 +131,13 @@ class JwtAuth:
         :raises Refusal: an id of the catalogue that begins with ``jwt.``; ``store.unavailable``.
         """
         presented = exchange.credential
-        digest = hashlib.sha256(presented).digest()
-        verified, until = self._verified.find(digest), 0.0
+        verified, until = self._verified.find(presented), 0.0
         if verified is None:
             verified, until = await self._verify(exchange, presented)
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._virtual.settle(verified.seat.wanted)
         if until:
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(presented, verified, until)
         self._accept(exchange, view, verified)
 
     async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:

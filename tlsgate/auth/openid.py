@@ -7,7 +7,6 @@ sections 1, 11 and 12; decisions 3.3 and 3.12.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 
 from tlsgate.auth.base import AuthTools, Step
@@ -108,7 +107,7 @@ class OpenIdAuth:
         self._policies = tools.sessions.policies
         self._org = api.org_id
         self._now = tools.clock.now
-        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(self._now)
+        self._verified: VerifiedTokens[_Verified] = VerifiedTokens(self._is_current, self._now)
 
     def prefetch(self) -> None:
         """Ask for documents and keys: the generation serves from now on."""
@@ -123,13 +122,8 @@ class OpenIdAuth:
         if exchange.ignored:
             return True
         exchange.credential = presented = self._strip(exchange, self._source.read(exchange))
-        digest = hashlib.sha256(presented).digest()
-        verified = self._verified.find(digest)
+        verified = self._verified.find(presented)
         if verified is None:
-            return False
-        if self._discovery.peek(verified.issuer) != verified.url or self._sets.version(verified.url) != verified.keys:
-            # The keys changed, are too old, or were dropped.
-            self._verified.drop(digest)
             return False
         view = self._virtual.peek(verified.seat, exchange.entered_at)
         if view is None or not self._bound.check(exchange, verified.binding, presented):
@@ -143,15 +137,17 @@ class OpenIdAuth:
         :raises Refusal: an id of the catalogue that begins with ``oidc.``; ``jwt.binding``, ``jwt.proof``, ``store.unavailable``.
         """
         presented = exchange.credential
-        digest = hashlib.sha256(presented).digest()
-        verified, until = self._verified.find(digest), 0.0
+        verified, until = self._verified.find(presented), 0.0
         if verified is None:
             verified, until = await self._verify(exchange, presented)
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._settle(verified.seat.wanted)
         if until:
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(presented, verified, until)
         self._accept(exchange, view, verified)
+
+    def _is_current(self, verified: _Verified) -> bool:
+        return self._discovery.peek(verified.issuer) == verified.url and self._sets.version(verified.url) == verified.keys
 
     def _strip(self, exchange: Exchange, presented: bytes) -> bytes:
         """Return the token: exactly ``Bearer``, one blank, and the token, wherever it is read from; or what proofs come with."""

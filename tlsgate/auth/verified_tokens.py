@@ -5,6 +5,7 @@ Bounded in number and in time; a token itself is never kept. Source: decisions 3
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -21,13 +22,15 @@ _MOST = 10_000
 class VerifiedTokens(Generic[T]):
     """Those of one step.
 
+    :param is_current: whether what verified a token would still verify it: its keys are neither replaced, nor too old, nor dropped.
     :param now: epoch seconds.
     :param most: how many are kept; the oldest goes.
     """
 
-    __slots__ = ("_kept", "_most", "_now")
+    __slots__ = ("_is_current", "_kept", "_most", "_now")
 
-    def __init__(self, now: Callable[[], float], most: int = _MOST) -> None:
+    def __init__(self, is_current: Callable[[T], bool], now: Callable[[], float], most: int = _MOST) -> None:
+        self._is_current = is_current
         self._now = now
         self._most = most
         self._kept: dict[bytes, tuple[T, float]] = {}
@@ -35,17 +38,19 @@ class VerifiedTokens(Generic[T]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, digest: bytes) -> T | None:
-        """Return what was verified, None when it is not there or has ended."""
+    def find(self, token: bytes) -> T | None:
+        """Return what a token was verified to say, None when it is not there, has ended, or is no longer current."""
+        digest = hashlib.sha256(token).digest()
         found = self._kept.get(digest)
         if found is None:
             return None
-        if found[1] <= self._now():
-            del self._kept[digest]
-            return None
-        return found[0]
+        value, until = found
+        if until > self._now() and self._is_current(value):
+            return value
+        del self._kept[digest]
+        return None
 
-    def keep(self, digest: bytes, value: T, until: float) -> None:
+    def keep(self, token: bytes, value: T, until: float) -> None:
         """Remember.
 
         :param until: epoch seconds; at most :data:`LONGEST_S` from now count.
@@ -53,8 +58,4 @@ class VerifiedTokens(Generic[T]):
         now = self._now()
         if until <= now:
             return
-        put(self._kept, digest, (value, min(until, now + LONGEST_S)), self._most)
-
-    def drop(self, digest: bytes) -> None:
-        """Forget one."""
-        self._kept.pop(digest, None)
+        put(self._kept, hashlib.sha256(token).digest(), (value, min(until, now + LONGEST_S)), self._most)

@@ -9,7 +9,7 @@ from tlsgate.auth.verified_tokens import LONGEST_S, VerifiedTokens
 def test_a_token_is_found_until_it_ends() -> None:
     """And not a moment longer."""
     clock = FixedClock(1000.0)
-    tokens: VerifiedTokens[str] = VerifiedTokens(clock.now)
+    tokens: VerifiedTokens[str] = VerifiedTokens(_always, clock.now)
     tokens.keep(b"a", "alice", 1010.0)
     clock.time = 1009.9
     assert tokens.find(b"a") == "alice" and tokens.find(b"b") is None
@@ -19,7 +19,7 @@ def test_a_token_is_found_until_it_ends() -> None:
 
 def test_one_that_has_ended_is_not_kept() -> None:
     """Clocks move while the store is asked."""
-    tokens: VerifiedTokens[str] = VerifiedTokens(FixedClock(1000.0).now)
+    tokens: VerifiedTokens[str] = VerifiedTokens(_always, FixedClock(1000.0).now)
     tokens.keep(b"a", "alice", 1000.0)
     assert len(tokens) == 0
 
@@ -27,7 +27,7 @@ def test_one_that_has_ended_is_not_kept() -> None:
 def test_one_without_an_end_is_verified_anew_now_and_then() -> None:
     """Never for ever."""
     clock = FixedClock(1000.0)
-    tokens: VerifiedTokens[str] = VerifiedTokens(clock.now)
+    tokens: VerifiedTokens[str] = VerifiedTokens(_always, clock.now)
     tokens.keep(b"a", "alice", float("inf"))
     clock.time += LONGEST_S
     assert tokens.find(b"a") is None
@@ -35,9 +35,23 @@ def test_one_without_an_end_is_verified_anew_now_and_then() -> None:
 
 def test_the_oldest_goes() -> None:
     """Whoever has many tokens that verify fills a bounded place."""
-    tokens: VerifiedTokens[int] = VerifiedTokens(FixedClock(1000.0).now, most=3)
+    tokens: VerifiedTokens[int] = VerifiedTokens(_always, FixedClock(1000.0).now, most=3)
     for number in range(5):
         tokens.keep(b"%d" % number, number, 2000.0)
-    tokens.drop(b"4")
-    tokens.drop(b"nobody")
-    assert [tokens.find(b"%d" % number) for number in range(5)] == [None, None, 2, 3, None]
+    assert [tokens.find(b"%d" % number) for number in range(5)] == [None, None, 2, 3, 4]
+
+
+def test_one_whose_keys_changed_is_forgotten() -> None:
+    """And is not there again when its keys are."""
+    current = {"old"}
+    tokens: VerifiedTokens[str] = VerifiedTokens(current.__contains__, FixedClock(1000.0).now)
+    tokens.keep(b"a", "old", 2000.0)
+    assert tokens.find(b"a") == "old"
+    current.clear()
+    assert tokens.find(b"a") is None
+    current.add("old")
+    assert tokens.find(b"a") is None
+
+
+def _always(value: object) -> bool:
+    return True
