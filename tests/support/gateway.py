@@ -27,6 +27,8 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from tests.support.certs import Issued
+from tests.support.nursery import Forked, fork_tlsgate
+from tests.support.scale import FULL
 
 __all__ = [
     "Client",
@@ -89,7 +91,7 @@ class Gateway:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.listeners: list[dict[str, str]] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
         self._readers: list[threading.Thread] = []
         self._condition = threading.Condition()
 
@@ -113,8 +115,14 @@ class Gateway:
         # A forward proxy of the machine has no say in tests.
         inherited = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
         environ = {**inherited, "PYTHONUNBUFFERED": "1", **self.environ}
-        command = [sys.executable, "-m", "tlsgate", "run", "--config", str(self.config_path)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.folder)
+        arguments = ["run", "--config", str(self.config_path)]
+        if FULL or self.environ or "workers" in self.config.get("tlsgate", {}):
+            command = [sys.executable, "-m", "tlsgate", *arguments]
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.folder
+            )
+        else:
+            self.process = fork_tlsgate(arguments, self.folder, environ)
         self._readers = [threading.Thread(target=target, daemon=True) for target in (self._read_log, self._read_output)]
         for reader in self._readers:
             reader.start()
