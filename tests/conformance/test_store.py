@@ -33,6 +33,7 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, Any]]] = {
     "get_entries": lambda store: store.get_entries(["a", "b"]),
     "put": lambda store: store.put("a", b"1"),
     "put keeping": lambda store: store.put("a", b"1", ttl_s=9, keep_ttl=True, only_if="present"),
+    "replace": lambda store: store.replace("a", None, b"1"),
     "delete": lambda store: store.delete("a", "b"),
     "names": lambda store: names_of(store, ""),
     "add_to_set": lambda store: store.add_to_set("s", "m"),
@@ -230,6 +231,44 @@ def test_only_if(world: World, store: Store, keep_ttl: bool, ttl_s: int | None) 
     assert world.run(store.put("a", b"3", ttl_s=ttl_s, keep_ttl=keep_ttl, only_if="present")) is True
     entry = world.run(store.get_entry("a"))
     assert entry is not None and entry.value == b"3" and (entry.ttl_s is None) == (ttl_s is None)
+
+
+def test_replace(world: World, store: Store) -> None:
+    """Nothing is written where another value stands than the one that was read, and the life is always the new one."""
+    assert world.run(store.replace("a", b"1", b"2")) is False
+    assert world.run(store.get("a")) is None
+    assert world.run(store.replace("a", None, b"1", ttl_s=50)) is True
+    assert world.run(store.replace("a", None, b"2")) is False
+    assert world.run(store.replace("a", b"", b"2")) is False
+    assert world.run(store.replace("a", b"2", b"3")) is False
+    entry = world.run(store.get_entry("a"))
+    assert entry is not None and entry.value == b"1" and 40 < (entry.ttl_s or 0) <= 50
+    assert world.run(store.replace("a", b"1", b"\0\xff2")) is True
+    assert world.run(store.get_entry("a")) == Entry(b"\0\xff2", None)
+    assert world.run(store.replace("a", b"\0\xff2", b"", ttl_s=1)) is True
+    world.backend.pass_time(world.loop, 1.05)
+    assert world.run(store.replace("a", b"", b"4")) is False
+    assert world.run(store.replace("a", None, b"4")) is True
+    world.run(store.add_to_set("s", "1"))
+    assert world.run(store.replace("s", None, b"1")) is False
+    assert world.run(store.replace("s", b"1", b"1")) is False
+    assert world.run(store.members("s")) == ["1"]
+    with pytest.raises(ValueError):
+        world.run(store.replace("a", None, b"1", ttl_s=0))
+
+
+def test_no_change_is_lost_by_replacing(world: World, store: Store) -> None:
+    """Many who read, add one and replace, over two stores."""
+    other = world.open()
+
+    async def add_one(store: Store) -> None:
+        while True:
+            old = await store.get("n:v")
+            if await store.replace("n:v", old, b"%d;" % (int((old or b"0;")[:-1]) + 1)):
+                return
+
+    world.together(*[add_one((store, other)[number % 2]) for number in range(20)])
+    assert world.run(store.get("n:v")) == b"20;"
 
 
 def test_one_of_many_writers_is_the_first(world: World, store: Store) -> None:

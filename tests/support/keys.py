@@ -51,6 +51,13 @@ class CountingStore(MemoryStore):
         self.reads = 0
         self.counts = 0
         self.held: list[Deferred[None]] | None = None
+        self.before_replacing: list[Coroutine[Any, Any, Any]] = []
+        """What somebody else does after a value was read and before it is replaced; one with each time."""
+
+    async def replace(self, name: str, old: bytes | None, value: bytes, *, ttl_s: int | None = None) -> bool:
+        if self.before_replacing:
+            await self.before_replacing.pop(0)
+        return await super().replace(name, old, value, ttl_s=ttl_s)
 
     async def get_entries(self, names: Sequence[str]) -> list[Entry | None]:
         self.reads += 1

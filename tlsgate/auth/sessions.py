@@ -7,7 +7,7 @@ for ten seconds (keys reference, section 13). Source: keys reference, sections 3
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -34,6 +34,7 @@ _MAX_MEMOS = 64
 _MEMOS_OF_AN_API = 4
 _MAX_VIEWS = 16
 _MAX_ROUNDS = 4
+_CHANGES_TRIED = 10
 
 
 class KeyView:
@@ -196,6 +197,26 @@ class Sessions:
         """Write a session under a stored name, for calls that know only the hash; as :meth:`save`."""
         return await self._write(name, None, session, apis, keep_lifetime, only_if)
 
+    async def change(self, id: str, edit: Callable[[Session | None], Session], *, apis: Iterable[ApiLifetime] = ()) -> Session:
+        """Write what a function makes of the stored session, so that nothing is lost that others write at the same time.
+
+        :param edit: given None where nothing is stored; called again when somebody else was quicker. What it raises is passed on.
+        :param apis: as of :meth:`save`; the lifetime starts anew.
+        :returns: what was written.
+        :raises StoreUnavailable: it may or may not have been written.
+        :raises UnusableRecord: what is stored is no session.
+        :raises ValueError: the id names a hash function that is not configured.
+        """
+        candidate = self.naming.place(id)
+        for _ in range(_CHANGES_TRIED):
+            old = await self._store.get(candidate.key)
+            session = edit(None if old is None else read_session(old))
+            ttl = compute_lifetime(session, self._settings, apis, self._clock.now())
+            writing = self._store.replace(candidate.key, old, encode_stored(session), ttl_s=ttl)
+            if await self._finish_write(candidate.name, candidate, ttl, False, writing):
+                return session
+        raise StoreUnavailable("others write this session all the time")
+
     async def delete(self, id: str) -> bool:
         """Remove a key; it is refused in this process from now on.
 
@@ -261,8 +282,12 @@ class Sessions:
         self, name: str, candidate: Candidate | None, session: Session, apis: Iterable[ApiLifetime], keep: bool, only_if: str
     ) -> bool:
         ttl = compute_lifetime(session, self._settings, apis, self._clock.now())
+        writing = self._store.put(KEY_PREFIX + name, encode_stored(session), ttl_s=ttl, keep_ttl=keep, only_if=only_if)
+        return await self._finish_write(name, candidate, ttl, keep, writing)
+
+    async def _finish_write(self, name: str, candidate: Candidate | None, ttl: int | None, keep: bool, writing: Awaitable[bool]) -> bool:
         try:
-            written = await self._store.put(KEY_PREFIX + name, encode_stored(session), ttl_s=ttl, keep_ttl=keep, only_if=only_if)
+            written = await writing
             if written and candidate is not None and candidate.weak:
                 await self._store.put(candidate.check_key, candidate.check, ttl_s=ttl, keep_ttl=keep)
         finally:

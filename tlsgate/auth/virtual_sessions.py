@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from tlsgate.auth.base import AuthTools, store_away
+from tlsgate.auth.go_json import UnusableRecord
 from tlsgate.auth.lifetime import ApiLifetime
 from tlsgate.auth.policies import PolicyFault, PolicyTable, apply_policies
 from tlsgate.auth.sessions import KeyView
@@ -118,13 +120,11 @@ class VirtualSessions:
             view = await self._reader.find(wanted.id.encode())
             if view is not None and self._is_settled(view, wanted):
                 return view
-            stored = await self._sessions.load(wanted.id)
-            made = self._make(wanted, stored)
-            await self._sessions.save(wanted.id, made, apis=self._lifetime)
+            made = await self._sessions.change(wanted.id, partial(self._make, wanted), apis=self._lifetime)
             view = await self._reader.find(wanted.id.encode())
         except StoreUnavailable as error:
             raise store_away(str(error)) from error
-        except ValueError as error:
+        except (ValueError, UnusableRecord) as error:
             raise Refusal("jwt.key", str(error)) from error
         if view is None or view.fault:
             raise Refusal("jwt.no_policy", view.fault if view is not None else "the session was removed meanwhile")

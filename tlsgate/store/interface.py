@@ -67,6 +67,15 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def replace(self, name: str, old: bytes | None, value: bytes, *, ttl_s: int | None = None) -> bool:
+        """Write a value if what is there is what the caller has read, in one step; for names that nobody counts.
+
+        :param old: as read; None for a name that held nothing.
+        :param ttl_s: whole seconds from 1; None is for ever.
+        :returns: whether it was written; acknowledged as by ``put``.
+        """
+        ...
+
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold; returns how many of them held something."""
         ...

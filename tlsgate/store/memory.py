@@ -105,6 +105,11 @@ class MemoryStore:
         self._end(name, expires_at)
         return True
 
+    async def replace(self, name: str, old: bytes | None, value: bytes, *, ttl_s: int | None = None) -> bool:
+        """Write a value if what is there is what the caller has read."""
+        check_put(name, ttl_s, "")
+        return self._value(name) == old and await self.put(name, value, ttl_s=ttl_s, only_if="absent" if old is None else "present")
+
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
         return sum(self._find(name) is not None and self._items.pop(name, None) is not None for name in names)

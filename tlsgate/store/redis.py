@@ -62,6 +62,7 @@ class RedisStore:
         )
         self._entries = load_script("entries")
         self._put = load_script("put")
+        self._replace = load_script("replace")
         self._window = load_script("count_window")
         self._sliding = load_script("count_sliding")
         self._add = load_script("set_add")
@@ -124,6 +125,12 @@ class RedisStore:
         if only_if:
             command.append("XX" if only_if == "present" else "NX")
         return await self._link.call(*command) is not None
+
+    async def replace(self, name: str, old: bytes | None, value: bytes, *, ttl_s: int | None = None) -> bool:
+        """Write a value if what is there is what the caller has read."""
+        check_put(name, ttl_s, "")
+        was = ("absent", b"") if old is None else ("present", old)
+        return bool(await self._run(self._replace, [self._key(name)], value, *was, *(() if ttl_s is None else (ttl_s,))))
 
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""

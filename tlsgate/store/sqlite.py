@@ -168,6 +168,11 @@ class SqliteStore:
                 await self._write(ops.keep_counter, name, moved.value, moved.expires_at)
         return written
 
+    async def replace(self, name: str, old: bytes | None, value: bytes, *, ttl_s: int | None = None) -> bool:
+        """Write a value if what is there is what the caller has read."""
+        check_put(name, ttl_s, "")
+        return bool(await self._write(ops.replace, name, old, value, ttl_s))
+
     async def delete(self, *names: str) -> int:
         """Remove whatever the names hold."""
         check_names(names)

@@ -30,6 +30,7 @@ __all__ = [
     "note_change",
     "put",
     "remove_members",
+    "replace",
     "sweep",
 ]
 
@@ -78,6 +79,15 @@ def put(connection: sqlite3.Connection, name: str, value: bytes, ttl_s: int | No
         if keep_ttl and row is not None:
             expires_at = row[2]
     connection.execute(_WRITE, (name, _VALUE, value, expires_at))
+    return True
+
+
+def replace(connection: sqlite3.Connection, name: str, old: bytes | None, value: bytes, ttl_s: int | None, now: float) -> bool:
+    """Write a value if the name holds the old one; nothing at all for None."""
+    row = connection.execute(_FIND, (name, now)).fetchone()
+    if (None if row is None else tuple(row[:2])) != (None if old is None else (_VALUE, old)):
+        return False
+    connection.execute(_WRITE, (name, _VALUE, value, None if ttl_s is None else now + ttl_s))
     return True
 
 

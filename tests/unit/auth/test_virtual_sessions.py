@@ -110,6 +110,31 @@ def test_two_tokens_of_one_user_at_a_time() -> None:
     assert results[0].session.is_inactive
 
 
+def test_a_lock_that_comes_between_reading_and_writing_stays() -> None:
+    """Nothing of what others write is lost: the lock holds, whoever asks."""
+    world = World()
+    world.settle("silver")
+    sessions, id = world.keys.sessions, world.virtual.id_of("alice")
+    locked = msgspec.structs.replace(run(sessions.load(id)), is_inactive=True, tags=("locked",))
+    world.keys.store.before_replacing = [sessions.save(id, locked)]
+    session = world.settle("gold")
+    assert session.is_inactive and session.apply_policies == ("gold",) and session.tags == ("locked",)
+    world.keys.store.before_replacing = [sessions.delete(id)]
+    session = world.settle("silver")
+    assert not session.is_inactive and session.apply_policies == ("silver",)
+    world.keys.store.before_replacing = [sessions.save(id, msgspec.structs.replace(locked, alias=str(n))) for n in range(10)]
+    assert world.refusal("gold") == "store.unavailable"
+
+
+def test_a_stored_one_that_is_no_session_is_left_alone() -> None:
+    """It opens nothing, and nothing is written over it."""
+    world = World()
+    name = "apikey-" + world.virtual.id_of("alice")
+    run(world.keys.store.put(name, b"[]"))
+    assert world.refusal("gold") == "jwt.key"
+    assert run(world.keys.store.get(name)) == b"[]"
+
+
 def test_policies_that_are_not_there() -> None:
     """Tyk's words differ by where the policy was named, and whether the user is known."""
     world = World()

@@ -19,7 +19,7 @@ from tlsgate.store.interface import Count, Entry, Store
 from tlsgate.store.redis import load_script
 from tlsgate.store.registry import build_store
 
-SCRIPTS = ("entries", "put", "count_window", "count_sliding", "set_add", "set_remove", "set_members")
+SCRIPTS = ("entries", "put", "replace", "count_window", "count_sliding", "set_add", "set_remove", "set_members")
 
 
 class World:
