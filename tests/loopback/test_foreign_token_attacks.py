@@ -253,7 +253,7 @@ def test_an_introspection_that_does_not_end(tmp_path: Path, form: str, kind: str
             assert answers == [FAILED] * 10
             assert server.connections <= 4  # one for all who ask about one token; then it is left alone for a moment
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(str(event.get("event")).startswith("introspection.un") for event in world.gateway.events)
+            assert wait_until(lambda: any(str(event.get("event")).startswith("introspection.un") for event in world.gateway.events))
             assert len(upstream.requests) == 1
 
 
@@ -280,7 +280,7 @@ def test_a_discovery_that_does_not_end(tmp_path: Path, form: str, kind: str) -> 
             assert answers == [DENIED] * 10
             assert server.connections <= 4
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(event.get("event") == "oidc.unavailable" for event in world.gateway.events)
+            world.gateway.wait_event("oidc.unavailable")
             assert len(upstream.requests) == 1
 
 

@@ -259,7 +259,7 @@ def test_a_key_set_that_does_not_end(tmp_path: Path, form: str, kind: str) -> No
             assert answers == [NO_KEY] * 10
             assert provider.connections <= 4  # before the first request, then back-off
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(event.get("event") == "jwks.unavailable" for event in world.gateway.events)
+            world.gateway.wait_event("jwks.unavailable")
             assert len(upstream.requests) == 1
 
 
