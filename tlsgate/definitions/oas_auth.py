@@ -52,22 +52,13 @@ _PLACES = (("query", "use_param", "param_name"), ("cookie", "use_cookie", "cooki
 def map_authentication(server: Section, document: Tree, made: Mapping, config: GatewayConfig) -> None:
     """Map the section; a document without it is keyless, which is said loudly unless client certificates protect it.
 
-    A section that is switched off is keyless on purpose, whatever schemes it still lists. The seed's form of static mTLS has no section
-    at all.
+    A section that is switched off is keyless on purpose, whatever schemes it still lists. One that lists schemes that are on and does not
+    say whether it is on itself would be open without anybody's having said so. The seed's form of static mTLS has no section at all.
     """
     section = server.section("authentication")
     made.put("use_keyless", not section.flag("enabled"), section.where("enabled"))
-    if not server.has("authentication"):
-        guarded = server.section("clientCertificates").flag("enabled")
-        if config.own.require_explicit_authentication:
-            section.problems.error(section.path, "is missing, and the configuration asks for it", "say enabled: true or false")
-        elif not guarded:
-            section.problems.warning(
-                section.path,
-                "IS MISSING: THE API IS OPEN TO EVERYBODY",
-                "say enabled: false if that is meant; tlsgate.require_explicit_authentication refuses such documents",
-            )
-        return
+    if not section.has("enabled"):
+        _judge_silence(server, section, config)
     if not section.flag("enabled"):
         return
     made.take(section, "stripAuthorizationData", "strip_auth_data")
@@ -94,6 +85,34 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
         map_external_oauth(reader, made)
     _map_requirements(section, document, made)
+
+
+def _judge_silence(server: Section, section: Section, config: GatewayConfig) -> None:
+    """Note what it means that a document does not say whether anybody is asked for a credential."""
+    path = section.where("enabled") if server.has("authentication") else section.path
+    listed_on = _find_on(section)
+    if listed_on:
+        message = f"is missing, and {listed_on} is on: it is not clear whether the API is open; the API is refused"
+        section.problems.error(path, message, "say enabled: true, or false for an open API")
+    elif config.own.require_explicit_authentication:
+        section.problems.error(path, "is missing, and the configuration asks for it", "say enabled: true or false")
+    elif not server.section("clientCertificates").flag("enabled"):
+        section.problems.warning(
+            path,
+            "IS MISSING: THE API IS OPEN TO EVERYBODY",
+            "say enabled: false if that is meant; tlsgate.require_explicit_authentication refuses such documents",
+        )
+
+
+def _find_on(section: Section) -> str:
+    """Return the place of the first method of a section that is on, empty when there is none."""
+    for name in (*(method for method, _, _ in _METHODS), "certificateAuth", "externalOAuthServer"):
+        if find_member(section.tree, f"{name}.enabled") is True:
+            return name
+    for name, tree in section.tree.get("securitySchemes", {}).items():
+        if tree.get("enabled") is True:
+            return f"securitySchemes.{name}"
+    return ""
 
 
 def find_schemes(document: Tree) -> dict[str, str]:

@@ -71,9 +71,34 @@ def test_the_gateway_can_ask_for_the_section() -> None:
     assert accepted(oas(), context).keyless
 
 
+@pytest.mark.parametrize("section", [{}, {"enabled": None}, {"securitySchemes": {"token": {"enabled": False}}}])
+def test_a_section_that_does_not_say_whether_it_is_on_is_no_better_than_none(section: dict[str, Any]) -> None:
+    """In Tyk it is off without a word."""
+    tree = oas(server={"authentication": section}, components=COMPONENTS)
+    assert warned(tree) == {f"{PLACE}.enabled": "IS MISSING: THE API IS OPEN TO EVERYBODY"}
+    context = make_context(tlsgate={"require_explicit_authentication": True})
+    assert list(refused(tree, context)) == [f"{PLACE}.enabled"]
+
+
 @pytest.mark.parametrize(
-    "section", [{}, {"enabled": False}, {"enabled": None}, {"enabled": False, "securitySchemes": {"token": {"enabled": True}}}]
+    ("section", "place"),
+    [
+        ({"securitySchemes": {"basic": {}, "token": {"enabled": True}}}, "securitySchemes.token"),
+        ({"enabled": None, "Hmac": {"Enabled": True}}, "hmac"),
+        ({"oidc": {"enabled": True}}, "oidc"),
+        ({"custom": {"enabled": True}}, "custom"),
+        ({"certificateAuth": {"enabled": True}}, "certificateAuth"),
+        ({"externalOAuthServer": {"enabled": True}}, "externalOAuthServer"),
+    ],
 )
+def test_methods_that_are_on_in_a_section_that_does_not_say_so_open_nothing(section: dict[str, Any], place: str) -> None:
+    """The seed's examples show the schemes alone: pasted into a section without ``enabled`` they would protect nothing, as in Tyk."""
+    tree = oas(server={"authentication": section, "clientCertificates": {"enabled": True, "allowlist": ["/a.pem"]}}, components=COMPONENTS)
+    message = f"is missing, and {place} is on: it is not clear whether the API is open; the API is refused"
+    assert refused(tree, make_context(http_server_options={"use_ssl": True})) == {f"{PLACE}.enabled": message}
+
+
+@pytest.mark.parametrize("section", [{"enabled": False}, {"enabled": False, "securitySchemes": {"token": {"enabled": True}}}])
 def test_a_section_that_is_switched_off_is_keyless_on_purpose(section: dict[str, Any]) -> None:
     """Whatever schemes it still lists."""
     assert switches(section) == {"use_keyless": True}
