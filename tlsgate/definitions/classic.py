@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tlsgate.config.build import build_references, split_pins
+from tlsgate.config.build import build_references, build_upstream_pairs, split_pins
 from tlsgate.config.error_overrides import build_error_overrides
 from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.model import GatewayConfig
@@ -139,7 +139,9 @@ def build_api(
         use_mutual_tls=section.flag("use_mutual_tls_auth"),
         client_certificates=_client_certificates(section, context.config),
         strip_auth_data=section.flag("strip_auth_data"),
-        upstream_certificates=() if section.flag("upstream_certificates_disabled") else section.pairs("upstream_certificates"),
+        upstream_certificates=()
+        if section.flag("upstream_certificates_disabled")
+        else build_upstream_pairs(section, "upstream_certificates"),
         pinned_public_keys=() if section.flag("certificate_pinning_disabled") else split_pins(section.pairs("pinned_public_keys")),
         allowed_addresses=allowed,
         blocked_addresses=blocked,

@@ -57,6 +57,17 @@ def test_fields_are_read() -> None:
     assert api.response_header_injector == HeaderOperations(remove=("X-B",), add=(("X-A", "1"),))
 
 
+def test_a_certificate_for_no_upstream_is_said() -> None:
+    """The seed's bad example: with the protocol the domain matches nothing. What stands behind it may hold a private key."""
+    tree = classic(upstream_certificates={"https://api.production.myupstream.com": "-----BEGIN PRIVATE KEY-----", "*": "/c.pem"})
+    api, problems = parse(tree)
+    assert api is not None and len(api.upstream_certificates) == 2
+    assert [str(problem) for problem in problems] == [
+        "warning: app.json: upstream_certificates.https://api.production.myupstream.com: matches no upstream; "
+        "write host, host:port, *.rest or *, without a scheme"
+    ]
+
+
 def test_switches_turn_sections_off() -> None:
     """A disabled section is an empty one, so that nobody asks twice."""
     api = accepted(
