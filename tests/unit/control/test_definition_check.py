@@ -90,6 +90,33 @@ def test_nobody_learns_whether_a_file_exists(path: str, message: str, told: str)
     assert "no such file" not in text and "PEM" not in text and "Permission" not in text
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"use_keyless": False, "use_oauth2": True},
+            "use_oauth2: authentication by OAuth 2.0 is not active yet, so that the API is refused "
+            "(take it out, or leave the API to another gateway until this one has it).",
+        ),
+        (
+            {"use_keyless": False, "use_standard_auth": True, "base_identity_provided_by": "JWTClaim"},
+            "base_identity_provided_by: names a method that the API does not use: every request would be refused (switch the method on).",
+        ),
+        ({"use_keyless": "no"}, "use_keyless: must be true or false, not text."),
+    ],
+)
+def test_a_refusal_says_what_to_do(fields: dict[str, Any], reason: str) -> None:
+    """Whoever writes definitions by the control API may not see the log, where the remedy stands too."""
+    assert judge(classic("x", 9, "/x/", **fields)).message == FAILED + reason
+
+
+def test_a_warning_says_what_to_do() -> None:
+    """The seed's bad example is a domain, and hides no file."""
+    tree = classic("x", 9, "/x/", upstream_certificates={"https://up.test": "/none.pem"})
+    remedy = "write host, host:port, *.rest or *, without a scheme"
+    assert f"upstream_certificates.https://up.test: matches no upstream ({remedy})" in judge(tree).warnings
+
+
 def test_a_long_report_is_cut(tmp_path: Path) -> None:
     problems = [Problem(f"/apps/{number}.json", "", "", "broken") for number in range(25)]
     text = describe_all([*problems, Problem("/apps/w.json", "", "", "only a warning", severity="warning")])
