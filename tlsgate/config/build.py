@@ -45,7 +45,7 @@ from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 from tlsgate.model.tokens import BindingRules
-from tlsgate.pki.upstream import find_unmatched
+from tlsgate.pki.upstream import names_upstream
 
 __all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_upstream_pairs", "build_versions"]
 
@@ -188,12 +188,11 @@ def build_references(section: Section, name: str) -> tuple[str, ...]:
 
 
 def build_upstream_pairs(section: Section, name: str) -> tuple[tuple[str, str], ...]:
-    """Return client certificates for upstreams, by domain; a domain that can match none is said, without what may be a private key."""
-    pairs = section.pairs(name)
-    for domain in find_unmatched(pairs):
-        remedy = "write host, host:port, *.rest or *, without a scheme"
-        section.problems.warning(f"{section.where(name)}.{domain}", "matches no upstream", remedy)
-    return pairs
+    """Return client certificates for upstreams, by domain; domains that can match none are said."""
+    for domain in section.tree.get(name, ()):
+        if not names_upstream(domain):
+            section.warning_at(name, domain, "matches no upstream", "write host, host:port, *.rest or *, without a scheme")
+    return section.pairs(name)
 
 
 def _build_control(section: Section, development: bool) -> ControlSettings:

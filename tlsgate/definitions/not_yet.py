@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tlsgate.config.section import Section
+from tlsgate.definitions.members import find_member
 from tlsgate.model.api import ApiDefinition, VersionSettings
 
 __all__ = ["AUTH_METHODS", "LATER", "AuthMethod", "find_auth_methods", "report_not_yet", "report_raw"]
@@ -62,7 +63,7 @@ def _enabled_entries(section: Section, name: str) -> bool:
 
 
 def _enabled_member(section: Section, name: str) -> bool:
-    return bool(section.free(name).get("enabled"))
+    return bool(find_member(section.free(name), "enabled"))
 
 
 def _uptime_tests(section: Section, name: str) -> bool:

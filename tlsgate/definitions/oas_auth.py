@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tlsgate.config.durations import parse_duration
 from tlsgate.config.model import GatewayConfig
+from tlsgate.config.problems import join_path
 from tlsgate.config.schema import FLAG, object_of
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
@@ -108,7 +109,7 @@ def _judge_silence(server: Section, section: Section, config: GatewayConfig) -> 
 def _find_on(section: Section) -> str:
     """Return the place of the first method of a section that is on, empty when there is none."""
     parts = {name: section.tree.get(name) for name in (*(name for name, _, _ in _METHODS), "certificateAuth", "externalOAuthServer")}
-    parts |= {f"securitySchemes.{name}": tree for name, tree in section.tree.get("securitySchemes", {}).items()}
+    parts |= {join_path("securitySchemes", name): tree for name, tree in section.tree.get("securitySchemes", {}).items()}
     return next((place for place, part in parts.items() if find_member(part, "enabled") is True), "")
 
 
@@ -164,7 +165,7 @@ def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
     """Map the schemes that are on; of a document that lists requirements (legacy mode) only those that its first one names."""
     required = _find_required(document) if section.text("securityProcessingMode") != _COMPLIANT else None
     for name in sorted((required or frozenset()) - set(find_schemes(document))):
-        where = f"security[0].{name[:60]}"
+        where = join_path("security[0]", name)
         section.problems.warning(where, "nobody is asked for it: there is no such scheme that is on", f"switch it on under {section.path}")
     taken: dict[str, str] = {}
     for name, tree in section.tree.get("securitySchemes", {}).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["UpstreamCertificates", "build_upstream_certificates", "find_unmatched"]
+__all__ = ["UpstreamCertificates", "build_upstream_certificates", "names_upstream"]
 
 _Table = dict[tuple[str, int | None], str]
 
@@ -50,9 +50,9 @@ def build_upstream_certificates(global_pairs: Iterable[tuple[str, str]], api_pai
     return UpstreamCertificates((_table(api_pairs), _table(global_pairs)))
 
 
-def find_unmatched(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the domains that can match no upstream, for instance because they name a protocol."""
-    return [domain for domain, _ in pairs if _parse_key(domain) is None]
+def names_upstream(domain: str) -> bool:
+    """Tell whether a domain can match an upstream; one with a protocol, for instance, cannot."""
+    return _parse_key(domain) is not None
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> _Table:

@@ -63,7 +63,7 @@ def test_a_certificate_for_no_upstream_is_said() -> None:
     api, problems = parse(tree)
     assert api is not None and len(api.upstream_certificates) == 2
     assert [str(problem) for problem in problems] == [
-        "warning: app.json: upstream_certificates.https://api.production.myupstream.com: matches no upstream; "
+        "warning: app.json: upstream_certificates.https://api.production.myupstream.com: matches no upstream (value: PEM text); "
         "write host, host:port, *.rest or *, without a scheme"
     ]
 
