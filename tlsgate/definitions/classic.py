@@ -63,6 +63,10 @@ def parse_classic(
     :returns: (the API, or None when an error stands against it; all problems).
     """
     problems = Problems(source)
+    if isinstance(tree.get("kind"), str) and "apiVersion" in tree:
+        remedy = "write what stands under spec as a file of its own, with ids or files of certificates in place of secrets"
+        problems.error("kind", "is a Kubernetes object: these are not active yet", remedy, value=tree["kind"])
+        return None, problems.all()
     api = build_api(tree, tree, problems, context, is_oas=False, schemes=schemes)
     return (None if problems.failed else api), problems.all()
 

@@ -68,6 +68,13 @@ def test_a_certificate_for_no_upstream_is_said() -> None:
     ]
 
 
+def test_a_manifest_is_told_from_a_definition() -> None:
+    """The seed's manifests for Tyk Operator: what a definition needs stands one level deeper, and is not missing."""
+    tree = {"apiVersion": "tyk.tyk.io/v1alpha1", "kind": "ApiDefinition", "metadata": {"name": "httpbin"}, "spec": classic()}
+    assert refused(tree) == {"kind": "is a Kubernetes object: these are not active yet"}
+    assert accepted(classic(kind="x")).proxy.listen_path == "/app/"
+
+
 def test_switches_turn_sections_off() -> None:
     """A disabled section is an empty one, so that nobody asks twice."""
     api = accepted(
