@@ -117,6 +117,26 @@ def test_a_warning_says_what_to_do() -> None:
     assert f"upstream_certificates.https://up.test: matches no upstream ({remedy})" in judge(tree).warnings
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"proxy": {"target_url": ""}}, "proxy.target_url: can't be empty (name the upstream: https://host:port/)"),
+        ({"proxy": {"target_url": "http://a b/"}}, "proxy.target_url: cannot be used as an address: "),
+        ({"proxy": {"target_url": "tcp://a:1"}}, "proxy.target_url: tcp:// and tls:// are for raw services only"),
+        ({"proxy": {"target_url": "http://u:p@a/"}}, "proxy.target_url: user name and password in the address are not used"),
+        ({"use_keyless": False, "auth": {"use_certificate": True}}, "auth.use_certificate: the API's port speaks plain HTTP: "),
+        (
+            {"use_keyless": False, "use_basic_auth": True, "auth": {"use_certificate": True}},
+            "auth.use_certificate: a certificate in place of a key belongs to the auth token, which is off",
+        ),
+    ],
+)
+def test_what_names_no_file_is_told_as_it_is(fields: dict[str, Any], told: str) -> None:
+    """An empty address is no certificate that cannot be used."""
+    verdict = judge(classic("x", 9, "/x/", **fields))
+    assert [text for text in (verdict.message.removeprefix(FAILED), *verdict.warnings) if text.startswith(told)]
+
+
 def test_a_long_report_is_cut(tmp_path: Path) -> None:
     problems = [Problem(f"/apps/{number}.json", "", "", "broken") for number in range(25)]
     text = describe_all([*problems, Problem("/apps/w.json", "", "", "only a warning", severity="warning")])
