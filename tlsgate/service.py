@@ -135,7 +135,7 @@ class GatewayService(service.Service):
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
         site.shared_counters.set_source("vitals", Vitals(site, state, self._pool).read)
-        state.store.subscribe(site.key_changed)
+        state.store.subscribe(site.streams.key_changed)
         state.store.subscribe(self._certificate_changed)
         state.settle_certificates = self._settle_certificate
         site.control = self._build_control(site, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,10 +15,11 @@ import pytest
 
 from tests.support.certs import SERVER, Issued, make_authority, make_self_signed
 from tests.support.certs_api import CertsApi
-from tests.support.control import Api, rights
+from tests.support.control import Api, policy_folder, rights
 from tests.support.crew import Crew, running_crew
+from tests.support.foreign_tokens import introspect
 from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, running_gateway, wait_until
-from tests.support.provider import b64, sign_hmac
+from tests.support.provider import Provider, b64, sign_hmac
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.upgrades import echo_upgraded
 
@@ -51,10 +53,10 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Api]]:
         yield made
 
 
-def open_stream(api: Api, key: str) -> Client:
+def open_stream(api: Api, key: str, place: str = "api") -> Client:
     """Upgrade a connection, and see that it lives."""
     client = Client(api.gateway.port, tls=False)
-    client.send(UPGRADE.format(key=key).encode())
+    client.send(UPGRADE.replace("/api/", f"/{place}/").format(key=key).encode())
     assert client.read_response().status == 101
     assert is_alive(client)
     return client
@@ -177,6 +179,46 @@ def test_a_bearer_without_a_stored_session_keeps_streams_until_one_locks_it(tmp_
         assert is_alive(clients[1])
         for client in clients:
             client.close()
+
+
+def test_what_ends_by_itself_ends_its_streams(tmp_path: Path) -> None:
+    """A key and tokens of three methods, each at its end; those of the same user by a token that lasts go on."""
+    secret = b"0123456789abcdef0123456789abcdef"
+    gold = {"id": "gold", "org_id": "org", "access_rights": rights("key", "jwt", "signed", "asked")}
+    (policy_folder(tmp_path) / "gold.json").write_text(json.dumps(gold))
+    with ScriptedUpstream(echo_upgraded) as upstream, Provider() as provider:
+        known = introspect(provider, {})
+        signed = {"jwt": {"enabled": True, "signing_method": "hmac", "source": b64(secret)}}
+        asked = {"introspection": {"enabled": True, "url": f"{provider.url}/introspect", "cache": {"enabled": True, "timeout": 300}}}
+        jwt = {"enable_jwt": True, "jwt_signing_method": "hmac", "jwt_source": b64(secret), "jwt_default_policies": ["gold"]}
+        methods: dict[str, dict[str, Any]] = {
+            "key": {},
+            "jwt": jwt,
+            "signed": {"external_oauth": {"enabled": True, "providers": [signed]}},
+            "asked": {"external_oauth": {"enabled": True, "providers": [asked]}},
+        }
+        apis = [classic(name, upstream.port, f"/{name}/", use_keyless=False, org_id="org", **fields) for name, fields in methods.items()]
+        policies = {"policy_source": "file", "policy_path": str(tmp_path / "policies")}
+        http = {"enable_websockets": True}
+        with running_gateway(tmp_path, *apis, policies=policies, http_server_options=http, tlsgate={"log": {"access": True}}) as gateway:
+            api = Api(gateway)
+
+            def credentials(lasting: int) -> dict[str, str]:
+                ends = int(time.time()) + lasting
+                token = sign_hmac({"sub": "alice", "exp": ends}, secret)
+                known[f"opaque{lasting}"] = {"active": True, "sub": "alice", "exp": ends}
+                key = api.call("POST", "/tyk/keys/create", {**BODY, "access_rights": rights(*methods), "expires": ends}).key
+                return {"key": key, "jwt": token, "signed": token, "asked": f"opaque{lasting}"}
+
+            short, long = ({name: open_stream(api, each, name) for name, each in credentials(s).items()} for s in (3, 300))
+            assert wait_until(lambda: not any(is_alive(client) for client in short.values()), 8)
+            assert all(is_alive(client) for client in long.values())
+            told = {
+                name: gateway.wait_event("http.access", match=lambda event, name=name: event["api"] == name)["detail"] for name in methods
+            }
+            assert told == {"key": "its key: auth.key_expired", **dict.fromkeys(("jwt", "signed", "asked"), "its token has ended")}
+            for client in (*short.values(), *long.values()):
+                client.close()
 
 
 # Certificates.

@@ -37,6 +37,7 @@ _KEPT = (
     "flag",
     "response_headers",
     "onward",
+    "token_ends",
 )
 """What a group may change of a request, and the next one finds as it was."""
 _look = attrgetter(*_KEPT)

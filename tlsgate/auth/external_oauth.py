@@ -60,6 +60,8 @@ class _Verified(NamedTuple):
     binding: Binding
     onward: HeaderList | None
     """``Exchange.onward``."""
+    ends: float
+    """``Exchange.token_ends``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -192,11 +194,11 @@ class _Parts:
         for name in tuple(self._views):
             self.forget(name)
 
-    def accept(self, exchange: Exchange, view: KeyView, onward: HeaderList | None) -> None:
+    def accept(self, exchange: Exchange, view: KeyView, said: _Verified | _Judged) -> None:
         """Take a bearer's session, and what goes upstream of the token."""
-        if onward is not None:
-            exchange.onward = onward
-        self.identity.accept(exchange, view)
+        if said.onward is not None:
+            exchange.onward = said.onward
+        self.identity.accept(exchange, view, ends=said.ends)
 
     def check(self, exchange: Exchange, claims: dict[str, Any], rules: ClaimRules) -> None:
         """Let a token pass that is of an issuer, and for an audience, of the API.
@@ -245,7 +247,7 @@ class SignedTokens:
         view = self._parts.peek(verified.bearer, exchange.entered_at)
         if view is None or not self._parts.bound.check(exchange, verified.binding, presented):
             return False
-        self._parts.accept(exchange, view, verified.onward)
+        self._parts.accept(exchange, view, verified)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -259,7 +261,7 @@ class SignedTokens:
             verified, until = await self._verify(exchange, presented)
             self._verified.keep(presented, verified, until)
         await self._parts.bound.settle(exchange, verified.binding, presented)
-        self._parts.accept(exchange, await self._parts.find(verified.bearer), verified.onward)
+        self._parts.accept(exchange, await self._parts.find(verified.bearer), verified)
 
     async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
         parts, rules = self._parts, self._settings.rules
@@ -288,8 +290,8 @@ class SignedTokens:
         except ClaimFault as fault:
             raise parts.fail(exchange, fault) from fault
         expires = read_time(claims, "exp")
-        until = float("inf") if expires is None else expires + rules.expires_at_skew_s
-        return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims)), until
+        ends = 0.0 if expires is None else expires + rules.expires_at_skew_s
+        return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims), ends), ends or float("inf")
 
 
 class _Judged(NamedTuple):
@@ -297,8 +299,8 @@ class _Judged(NamedTuple):
 
     said: Said
     """That very answer: another one is judged anew."""
-    until: float
-    """Epoch seconds."""
+    ends: float
+    """``Exchange.token_ends``."""
     bearer: _Bearer
     binding: Binding
     onward: HeaderList | None
@@ -334,12 +336,12 @@ class IntrospectedTokens:
         if said is None:
             return False
         judged = self._judged.get(name)
-        if judged is None or judged.said is not said or judged.until <= self._now():
+        if judged is None or judged.said is not said or 0 < judged.ends <= self._now():
             judged = self._judge(exchange, name, said)
         view = self._parts.peek(judged.bearer, exchange.entered_at)
         if view is None or not self._parts.bound.check(exchange, judged.binding, presented):
             return False
-        self._parts.accept(exchange, view, judged.onward)
+        self._parts.accept(exchange, view, judged)
         return True
 
     async def finish(self, exchange: Exchange) -> None:
@@ -357,7 +359,7 @@ class IntrospectedTokens:
                 raise self._parts.identity.fail(exchange, str(fault), "external_oauth.failed") from fault
         judged = self._judge(exchange, name, said)
         await self._parts.bound.settle(exchange, judged.binding, presented)
-        self._parts.accept(exchange, await self._parts.find(judged.bearer), judged.onward)
+        self._parts.accept(exchange, await self._parts.find(judged.bearer), judged)
 
     def _judge(self, exchange: Exchange, name: str, said: Said) -> _Judged:
         """Return what an answer comes to, and remember it."""
@@ -375,8 +377,9 @@ class IntrospectedTokens:
             identity = find_identity(said.members, self._names)
         except ClaimFault as fault:
             raise parts.fail(exchange, fault) from fault
-        until = float("inf") if expires is None else expires
-        judged = _Judged(said, until, parts.bearer_of(identity), parts.bound.find(exchange, said.members), parts.headers.find(said.members))
+        judged = _Judged(
+            said, expires or 0.0, parts.bearer_of(identity), parts.bound.find(exchange, said.members), parts.headers.find(said.members)
+        )
         put(self._judged, name, judged, _MAX_VIEWS)
         return judged
 

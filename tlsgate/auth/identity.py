@@ -48,14 +48,17 @@ class Identity:
         self._counts = api.base_identity in ("", method)
         self._notify = notify
 
-    def accept(self, exchange: Exchange, view: KeyView, token: str = "") -> None:
+    def accept(self, exchange: Exchange, view: KeyView, token: str = "", ends: float = 0.0) -> None:
         """Take a session that its method has verified.
 
         :param token: what ``$tyk_context.token`` becomes, where this session counts; empty is the stored id.
+        :param ends: ``Exchange.token_ends`` of a credential that ends by itself, whatever its session.
         :raises Refusal: ``auth.key_not_found``: the policies of the key cannot be applied.
         """
         if view.fault:
             raise self.fail(exchange, view.fault)
+        if ends:
+            exchange.token_ends = min(exchange.token_ends or ends, ends)
         if not self._counts:
             exchange.others = (*exchange.others, view)
             return

@@ -47,6 +47,8 @@ class _Verified(NamedTuple):
     """Judged on every request."""
     onward: HeaderList | None
     """``Exchange.onward``."""
+    ends: float
+    """``Exchange.token_ends``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -176,8 +178,9 @@ class JwtAuth:
             max(end, 0),
             find_client_id(claims) if settings.map_client_ids else "",
         )
-        until = float("inf") if expires is None else expires + self._rules.expires_at_skew_s
-        return _Verified(Seat(wanted), version, build_context(token, claims), binding, self._headers.find(claims)), until
+        ends = 0.0 if expires is None else expires + self._rules.expires_at_skew_s
+        verified = _Verified(Seat(wanted), version, build_context(token, claims), binding, self._headers.find(claims), ends)
+        return verified, ends or float("inf")
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""
@@ -201,7 +204,7 @@ class JwtAuth:
             exchange.context.update(verified.context)
         if verified.onward is not None:
             exchange.onward = verified.onward
-        self._identity.accept(exchange, view)
+        self._identity.accept(exchange, view, ends=verified.ends)
 
 
 class IndividualJwtAuth:
@@ -296,7 +299,9 @@ class IndividualJwtAuth:
         onward = self._headers.find(claims)
         if onward is not None:
             exchange.onward = onward
-        self._identity.accept(exchange, view)
+        expires = read_time(claims, "exp")
+        ends = 0.0 if expires is None else expires + self._settings.rules.expires_at_skew_s
+        self._identity.accept(exchange, view, ends=ends)
 
 
 def verify_by(token: Token, key: VerificationKey, family: str) -> None:

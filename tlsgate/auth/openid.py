@@ -54,6 +54,8 @@ class _Verified(NamedTuple):
     binding: Binding
     onward: HeaderList | None
     """``Exchange.onward``."""
+    ends: float
+    """``Exchange.token_ends``."""
 
 
 def enabled_for(api: ApiDefinition) -> bool:
@@ -182,9 +184,9 @@ class OpenIdAuth:
             raise self._identity.fail(exchange, str(fault), "oidc.expired") from fault
         binding = self._bound.find(exchange, claims)
         wanted = self._want(exchange, claims, client, clients[client], subject)
-        expires = read_time(claims, "exp")
-        until = float("inf") if expires is None else expires
-        return _Verified(Seat(wanted), issuer, url, version, build_context(token, claims), binding, self._headers.find(claims)), until
+        ends = read_time(claims, "exp") or 0.0
+        verified = _Verified(Seat(wanted), issuer, url, version, build_context(token, claims), binding, self._headers.find(claims), ends)
+        return verified, ends or float("inf")
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:
         issuer = claims.get("iss")
@@ -258,7 +260,7 @@ class OpenIdAuth:
             exchange.context.update(verified.context)
         if verified.onward is not None:
             exchange.onward = verified.onward
-        self._identity.accept(exchange, view)
+        self._identity.accept(exchange, view, ends=verified.ends)
 
 
 def _find_client(claims: Claims, clients: dict[str, str]) -> str:

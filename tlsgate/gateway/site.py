@@ -9,10 +9,8 @@ from collections import Counter
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tlsgate.auth.recheck import judge_key
 from tlsgate.auth.shown import show_key, show_path
 from tlsgate.errors import CATALOGUE, Refusal
 from tlsgate.gateway.channel import HttpChannel
@@ -21,6 +19,7 @@ from tlsgate.gateway.meter import Meter
 from tlsgate.gateway.questions import Questions
 from tlsgate.gateway.raw import RawService
 from tlsgate.gateway.shared_counters import SharedCounters
+from tlsgate.gateway.streams import Streams
 from tlsgate.gateway.tree import RootResource
 from tlsgate.ids import request_id
 from tlsgate.tls.server import Choice
@@ -87,8 +86,7 @@ class Site:
         self._servers: set[TlsServer] = set()
         self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
-        self._streams: dict[str, set[GateRequest]] = {}
-        """Upgraded connections by the stored name of the keys that opened them."""
+        self.streams = Streams(self)
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None
@@ -223,24 +221,10 @@ class Site:
 
     def upgraded(self, request: GateRequest) -> None:
         """Take note of a request whose connection speaks another protocol from now on; it is finished when that ends."""
-        request.on_end = self._stream_ended
-        for name in _name_keys(request):
-            self._streams.setdefault(name, set()).add(request)
-        if any(view is not None and view.stale for view in (request.key, *request.others)):
-            # Its key changed while the upstream made up its mind: nobody heard of it then.
-            self._start_judging(request)
-
-    def _stream_ended(self, request: GateRequest) -> None:
-        for name in _name_keys(request):
-            found = self._streams.get(name)
-            if found is not None:
-                found.discard(request)
-                if not found:
-                    del self._streams[name]
-        self.finished(request)
+        self.streams.opened(request)
 
     def judge_again(self, request: GateRequest) -> str | None:
-        """Return why an upgraded exchange may not go on under the present generation, None when it may."""
+        """Return why an upgraded exchange may not go on under the present generation and at this time, None when it may."""
         api = request.api
         compiled = self.generation.apis.get(api.api_id) if api is not None else None
         if compiled is None:
@@ -251,7 +235,7 @@ class Site:
         if tls is None or tls.peer is None or compiled.allow_list is None:
             return "its API demands a client certificate after a reload"
         verdict = compiled.allow_list.judge(tls.peer, self.clock.now())
-        return f"after a reload: {verdict.rule}" if verdict.refusal is not None else None
+        return f"its certificate is not let in any more: {verdict.rule}" if verdict.refusal is not None else None
 
     # TLS.
 
@@ -345,42 +329,7 @@ class Site:
         """After a reload: judge long-lived streams again (raw services, upgraded connections)."""
         for channel in list(self._channels):
             channel.recheck()
-        self.key_changed("gap", "")
-
-    def key_changed(self, topic: str, payload: str) -> None:
-        """Listen to the store's changes: an upgraded connection ends when its key is revoked (``ChangeFeed.subscribe``)."""
-        streams = self._streams
-        if topic == "certificate":
-            self._certificate_changed(payload)
-            return
-        if topic not in ("key", "gap"):
-            return
-        # A list, or one name that has a comma itself.
-        names = {payload, *payload.split(",")} if topic == "key" else tuple(streams)
-        for request in {request for name in names for request in streams.get(name, ())}:
-            self._start_judging(request)
-
-    def _certificate_changed(self, id: str) -> None:
-        """Judge the streams again that their client's certificate may have opened."""
-        if not self._streams:
-            return
-        for request in {request for requests in self._streams.values() for request in requests}:
-            tls = request.connection.tls
-            if tls is not None and tls.peer is not None and id.endswith(tls.peer.fingerprint):
-                self._start_judging(request)
-
-    def _start_judging(self, request: GateRequest) -> None:
-        Deferred.fromCoroutine(self._judge_key(request)).addErrback(
-            lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
-        )
-
-    async def _judge_key(self, request: GateRequest) -> None:
-        compiled = self.generation.apis.get(request.api.api_id) if request.api is not None else None
-        if compiled is None or compiled.access is None or self.sessions is None:
-            return  # gone, or keyless now: the recheck of the reload has dealt with it
-        reason = await judge_key(self.sessions, request, compiled.access, compiled.certificate)
-        if reason is not None:
-            request.channel.cut_upgraded(request, reason)
+        self.streams.key_changed("gap", "")
 
     def drain(self) -> None:
         """Stop serving: idle connections close now, busy ones after their answer."""
@@ -394,8 +343,3 @@ class Site:
         """Cut what is left."""
         for channel in list(self._channels):
             channel.abort("shut down")
-
-
-def _name_keys(request: GateRequest) -> set[str]:
-    """Return the stored names of the keys that let a request in, those of methods whose session does not count too."""
-    return {view.name for view in (request.key, *request.others) if view is not None}

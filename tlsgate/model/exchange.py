@@ -120,6 +120,7 @@ class Exchange:
         "status",
         "stopped",
         "target",
+        "token_ends",
         "upgrade",
         "upstream",
         "version",
@@ -146,6 +147,8 @@ class Exchange:
         self.version = 11
         """10 or 11."""
         self.keep_alive = True
+        self.token_ends = 0.0
+        """Epoch seconds: until when the first of its tokens is good to end; 0 for no token, or none that ends."""
         self.upgrade = b""
         """Lower-case protocol of a valid Upgrade request, else empty."""
         self.body: RequestBody | None = None

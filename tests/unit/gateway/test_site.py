@@ -7,13 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pytest
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from tests.support.apis import make_connection, make_exchange, make_peer, make_tls
 from tests.support.certs import SERVER, Issued, make_authority
 from tests.support.gateway import classic
 from tests.support.handshakes import client_context
@@ -21,13 +19,11 @@ from tests.support.logged import logged_events
 from tests.support.memory_channel import MemoryTransport
 from tests.support.memory_edge import take
 from tests.support.memory_gateway import MemoryGateway
-from tlsgate.auth.sessions import KeyView
 from tlsgate.errors import Refusal
 from tlsgate.gateway.channel import HttpChannel
 from tlsgate.gateway.generation import attach_resources
 from tlsgate.gateway.raw import RawService
 from tlsgate.model.exchange import Connection
-from tlsgate.model.session import Session
 from tlsgate.model.tls import TlsFacts, TlsPolicy
 from tlsgate.pki.identity import build_identity
 from tlsgate.tls.server import TlsServer
@@ -295,81 +291,3 @@ def test_an_unreadable_request_is_logged_and_counted() -> None:
     assert "secret" not in repr(event["reason"])
     assert gateway.site.counters["refused:wire.bad_request"] == 1
     assert transport.half_closed
-
-
-def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The change feed tells lists of names, and a name may have commas itself."""
-    site = MemoryGateway().site
-    judged = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(site, "_judge_key", judge)
-    site._streams = {"orga,b": {"commas"}, "orgc": {"plain"}, "other": {"other"}}
-    site.key_changed("key", "orga,b")
-    assert judged == ["commas"]
-    site.key_changed("key", "orgc,orgd")
-    assert judged == ["commas", "plain"]
-    site.key_changed("org", "other")
-    site.key_changed("gap", "")
-    assert sorted(judged[2:]) == ["commas", "other", "plain"]
-
-
-def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of other clients, and those without a certificate, are not."""
-    site = MemoryGateway().site
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(site, "_judge_key", judge)
-    site.key_changed("certificate", "org" + "ab" * 32)
-    facts = [make_tls(make_peer("ab" * 32)), make_tls(make_peer("cd" * 32)), make_tls(None), None]
-    streams = [make_exchange(connection=make_connection(tls=tls)) for tls in facts]
-    site._streams = {"one": set(streams[:2]), "two": set(streams[2:])}  # type: ignore[arg-type]
-    site.key_changed("certificate", "org" + "ab" * 32)
-    assert judged == streams[:1]
-
-
-def test_a_stream_whose_key_changed_before_it_began_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look-up and the upstream's 101 a key may be revoked, of which no stream heard."""
-    site = MemoryGateway(classic("one", 9, "/one/")).site
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(site, "_judge_key", judge)
-    for stale, others in ((False, ()), (True, ()), (False, (True,))):
-        views = [KeyView("k", "k", Session(), "") for _ in range(1 + len(others))]
-        for view, is_stale in zip(views, (stale, *others), strict=True):
-            view.stale = is_stale
-        request: Any = type("Request", (), {"key": views[0], "others": tuple(views[1:])})()
-        site.upgraded(request)
-    assert len(judged) == 2
-
-
-def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for each change, until it ends."""
-    site = MemoryGateway(classic("one", 9, "/one/")).site
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(site, "_judge_key", judge)
-    monkeypatch.setattr(site, "finished", lambda request: None)
-    views = [KeyView(name, name, Session(), "") for name in ("counts", "other", "other")]
-    request: Any = type("Request", (), {"key": views[0], "others": tuple(views[1:])})()
-    site.upgraded(request)
-    for name in ("counts", "other", "else"):
-        site.key_changed("key", name)
-    assert judged == [request] * 2
-    site.key_changed("key", "counts,other")
-    site.key_changed("gap", "")
-    assert judged == [request] * 4
-    request.on_end(request)
-    site.key_changed("gap", "")
-    assert len(judged) == 4 and site._streams == {}
