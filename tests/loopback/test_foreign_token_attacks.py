@@ -8,17 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import RSAAlgorithm
 
 from tests.support.certs import make_authority
 from tests.support.credentials import EACH_FORM, EACH_WORLD
@@ -28,8 +25,8 @@ from tests.support.forged import (
     KEY_IDS,
     SCRIPTS,
     SPELLINGS,
-    brought_along,
     forms_of_key,
+    make_evil,
     odd_headers,
     odd_payloads,
     odd_texts,
@@ -68,11 +65,8 @@ def test_forged_tokens(tmp_path: Path, form: str) -> None:
     """No signature, signatures by public values, keys that the token brings along: nobody gets in, nothing is fetched."""
     with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider, Provider() as evil:
         forms = forms_of_key(provider.keys["rsa"].public_key(), provider.page("/keys")[1])
-        mine = rsa.generate_private_key(65537, 2048)
-        jwk = {**RSAAlgorithm.to_jwk(mine.public_key(), as_dict=True), "kid": "rsa"}
-        evil.pages["/keys"] = 200, json.dumps({"keys": [jwk]}).encode()
+        mine, brought = make_evil(evil)
         evil.discover()
-        brought = brought_along(evil.url, jwk)
         with jwt_world(tmp_path, "sqlite", make_apis(form, upstream.port, provider), upstream) as world:
             claims = good(provider)
             external = [api for api in world.apis if api != "oidc"]
@@ -201,28 +195,20 @@ def test_a_storm_of_bad_tokens(tmp_path: Path, form: str) -> None:
         assert world.ask("oidc", genuine) == world.ask("set", genuine) == GOOD
         started = time.monotonic()
         before = len(provider.asked)
-        refused: list[int] = []
 
-        def storm(first: int) -> None:
-            api = ("oidc", "set")[first % 2]
-            with Client(world.gateway.port, sni="localhost") as client:
-                for number in range(1250):
-                    # A broken signature costs a verification, an unknown id only a look.
-                    kid = "rsa" if number % 5 == 0 else f"k{first}-{number}"
-                    token = token_of({"alg": "RS256", "kid": kid}, good(provider, n=number), b"x", "HS256")
-                    refused.append(client.request("GET", f"/{api}/x", headers=[("Authorization", f"Bearer {token}")]).status)
+        def tokens(number: int) -> Iterator[tuple[str, str]]:
+            for each in range(1250):
+                # A broken signature costs a verification, an unknown id only a look.
+                kid = "rsa" if each % 5 == 0 else f"k{number}-{each}"
+                yield ("oidc", "set")[number % 2], token_of({"alg": "RS256", "kid": kid}, good(provider, n=each), b"x", "HS256")
 
-        threads = [threading.Thread(target=storm, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
         honest = 0
-        while any(thread.is_alive() for thread in threads):
-            assert world.ask("oidc", genuine) == world.ask("set", genuine) == GOOD
-            honest += 1
-        for thread in threads:
-            thread.join()
+        with world.storm([tokens(number) for number in range(8)]) as storm:
+            while storm.blows:
+                assert world.ask("oidc", genuine) == world.ask("set", genuine) == GOOD
+                honest += 1
         elapsed = time.monotonic() - started
-        assert refused == [401] * 10_000 and honest > 1
+        assert storm.statuses == [401] * 10_000 and honest > 1
         # One address: its set once for unknown ids and once for signatures in each ten seconds; the document not at all.
         assert len(provider.asked) - before <= 2 * (1 + elapsed / 10)
         assert provider.count("/.well-known/openid-configuration") == 1
@@ -243,17 +229,12 @@ def test_an_introspection_that_does_not_end(tmp_path: Path, form: str, kind: str
         ]
         with jwt_world(tmp_path, "sqlite", apis, upstream, own={"identity_providers": {"timeout_s": 1}}) as world:
             memory = world.gateway.rss_kib()
-            answers: list[tuple[int, str]] = []
-            threads = [threading.Thread(target=lambda: answers.append(world.ask("api", "opaque"))) for _ in range(10)]
-            for thread in threads:
-                thread.start()
-            assert world.ask("calm", token_for(provider)) == GOOD
-            for thread in threads:
-                thread.join(20)
+            with world.asking("api", "opaque", times=10) as answers:
+                assert world.ask("calm", token_for(provider)) == GOOD
             assert answers == [FAILED] * 10
             assert server.connections <= 4  # one for all who ask about one token; then it is left alone for a moment
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(str(event.get("event")).startswith("introspection.un") for event in world.gateway.events)
+            assert wait_until(lambda: any(str(event.get("event")).startswith("introspection.un") for event in world.gateway.events))
             assert len(upstream.requests) == 1
 
 
@@ -269,18 +250,12 @@ def test_a_discovery_that_does_not_end(tmp_path: Path, form: str, kind: str) -> 
         ]
         with jwt_world(tmp_path, "sqlite", apis, upstream, own={"identity_providers": {"timeout_s": 1}}) as world:
             memory = world.gateway.rss_kib()
-            token = token_for(provider, {"iss": issuer})
-            answers: list[tuple[int, str]] = []
-            threads = [threading.Thread(target=lambda: answers.append(world.ask("api", token))) for _ in range(10)]
-            for thread in threads:
-                thread.start()
-            assert world.ask("calm", token_for(provider)) == GOOD
-            for thread in threads:
-                thread.join(20)
+            with world.asking("api", token_for(provider, {"iss": issuer}), times=10) as answers:
+                assert world.ask("calm", token_for(provider)) == GOOD
             assert answers == [DENIED] * 10
             assert server.connections <= 4
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(event.get("event") == "oidc.unavailable" for event in world.gateway.events)
+            world.gateway.wait_event("oidc.unavailable")
             assert len(upstream.requests) == 1
 
 
@@ -384,22 +359,11 @@ def test_a_storm_of_tokens_while_the_server_is_away(tmp_path: Path, form: str) -
         introspect(provider)
         with jwt_world(tmp_path, "sqlite", foreign_apis(form, upstream.port, provider)[3:], upstream) as world:
             provider.answers["/introspect"] = lambda _: (_ for _ in ()).throw(ConnectionResetError())
-            refused: list[int] = []
             started = time.monotonic()
-
-            def storm(first: int) -> None:
-                with Client(world.gateway.port, sni="localhost") as client:
-                    for number in range(500):
-                        token = f"invented-{first}-{number}"
-                        refused.append(client.request("GET", "/asked/x", headers=[("Authorization", f"Bearer {token}")]).status)
-
-            threads = [threading.Thread(target=storm, args=(number,)) for number in range(4)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with world.storm([[("asked", f"invented-{first}-{number}") for number in range(500)] for first in range(4)]) as storm:
+                pass
             elapsed = time.monotonic() - started
-            assert refused == [500] * 2000
+            assert storm.statuses == [500] * 2000
             # A moment of at least half a second after each failure; who came at the same time; one more try of each on a new connection.
             assert provider.count("/introspect") <= 8 * (1 + elapsed / 0.5)
             introspect(provider)

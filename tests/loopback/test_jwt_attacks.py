@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import RSAAlgorithm
 
 from tests.support.certs import make_authority
 from tests.support.credentials import EACH_FORM, told
@@ -25,8 +23,8 @@ from tests.support.forged import (
     KEY_IDS,
     SCRIPTS,
     SPELLINGS,
-    brought_along,
     forms_of_key,
+    make_evil,
     odd_headers,
     odd_payloads,
     odd_texts,
@@ -70,10 +68,7 @@ def test_forged_tokens(tmp_path: Path, form: str) -> None:
     """No signature, signatures by public values, keys that the token brings along: nobody gets in, nothing is fetched."""
     with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider, Provider() as evil:
         forms = forms_of_key(provider.keys["rsa"].public_key(), provider.page("/keys")[1])
-        mine = rsa.generate_private_key(65537, 2048)
-        jwk = {**RSAAlgorithm.to_jwk(mine.public_key(), as_dict=True), "kid": "rsa"}
-        evil.pages["/keys"] = 200, json.dumps({"keys": [jwk]}).encode()
-        brought = brought_along(evil.url, jwk)
+        mine, brought = make_evil(evil)
         with jwt_world(tmp_path, "sqlite", make_apis(form, upstream.port, provider), upstream) as world:
             rows: list[tuple[str, str, tuple[int, str]]] = []
             for api in world.apis:
@@ -214,25 +209,18 @@ def test_a_storm_of_unknown_key_ids(tmp_path: Path, form: str) -> None:
         assert world.ask("set", genuine) == GOOD
         started = time.monotonic()
         before = provider.count("/keys")
-        refused: list[int] = []
 
-        def storm(first: int) -> None:
-            with Client(world.gateway.port, sni="localhost") as client:
-                for number in range(first, first + 1250):
-                    token = token_of({"alg": "RS256", "kid": f"k{number}"}, good(), b"x", "HS256")
-                    refused.append(client.request("GET", "/set/x", headers=[("Authorization", token)]).status)
+        def tokens(number: int) -> Iterator[tuple[str, str]]:
+            for each in range(1250):
+                yield "set", token_of({"alg": "RS256", "kid": f"k{number}-{each}"}, good(), b"x", "HS256")
 
-        threads = [threading.Thread(target=storm, args=(number * 1250,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
         honest = 0
-        while any(thread.is_alive() for thread in threads):
-            assert world.ask("set", genuine) == GOOD
-            honest += 1
-        for thread in threads:
-            thread.join()
+        with world.storm([tokens(number) for number in range(8)]) as storm:
+            while storm.blows:
+                assert world.ask("set", genuine) == GOOD
+                honest += 1
         elapsed = time.monotonic() - started
-        assert refused == [403] * 10_000 and honest > 1
+        assert storm.statuses == [403] * 10_000 and honest > 1
         assert provider.count("/keys") - before <= 1 + elapsed / 10
 
 
@@ -249,17 +237,12 @@ def test_a_key_set_that_does_not_end(tmp_path: Path, form: str, kind: str) -> No
         with jwt_world(tmp_path, "sqlite", apis, upstream, own={"identity_providers": {"timeout_s": 1}}) as world:
             memory = world.gateway.rss_kib()
             token = keys.token({"pol": "gold"})
-            answers: list[tuple[int, str]] = []
-            threads = [threading.Thread(target=lambda: answers.append(world.ask("api", token))) for _ in range(10)]
-            for thread in threads:
-                thread.start()
-            assert world.ask("calm", token) == GOOD
-            for thread in threads:
-                thread.join(20)
+            with world.asking("api", token, times=10) as answers:
+                assert world.ask("calm", token) == GOOD
             assert answers == [NO_KEY] * 10
             assert provider.connections <= 4  # before the first request, then back-off
             assert world.gateway.rss_kib() - memory < 64 * 1024
-            assert any(event.get("event") == "jwks.unavailable" for event in world.gateway.events)
+            world.gateway.wait_event("jwks.unavailable")
             assert len(upstream.requests) == 1
 
 

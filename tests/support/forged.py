@@ -7,21 +7,25 @@ import hmac
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm, get_default_algorithms
 
 from tests.support.certs import make_authority
 from tests.support.gateway import read_head
+from tests.support.provider import Provider
 
 __all__ = [
     "DATES",
     "KEY_IDS",
     "SCRIPTS",
     "SPELLINGS",
+    "Evil",
     "brought_along",
     "forms_of_key",
+    "make_evil",
     "odd_headers",
     "odd_payloads",
     "odd_texts",
@@ -116,6 +120,21 @@ def brought_along(url: str, jwk: dict[str, Any]) -> list[dict[str, Any]]:
         {"jku": f"{url}/keys", "kid": f"{url}/keys"},
         {"iss": url, "jwks_uri": f"{url}/keys"},
     ]
+
+
+class Evil(NamedTuple):
+    """A key of somebody else, and header members that lead to it."""
+
+    key: rsa.RSAPrivateKey
+    brought: list[dict[str, Any]]
+
+
+def make_evil(provider: Provider) -> Evil:
+    """Make a provider publish a new key under the id of the honest one's."""
+    key = rsa.generate_private_key(65537, 2048)
+    jwk = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "rsa"}
+    provider.pages["/keys"] = 200, json.dumps({"keys": [jwk]}).encode()
+    return Evil(key, brought_along(provider.url, jwk))
 
 
 def odd_payloads(claims: dict[str, Any]) -> list[str | bytes]:

@@ -27,7 +27,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from tests.support.certs import Issued
-from tests.support.nursery import Forked, fork_tlsgate
+from tests.support.nursery import CAN_FORK, Forked, fork_tlsgate
 from tests.support.scale import FULL
 
 __all__ = [
@@ -116,7 +116,7 @@ class Gateway:
         inherited = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
         environ = {**inherited, "PYTHONUNBUFFERED": "1", **self.environ}
         arguments = ["run", "--config", str(self.config_path)]
-        if FULL or self.environ or "workers" in self.config.get("tlsgate", {}):
+        if FULL or not CAN_FORK or self.environ or "workers" in self.config.get("tlsgate", {}):
             command = [sys.executable, "-m", "tlsgate", *arguments]
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.folder

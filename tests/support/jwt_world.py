@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support.certs import SERVER, make_authority
 from tests.support.certs_api import CertsApi
@@ -19,7 +20,7 @@ from tests.support.credentials import running_world, told
 from tests.support.gateway import Client, Gateway, Response, StrictUpstream, classic, oas
 from tests.support.provider import sign_hmac
 
-__all__ = ["AUTHORITY", "OWN", "SECRET", "JwtWorld", "hmac_token", "jwt_api", "jwt_world"]
+__all__ = ["AUTHORITY", "OWN", "SECRET", "JwtWorld", "Storm", "hmac_token", "jwt_api", "jwt_world"]
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 AUTHORITY = make_authority("JWT World CA")
@@ -72,20 +73,22 @@ def jwt_api(
     """
     places = {"header": "Authorization"} if places is None else places
     make = _make_oas if form == "oas" else _make_classic
-    return make(api_id, upstream, dict(scheme), places, strip, base, with_token, headers or {}, own or {})
+    return make(api_id, upstream, dict(scheme), _Around(places, strip, base, with_token, headers or {}, own or {}))
 
 
-def _make_oas(
-    api_id: str,
-    upstream: int,
-    scheme: dict[str, Any],
-    places: dict[str, str],
-    strip: bool,
-    base: str,
-    with_token: str,
-    headers: dict[str, str],
-    own: dict[str, Any],
-) -> dict[str, Any]:
+class _Around(NamedTuple):
+    """What a definition says beside its scheme: the parameters of :func:`jwt_api`."""
+
+    places: dict[str, str]
+    strip: bool
+    base: str
+    with_token: str
+    headers: dict[str, str]
+    own: dict[str, Any]
+
+
+def _make_oas(api_id: str, upstream: int, scheme: dict[str, Any], around: _Around) -> dict[str, Any]:
+    places, strip, base, with_token, headers, own = around
     schemes: dict[str, Any] = {
         "jwt": {"enabled": True, **{place: {"enabled": True, "name": name} for place, name in places.items()}, **scheme}
     }
@@ -114,17 +117,8 @@ def _make_oas(
     return document
 
 
-def _make_classic(
-    api_id: str,
-    upstream: int,
-    scheme: dict[str, Any],
-    places: dict[str, str],
-    strip: bool,
-    base: str,
-    with_token: str,
-    headers: dict[str, str],
-    own: dict[str, Any],
-) -> dict[str, Any]:
+def _make_classic(api_id: str, upstream: int, scheme: dict[str, Any], around: _Around) -> dict[str, Any]:
+    places, strip, base, with_token, headers, own = around
     fields: dict[str, Any] = {_NAMES[name]: scheme.pop(name) for name in tuple(scheme) if name in _NAMES}
     mine: dict[str, Any] = {_OWN_NAMES[name]: scheme.pop(name) for name in tuple(scheme) if name in _OWN_NAMES}
     if "jtiValidation" in scheme:
@@ -179,6 +173,32 @@ _UNSAID: dict[str, Any] = {"expires": 0, "quota_remaining": 0, "oauth_client_id"
 """Members that the control API leaves out when they are so; a quota that nobody has used is one of them."""
 
 
+class Storm:
+    """Requests on several connections."""
+
+    def __init__(self, port: int, bearers: Sequence[Iterable[tuple[str, str]]]) -> None:
+        self.statuses: list[int] = []
+        self._port = port
+        self._threads = [threading.Thread(target=self._send, args=(each,)) for each in bearers]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def blows(self) -> bool:
+        """Whether there is more to send."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def join(self) -> None:
+        """Wait for the end."""
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, bearers: Iterable[tuple[str, str]]) -> None:
+        with Client(self._port, sni="localhost") as client:
+            for api, token in bearers:
+                self.statuses.append(client.request("GET", f"/{api}/x", headers=[("Authorization", f"Bearer {token}")]).status)
+
+
 class JwtWorld:
     """A running gateway, its upstream, and policies that open every API of it."""
 
@@ -221,6 +241,24 @@ class JwtWorld:
         bearer = [] if token is None else [("Authorization", f"Bearer {token}")]
         response = self.send(api, *bearer, *headers, target=target)
         return (200, "") if response.status == 200 else told(response)
+
+    @contextmanager
+    def asking(self, api: str, token: str, times: int) -> Iterator[list[tuple[int, str]]]:
+        """Ask an API on many connections at once while the body runs; behind it all answers are there."""
+        answers: list[tuple[int, str]] = []
+        threads = [threading.Thread(target=lambda: answers.append(self.ask(api, token))) for _ in range(times)]
+        for thread in threads:
+            thread.start()
+        yield answers
+        for thread in threads:
+            thread.join(20)
+
+    @contextmanager
+    def storm(self, bearers: Sequence[Iterable[tuple[str, str]]]) -> Iterator[Storm]:
+        """Send requests (API, token), those of each member on one connection, while the body runs and until all are sent."""
+        found = Storm(self.gateway.port, bearers)
+        yield found
+        found.join()
 
     def seen(self, name: str) -> str | None:
         """Return a header that the upstream got last."""

@@ -22,7 +22,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Forked", "fork_tlsgate"]
+__all__ = ["CAN_FORK", "Forked", "fork_tlsgate"]
+
+CAN_FORK = hasattr(os, "pidfd_open")
+"""Linux."""
 
 _MODULES = ("tlsgate.workers.run", "tlsgate.service", "tlsgate.store.sqlite")
 _ORDER_BYTES = 1 << 20

@@ -45,8 +45,9 @@ from tlsgate.config.trees import Tree
 from tlsgate.config.values import parse_host, parse_network, parse_suite
 from tlsgate.model.credentials import HmacRules, MessageSignatureRules, SigningRules
 from tlsgate.model.tokens import BindingRules
+from tlsgate.pki.upstream import names_upstream
 
-__all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_versions"]
+__all__ = ["PUBLISHED_SECRET", "build_config", "build_references", "build_suites", "build_upstream_pairs", "build_versions"]
 
 PUBLISHED_SECRET = "352d20ee67be67f6340b4c0605b044b7"  # noqa: S105 (known to everybody: it is recognised in order to be refused)
 SEPARATE_MEMORIES = "each of several workers would have keys and counters of its own"
@@ -186,6 +187,14 @@ def build_references(section: Section, name: str) -> tuple[str, ...]:
     return tuple(made)
 
 
+def build_upstream_pairs(section: Section, name: str) -> tuple[tuple[str, str], ...]:
+    """Return client certificates for upstreams, by domain; domains that can match none are said."""
+    for domain in section.tree.get(name, ()):
+        if not names_upstream(domain):
+            section.warning_at(name, domain, "matches no upstream", "write host, host:port, *.rest or *, without a scheme")
+    return section.pairs(name)
+
+
 def _build_control(section: Section, development: bool) -> ControlSettings:
     secret = section.text("secret")
     if development:
@@ -273,7 +282,7 @@ def _build_security(section: Section, *, development: bool) -> SecuritySettings:
         )
     return SecuritySettings(
         apis=build_references(certificates, "apis"),
-        upstream=certificates.pairs("upstream"),
+        upstream=build_upstream_pairs(certificates, "upstream"),
         control_api=build_references(certificates, "control_api"),
         control_api_use_mutual_tls=section.flag("control_api_use_mutual_tls"),
         pinned_public_keys=split_pins(section.pairs("pinned_public_keys")),

@@ -22,7 +22,6 @@ from tlsgate.pki.pem import PemBundle, key_matches
 from tlsgate.pki.pins import build_pins
 from tlsgate.pki.references import NotInStore, ReferenceResolver, describe_reference
 from tlsgate.pki.stored import is_store_id
-from tlsgate.pki.upstream import build_upstream_certificates
 
 __all__ = ["check"]
 
@@ -127,10 +126,6 @@ class _Look:
         self.using = self.resolver
 
     def _upstream_pairs(self, pairs: Sequence[tuple[str, str]], file: str, path: str) -> None:
-        for domain in build_upstream_certificates((), pairs).unmatched:
-            self._add(
-                file, f"{path}.{domain}", "", "matches no upstream", "write host, host:port, *.rest or *, without a scheme", "warning"
-            )
         for domain, reference in pairs:
             where = f"{path}.{domain}"
             bundle = self._bundle(reference, file, where)

@@ -61,7 +61,7 @@ def parse_yaml(text: str) -> object:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise UnusableText("several YAML documents in one file")
+                raise UnusableText("several YAML documents in one file: each needs a file of its own")
             continue
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             is_map = isinstance(event, yaml.MappingStartEvent)

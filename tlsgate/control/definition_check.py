@@ -45,6 +45,15 @@ _WITHOUT_HINT = (
     "not usable as",
     "not active",
     "must ",
+    "matches no upstream",
+    "can't be empty",
+    "cannot be used as an address",
+    "a raw service ",
+    "tcp:// and tls://",
+    "user name and password",
+    "all load balancing targets",
+    "a certificate in place of a key",
+    "the API's port speaks plain HTTP",
     "unknown field",
     "authent",
     "port ",
@@ -119,10 +128,14 @@ def refused_for(reason: str) -> str:
 
 
 def describe(problem: Problem) -> str:
-    """Return a problem without its file; of certificates and keys only that they cannot be used, never whether some file exists."""
+    """Return a problem with its remedy, without its file.
+
+    Of certificates and keys it says only that they cannot be used, never whether some file exists.
+    """
     if _MATERIAL.search(problem.path) and not problem.message.startswith(_WITHOUT_HINT):
         return f"{problem.path}: a certificate or key cannot be used and grants nothing; the log of the load has the reason"
-    return f"{problem.path}: {problem.message}" if problem.path else problem.message
+    text = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    return f"{text} ({problem.remedy})" if problem.remedy else text
 
 
 def describe_all(problems: Iterable[Problem]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tlsgate.config.build import build_references, split_pins
+from tlsgate.config.build import build_references, build_upstream_pairs, split_pins
 from tlsgate.config.error_overrides import build_error_overrides
 from tlsgate.config.event_handlers import build_event_handlers
 from tlsgate.config.model import GatewayConfig
@@ -63,6 +63,10 @@ def parse_classic(
     :returns: (the API, or None when an error stands against it; all problems).
     """
     problems = Problems(source)
+    if isinstance(tree.get("kind"), str) and "apiVersion" in tree:
+        remedy = "write what stands under spec as a file of its own, with ids or files of certificates in place of secrets"
+        problems.error("kind", "is a Kubernetes object: these are not active yet", remedy, value=tree["kind"])
+        return None, problems.all()
     api = build_api(tree, tree, problems, context, is_oas=False, schemes=schemes)
     return (None if problems.failed else api), problems.all()
 
@@ -139,7 +143,9 @@ def build_api(
         use_mutual_tls=section.flag("use_mutual_tls_auth"),
         client_certificates=_client_certificates(section, context.config),
         strip_auth_data=section.flag("strip_auth_data"),
-        upstream_certificates=() if section.flag("upstream_certificates_disabled") else section.pairs("upstream_certificates"),
+        upstream_certificates=()
+        if section.flag("upstream_certificates_disabled")
+        else build_upstream_pairs(section, "upstream_certificates"),
         pinned_public_keys=() if section.flag("certificate_pinning_disabled") else split_pins(section.pairs("pinned_public_keys")),
         allowed_addresses=allowed,
         blocked_addresses=blocked,

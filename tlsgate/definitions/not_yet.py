@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tlsgate.config.section import Section
+from tlsgate.definitions.members import find_member
 from tlsgate.model.api import ApiDefinition, VersionSettings
 
-__all__ = ["AUTH_METHODS", "AuthMethod", "find_auth_methods", "report_not_yet", "report_raw"]
+__all__ = ["AUTH_METHODS", "LATER", "AuthMethod", "find_auth_methods", "report_not_yet", "report_raw"]
 
 
 class AuthMethod(NamedTuple):
@@ -41,6 +42,8 @@ AUTH_METHODS = (
 )
 
 
+LATER = "take it out, or leave the API to another gateway until this one has it"
+"""The remedy for what a later version will do."""
 _ACTIVE = frozenset({"basic", "external_oauth", "hmac", "jwt", "oidc", "token"})
 
 
@@ -60,7 +63,7 @@ def _enabled_entries(section: Section, name: str) -> bool:
 
 
 def _enabled_member(section: Section, name: str) -> bool:
-    return bool(section.free(name).get("enabled"))
+    return bool(find_member(section.free(name), "enabled"))
 
 
 def _uptime_tests(section: Section, name: str) -> bool:
@@ -149,7 +152,7 @@ def report_not_yet(section: Section, *, is_raw: bool) -> None:
     for entry in _KEPT:
         _report(section, entry, refused=False)
     if section.text("custom_middleware_bundle") and not section.flag("custom_middleware_bundle_disabled"):
-        section.error("custom_middleware_bundle", "bundles of plugins are not active yet, so that the API is refused")
+        section.error("custom_middleware_bundle", "bundles of plugins are not active yet, so that the API is refused", LATER)
     data = section.section("version_data")
     if data.tree.get("versions") and not data.flag("not_versioned"):
         data.error(
@@ -194,7 +197,7 @@ def _report_version(version: Section) -> None:
         _report(extended, entry, refused=False)
     for rule in extended.sections("validate_request"):
         if rule.flag("enabled") and not rule.flag("disabled"):
-            rule.error("enabled", "validation of requests is not active yet, so that the API is refused")
+            rule.error("enabled", "validation of requests is not active yet, so that the API is refused", LATER)
 
 
 def _report_auth(section: Section, *, is_raw: bool) -> None:
@@ -205,7 +208,7 @@ def _report_auth(section: Section, *, is_raw: bool) -> None:
         if keyless:
             reader.error(name, f"{method.words} together with use_keyless: it is not clear what is meant", "keep one of the two")
         elif method.name not in _ACTIVE:
-            reader.error(name, f"{method.words} is not active yet, so that the API is refused")
+            reader.error(name, f"{method.words} is not active yet, so that the API is refused", LATER)
         elif is_raw:
             reader.error(name, f"{method.words} needs HTTP; the raw service is refused")
     _report_certificate_auth(section, methods, is_raw=is_raw)
@@ -244,7 +247,7 @@ def _report(section: Section, entry: _Entry, *, refused: bool) -> None:
     if not entry.is_used(reader, name):
         return
     if refused:
-        reader.problems.error(reader.where(name), f"not active yet: {entry.words}; the API is refused")
+        reader.problems.error(reader.where(name), f"not active yet: {entry.words}; the API is refused", LATER)
     else:
         reader.problems.warning(reader.where(name), f"not active yet, kept but without effect: {entry.words}")
 

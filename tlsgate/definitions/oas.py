@@ -13,6 +13,7 @@ from tlsgate.config.problems import Problems
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.classic import Context, build_api, read_place
+from tlsgate.definitions.not_yet import LATER
 from tlsgate.definitions.oas_auth import find_schemes, map_authentication
 from tlsgate.definitions.oas_events import map_event_handlers
 from tlsgate.definitions.oas_fields import EXTENSION, EXTENSION_NAME
@@ -110,7 +111,7 @@ def _check_document(document: Tree, problems: Problems) -> None:
     if version and not str(version).startswith(("3.0", "3.1")):
         problems.error("openapi", "must be 3.0.x or 3.1.x", value=version)
     if "x-tyk-streaming" in document:
-        problems.error("x-tyk-streaming", "not active yet: streams; the API is refused")
+        problems.error("x-tyk-streaming", "not active yet: streams; the API is refused", LATER)
     extension = document.get(EXTENSION_NAME)
     if not isinstance(extension, dict):
         problems.error(EXTENSION_NAME, "the document does not say how it is served", "add the extension, or import the document")

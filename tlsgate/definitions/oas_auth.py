@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from tlsgate.config.durations import parse_duration
 from tlsgate.config.model import GatewayConfig
+from tlsgate.config.problems import join_path
+from tlsgate.config.schema import FLAG, object_of
 from tlsgate.config.section import Section, check
 from tlsgate.config.trees import Tree
 from tlsgate.definitions.members import find_member, listed, named, section_of
@@ -16,7 +18,8 @@ from tlsgate.definitions.oas_tokens import EXTERNAL_OAUTH_SCHEME, JWT_SCHEME, ma
 
 __all__ = ["find_schemes", "map_authentication"]
 
-_JWT_MEMBERS = frozenset({"source", "jwksURIs", "signingMethod", "identityBaseField", "subjectClaims"})
+_SWITCH = object_of({"enabled": FLAG}, open=True)
+_JWT_MEMBERS = frozenset({"source", "jwksuris", "signingmethod", "identitybasefield", "subjectclaims"})
 _TOKEN = "use_standard_auth"  # noqa: S105 (the name of a switch)
 _BASIC = "use_basic_auth"
 _JWT = "enable_jwt"
@@ -52,22 +55,13 @@ _PLACES = (("query", "use_param", "param_name"), ("cookie", "use_cookie", "cooki
 def map_authentication(server: Section, document: Tree, made: Mapping, config: GatewayConfig) -> None:
     """Map the section; a document without it is keyless, which is said loudly unless client certificates protect it.
 
-    A section that is switched off is keyless on purpose, whatever schemes it still lists. The seed's form of static mTLS has no section
-    at all.
+    A section that is switched off is keyless on purpose, whatever schemes it still lists. One that lists schemes that are on and does not
+    say whether it is on itself would be open without anybody's having said so. The seed's form of static mTLS has no section at all.
     """
     section = server.section("authentication")
     made.put("use_keyless", not section.flag("enabled"), section.where("enabled"))
-    if not server.has("authentication"):
-        guarded = server.section("clientCertificates").flag("enabled")
-        if config.own.require_explicit_authentication:
-            section.problems.error(section.path, "is missing, and the configuration asks for it", "say enabled: true or false")
-        elif not guarded:
-            section.problems.warning(
-                section.path,
-                "IS MISSING: THE API IS OPEN TO EVERYBODY",
-                "say enabled: false if that is meant; tlsgate.require_explicit_authentication refuses such documents",
-            )
-        return
+    if not section.has("enabled"):
+        _judge_silence(server, section, config)
     if not section.flag("enabled"):
         return
     made.take(section, "stripAuthorizationData", "strip_auth_data")
@@ -85,15 +79,43 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
     made.take(section.section("certificateAuth"), "enabled", "auth_configs.authToken.use_certificate")
     if section.section("oidc").flag("enabled"):
         map_openid(section.section("oidc"), made)
-    external = section.free("externalOAuthServer")
-    if external.get("enabled") is True:
+    external, where = section.free("externalOAuthServer"), section.where("externalOAuthServer")
+    if _is_on(external, section, where):
         # The seed's form: a section instead of a scheme.
-        where = section.where("externalOAuthServer")
         made.put(_EXTERNAL, True, where)
         reader = check(external, EXTERNAL_OAUTH_SCHEME, section.problems, where)
         _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
         map_external_oauth(reader, made)
     _map_requirements(section, document, made)
+
+
+def _judge_silence(server: Section, section: Section, config: GatewayConfig) -> None:
+    """Note what it means that a document does not say whether anybody is asked for a credential."""
+    path = section.where("enabled") if server.has("authentication") else section.path
+    listed_on = _find_on(section)
+    if listed_on:
+        message = f"is missing, and {listed_on} is on: it is not clear whether the API is open; the API is refused"
+        section.problems.error(path, message, "say enabled: true, or false for an open API")
+    elif config.own.require_explicit_authentication:
+        section.problems.error(path, "is missing, and the configuration asks for it", "say enabled: true or false")
+    elif not server.section("clientCertificates").flag("enabled"):
+        section.problems.warning(
+            path,
+            "IS MISSING: THE API IS OPEN TO EVERYBODY",
+            "say enabled: false if that is meant; tlsgate.require_explicit_authentication refuses such documents",
+        )
+
+
+def _find_on(section: Section) -> str:
+    """Return the place of the first method of a section that is on, empty when there is none."""
+    parts = {name: section.tree.get(name) for name in (*(name for name, _, _ in _METHODS), "certificateAuth", "externalOAuthServer")}
+    parts |= {join_path("securitySchemes", name): tree for name, tree in section.tree.get("securitySchemes", {}).items()}
+    return next((place for place, part in parts.items() if find_member(part, "enabled") is True), "")
+
+
+def _is_on(tree: Tree, section: Section, where: str) -> bool:
+    """Tell whether a part that was not checked yet is on: a switch that is no switch must not leave a method out without a word."""
+    return check(tree, _SWITCH, section.problems, where).flag("enabled")
 
 
 def find_schemes(document: Tree) -> dict[str, str]:
@@ -142,13 +164,16 @@ def _map_lifetime(lifetime: Section, made: Mapping) -> None:
 def _map_schemes(section: Section, document: Tree, made: Mapping) -> None:
     """Map the schemes that are on; of a document that lists requirements (legacy mode) only those that its first one names."""
     required = _find_required(document) if section.text("securityProcessingMode") != _COMPLIANT else None
+    for name in sorted((required or frozenset()) - set(find_schemes(document))):
+        where = join_path("security[0]", name)
+        section.problems.warning(where, "nobody is asked for it: there is no such scheme that is on", f"switch it on under {section.path}")
     taken: dict[str, str] = {}
     for name, tree in section.tree.get("securitySchemes", {}).items():
-        if tree.get("enabled") is not True:
+        where = f"{section.where('securitySchemes')}.{name}"
+        if not _is_on(tree, section, where):
             continue
         component = _component(document, name)
         switch = _switch_of(tree, component)
-        where = f"{section.where('securitySchemes')}.{name}"
         if required is not None and name not in required:
             section.problems.warning(where, "without effect: the first requirement of the document's security does not name it")
             continue
@@ -236,13 +261,13 @@ def _component(document: Tree, name: str) -> Tree:
 
 def _switch_of(scheme: Tree, component: Tree) -> str:
     """Return the Classic switch of a scheme, by its component, else by its own members."""
-    kind = component.get("type")
-    if kind == "oauth2" or "providers" in scheme:
-        return _EXTERNAL if "providers" in scheme else "use_oauth2"
+    kind, members = component.get("type"), {name.casefold() for name in scheme}
+    if kind == "oauth2" or "providers" in members:
+        return _EXTERNAL if "providers" in members else "use_oauth2"
     if kind == "openIdConnect":
         return "use_openid"
     if kind == "http":
-        return _BASIC if component.get("scheme") == "basic" else _JWT
-    if kind is None and not _JWT_MEMBERS.isdisjoint(scheme):
+        return _BASIC if str(component.get("scheme")).lower() == "basic" else _JWT
+    if kind is None and not _JWT_MEMBERS.isdisjoint(members):
         return _JWT
     return _TOKEN

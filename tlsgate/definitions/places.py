@@ -17,12 +17,13 @@ _WITH_FALLBACK = frozenset({"token", "jwt"})
 _ELSEWHERE = frozenset({"custom"})
 """Methods that read what they like."""
 _DEFAULT = "Authorization"
+_NAMES = ("authToken", "basic", "coprocess", "externalOAuth", "hmac", "jwt", "oauth", "oidc")
 
 
 def report_places(
     section: Section, groups: Iterable[tuple[str, ...]], sources: Mapping[str, CredentialSource], default: CredentialSource | None
 ) -> None:
-    """Warn of a method without any place, and of methods that all have to pass and read one place only, the same.
+    """Warn of a method without any place, of methods that all have to pass and read one place only, and of places that no method reads.
 
     :param section: a Classic definition, checked.
     :param groups: of methods that have to pass together.
@@ -32,6 +33,11 @@ def report_places(
     if section.section("basic_auth").flag("extract_from_body"):
         free.add("basic")
     entries = dict(section.named("auth_configs"))
+    for name in (name for name in entries if name not in _NAMES):
+        # The names are keys of a map, which Tyk compares exactly.
+        meant = next((known for known in _NAMES if known.casefold() == name.casefold()), "")
+        remedy = f"did you mean {meant}?" if meant else f"write one of {', '.join(_NAMES)}"
+        section.warning_at("auth_configs", name, "is no kind of credential: nothing is read by it", remedy)
     if entries.get("authToken", section.section("auth")).flag("use_certificate"):
         free.add("token")
     told: set[str] = set()

@@ -71,9 +71,9 @@ def _target(section: Section, name: str, index: int | None, default_scheme: str,
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme == "tyk":
-        return refuse("not active yet: calls of other APIs (tyk://); the API is refused")
+        return refuse("not active yet: calls of other APIs (tyk://); the API is refused", "name that API's upstream")
     if scheme == "h2c":
-        return refuse("not active yet: HTTP/2 towards upstreams (h2c://); the API is refused")
+        return refuse("not active yet: HTTP/2 towards upstreams (h2c://); the API is refused", "use http:// or https://")
     if is_raw != (scheme in RAW_PROTOCOLS):
         return refuse("a raw service needs a target with tcp:// or tls://" if is_raw else "tcp:// and tls:// are for raw services only")
     if "@" in rest.partition("/")[0]:

@@ -156,16 +156,19 @@ def _build_external(section: Section) -> ExternalOAuthSettings:
     per_s = own.number("per", defaults.per_s, low=0.001, high=1e9)
     providers = external.sections("providers")
     if not providers:
-        external.warning("providers", "there is none: every request is answered 404")
+        external.warning("providers", "there is none: every request is answered 404", "add one with jwt or introspection")
         return ExternalOAuthSettings(has_provider=False)
     first = providers[0]
     if len(providers) > 1:
-        external.warning("providers", "only the first one counts, as in Tyk")
+        external.warning("providers", "only the first one counts, as in Tyk", "take the others out")
     if first.section("jwt").flag("enabled"):
+        if first.section("introspection").flag("enabled"):
+            message = "without effect beside jwt, as in Tyk: a revoked token gets in until it ends"
+            first.warning("introspection", message, "switch jwt off if tokens are to be asked about")
         return ExternalOAuthSettings(jwt=_build_external_jwt(first.section("jwt"), own), rate=rate, per_s=per_s)
     if first.section("introspection").flag("enabled"):
         return ExternalOAuthSettings(introspection=_build_introspection(first.section("introspection"), own), rate=rate, per_s=per_s)
-    first.problems.warning(first.path, "neither jwt nor introspection is on: every request is answered 500")
+    first.problems.warning(first.path, "neither jwt nor introspection is on: every request is answered 500", "switch one on")
     return ExternalOAuthSettings()
 
 

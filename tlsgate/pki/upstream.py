@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["UpstreamCertificates", "build_upstream_certificates"]
+__all__ = ["UpstreamCertificates", "build_upstream_certificates", "names_upstream"]
 
 _Table = dict[tuple[str, int | None], str]
 
@@ -12,12 +12,10 @@ _Table = dict[tuple[str, int | None], str]
 class UpstreamCertificates:
     """References by host and port; immutable, made by :func:`build_upstream_certificates`."""
 
-    __slots__ = ("_maps", "unmatched")
+    __slots__ = ("_maps",)
 
-    def __init__(self, maps: tuple[_Table, ...], unmatched: tuple[str, ...]) -> None:
+    def __init__(self, maps: tuple[_Table, ...]) -> None:
         self._maps = maps
-        self.unmatched = unmatched
-        """Keys that can match no upstream, for instance because they name a protocol."""
 
     def find_reference(self, host: str, port: int) -> str | None:
         """Find the certificate for one connection.
@@ -49,20 +47,17 @@ def build_upstream_certificates(global_pairs: Iterable[tuple[str, str]], api_pai
     :param api_pairs: ``upstream_certificates`` of the API, empty when disabled.
     :returns: the table.
     """
-    unmatched: list[str] = []
-    api = _table(api_pairs, unmatched)
-    return UpstreamCertificates((api, _table(global_pairs, unmatched)), tuple(unmatched))
+    return UpstreamCertificates((_table(api_pairs), _table(global_pairs)))
 
 
-def _table(pairs: Iterable[tuple[str, str]], unmatched: list[str]) -> _Table:
-    table: _Table = {}
-    for domain, reference in pairs:
-        key = _parse_key(domain)
-        if key is None:
-            unmatched.append(domain)
-        else:
-            table[key] = reference
-    return table
+def names_upstream(domain: str) -> bool:
+    """Tell whether a domain can match an upstream; one with a protocol, for instance, cannot."""
+    return _parse_key(domain) is not None
+
+
+def _table(pairs: Iterable[tuple[str, str]]) -> _Table:
+    parsed = [(_parse_key(domain), reference) for domain, reference in pairs]
+    return {key: reference for key, reference in parsed if key is not None}
 
 
 def _parse_key(domain: str) -> tuple[str, int | None] | None:

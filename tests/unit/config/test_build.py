@@ -218,6 +218,12 @@ def test_tls_versions(lowest: int, highest: int, result: tuple[int, int], severi
     assert {problem.split(":")[0] for problem in problems} == ({severity} if severity else set())
 
 
+def test_a_certificate_for_no_upstream_is_said() -> None:
+    """The seed: with the protocol a domain matches nothing."""
+    _, (problem,) = build(security={"certificates": {"upstream": {"https://up.test": "/c.pem", "up.test:8443": "/c.pem"}}})
+    assert problem == "warning: security.certificates.upstream.https://up.test: matches no upstream"
+
+
 def test_swapped_tls_versions_have_the_known_message() -> None:
     """Reference, section 1.3."""
     _, (problem,) = build(proxy_ssl_min_version=772, proxy_ssl_max_version=771)

@@ -90,6 +90,53 @@ def test_nobody_learns_whether_a_file_exists(path: str, message: str, told: str)
     assert "no such file" not in text and "PEM" not in text and "Permission" not in text
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"use_keyless": False, "use_oauth2": True},
+            "use_oauth2: authentication by OAuth 2.0 is not active yet, so that the API is refused "
+            "(take it out, or leave the API to another gateway until this one has it).",
+        ),
+        (
+            {"use_keyless": False, "use_standard_auth": True, "base_identity_provided_by": "JWTClaim"},
+            "base_identity_provided_by: names a method that the API does not use: every request would be refused (switch the method on).",
+        ),
+        ({"use_keyless": "no"}, "use_keyless: must be true or false, not text."),
+    ],
+)
+def test_a_refusal_says_what_to_do(fields: dict[str, Any], reason: str) -> None:
+    """Whoever writes definitions by the control API may not see the log, where the remedy stands too."""
+    assert judge(classic("x", 9, "/x/", **fields)).message == FAILED + reason
+
+
+def test_a_warning_says_what_to_do() -> None:
+    """The seed's bad example is a domain, and hides no file."""
+    tree = classic("x", 9, "/x/", upstream_certificates={"https://up.test": "/none.pem"})
+    remedy = "write host, host:port, *.rest or *, without a scheme"
+    assert f"upstream_certificates.https://up.test: matches no upstream ({remedy})" in judge(tree).warnings
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"proxy": {"target_url": ""}}, "proxy.target_url: can't be empty (name the upstream: https://host:port/)"),
+        ({"proxy": {"target_url": "http://a b/"}}, "proxy.target_url: cannot be used as an address: "),
+        ({"proxy": {"target_url": "tcp://a:1"}}, "proxy.target_url: tcp:// and tls:// are for raw services only"),
+        ({"proxy": {"target_url": "http://u:p@a/"}}, "proxy.target_url: user name and password in the address are not used"),
+        ({"use_keyless": False, "auth": {"use_certificate": True}}, "auth.use_certificate: the API's port speaks plain HTTP: "),
+        (
+            {"use_keyless": False, "use_basic_auth": True, "auth": {"use_certificate": True}},
+            "auth.use_certificate: a certificate in place of a key belongs to the auth token, which is off",
+        ),
+    ],
+)
+def test_what_names_no_file_is_told_as_it_is(fields: dict[str, Any], told: str) -> None:
+    """An empty address is no certificate that cannot be used."""
+    verdict = judge(classic("x", 9, "/x/", **fields))
+    assert [text for text in (verdict.message.removeprefix(FAILED), *verdict.warnings) if text.startswith(told)]
+
+
 def test_a_long_report_is_cut(tmp_path: Path) -> None:
     problems = [Problem(f"/apps/{number}.json", "", "", "broken") for number in range(25)]
     text = describe_all([*problems, Problem("/apps/w.json", "", "", "only a warning", severity="warning")])

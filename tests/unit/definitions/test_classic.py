@@ -57,6 +57,24 @@ def test_fields_are_read() -> None:
     assert api.response_header_injector == HeaderOperations(remove=("X-B",), add=(("X-A", "1"),))
 
 
+def test_a_certificate_for_no_upstream_is_said() -> None:
+    """The seed's bad example: with the protocol the domain matches nothing. What stands behind it may hold a private key."""
+    tree = classic(upstream_certificates={"https://api.production.myupstream.com": "-----BEGIN PRIVATE KEY-----", "*": "/c.pem"})
+    api, problems = parse(tree)
+    assert api is not None and len(api.upstream_certificates) == 2
+    assert [str(problem) for problem in problems] == [
+        "warning: app.json: upstream_certificates.https://api.production.myupstream.com: matches no upstream (value: PEM text); "
+        "write host, host:port, *.rest or *, without a scheme"
+    ]
+
+
+def test_a_manifest_is_told_from_a_definition() -> None:
+    """The seed's manifests for Tyk Operator: what a definition needs stands one level deeper, and is not missing."""
+    tree = {"apiVersion": "tyk.tyk.io/v1alpha1", "kind": "ApiDefinition", "metadata": {"name": "httpbin"}, "spec": classic()}
+    assert refused(tree) == {"kind": "is a Kubernetes object: these are not active yet"}
+    assert accepted(classic(kind="x")).proxy.listen_path == "/app/"
+
+
 def test_switches_turn_sections_off() -> None:
     """A disabled section is an empty one, so that nobody asks twice."""
     api = accepted(

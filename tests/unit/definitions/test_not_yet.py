@@ -96,6 +96,7 @@ def test_a_hidden_switch_of_dynamic_mtls_is_told_of() -> None:
         ({"custom_middleware": {"response": [{"name": "a"}]}}, "custom_middleware.response"),
         ({"custom_middleware_bundle": "b.zip"}, "custom_middleware_bundle"),
         ({"graphql": {"enabled": True}}, "graphql"),
+        ({"graphql": {"Enabled": True}}, "graphql"),
         ({"version_data": {"not_versioned": False, "versions": {"v1": {}}}}, "version_data.not_versioned"),
         ({"version_data": {"versions": {"Default": {}}}}, "version_data.not_versioned"),
     ],

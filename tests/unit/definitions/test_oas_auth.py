@@ -23,6 +23,7 @@ COMPONENTS = {
 }
 
 
+PROVIDERS = [{"jwt": {"enabled": True, "signingMethod": "rsa", "source": "https://idp/keys"}}]
 HEADER = {"auth_configs": {"authToken": {"auth_header_name": "Authorization"}}}
 
 
@@ -71,9 +72,78 @@ def test_the_gateway_can_ask_for_the_section() -> None:
     assert accepted(oas(), context).keyless
 
 
+@pytest.mark.parametrize("section", [{}, {"enabled": None}, {"securitySchemes": {"token": {"enabled": False}}}])
+def test_a_section_that_does_not_say_whether_it_is_on_is_no_better_than_none(section: dict[str, Any]) -> None:
+    """In Tyk it is off without a word."""
+    tree = oas(server={"authentication": section}, components=COMPONENTS)
+    assert warned(tree) == {f"{PLACE}.enabled": "IS MISSING: THE API IS OPEN TO EVERYBODY"}
+    context = make_context(tlsgate={"require_explicit_authentication": True})
+    assert list(refused(tree, context)) == [f"{PLACE}.enabled"]
+
+
 @pytest.mark.parametrize(
-    "section", [{}, {"enabled": False}, {"enabled": None}, {"enabled": False, "securitySchemes": {"token": {"enabled": True}}}]
+    ("section", "place"),
+    [
+        ({"securitySchemes": {"basic": {}, "token": {"enabled": True}}}, "securitySchemes.token"),
+        ({"securitySchemes": {"my.token": {"Enabled": True}}}, "securitySchemes.my.token"),
+        ({"enabled": None, "Hmac": {"Enabled": True}}, "hmac"),
+        ({"oidc": {"enabled": True}}, "oidc"),
+        ({"custom": {"enabled": True}}, "custom"),
+        ({"certificateAuth": {"enabled": True}}, "certificateAuth"),
+        ({"externalOAuthServer": {"enabled": True}}, "externalOAuthServer"),
+    ],
 )
+def test_methods_that_are_on_in_a_section_that_does_not_say_so_open_nothing(section: dict[str, Any], place: str) -> None:
+    """The seed's examples show the schemes alone: pasted into a section without ``enabled`` they would protect nothing, as in Tyk."""
+    tree = oas(server={"authentication": section, "clientCertificates": {"enabled": True, "allowlist": ["/a.pem"]}}, components=COMPONENTS)
+    message = f"is missing, and {place} is on: it is not clear whether the API is open; the API is refused"
+    assert refused(tree, make_context(http_server_options={"use_ssl": True})) == {f"{PLACE}.enabled": message}
+
+
+@pytest.mark.parametrize(
+    ("section", "methods"),
+    [
+        ({"securitySchemes": {"token": {"enabled": True}, "basic": {"Enabled": True}}}, ("token", "basic")),
+        ({"externalOAuthServer": {"Enabled": True, "Providers": PROVIDERS}}, ("external_oauth",)),
+        ({"securitySchemes": {"unknown": {"enabled": True, "Providers": PROVIDERS}}}, ("external_oauth",)),
+        ({"securitySchemes": {"unknown": {"enabled": True, "JWKSURIs": [{"url": "https://idp/"}], "signingMethod": "rsa"}}}, ("jwt",)),
+    ],
+)
+def test_members_of_schemes_are_read_in_any_letter_case(section: dict[str, Any], methods: tuple[str, ...]) -> None:
+    """As everywhere: a method that is left out for its spelling would be one less to pass."""
+    api = accepted(oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS))
+    assert api.auth_methods == methods
+
+
+@pytest.mark.parametrize("part", ["externalOAuthServer", "securitySchemes.basic"])
+@pytest.mark.parametrize("switch", ["true,", "true", 1])
+def test_a_switch_that_is_none_leaves_no_method_out(part: str, switch: object) -> None:
+    """The seed's sketch of External OAuth says ``enabled: true,``, which is a text in YAML."""
+    section: Any = {"enabled": switch, "providers": PROVIDERS}
+    for name in reversed(part.split(".")):
+        section = {name: section}
+    section.setdefault("securitySchemes", {})["token"] = {"enabled": True}
+    tree = oas(server={"authentication": {"enabled": True, **section}}, components=COMPONENTS)
+    kind = "text" if isinstance(switch, str) else "a number"
+    assert refused(tree) == {f"{PLACE}.{part}.enabled": f"must be true or false, not {kind}"}
+
+
+def test_a_requirement_that_nobody_is_asked_for_is_said() -> None:
+    """In Tyk the document asks for two, and one does: the scheme is off, or not described."""
+    section = {"enabled": True, "securitySchemes": {"token": {"enabled": True}, "basic": {"enabled": False}}}
+    tree = oas(server={"authentication": section}, components=COMPONENTS, security=[{"token": [], "basic": [], "none": []}, {"oauth": []}])
+    message = "nobody is asked for it: there is no such scheme that is on"
+    assert warned(tree) == {"security[0].basic": message, "security[0].none": message}
+
+
+def test_the_name_of_basic_authentication_has_no_letter_case() -> None:
+    """OpenAPI leaves it to RFC 9110."""
+    components = {"securitySchemes": {"basic": {"type": "http", "scheme": "Basic"}}}
+    section = {"enabled": True, "securitySchemes": {"basic": {"enabled": True}}}
+    assert accepted(oas(server={"authentication": section}, components=components)).auth_methods == ("basic",)
+
+
+@pytest.mark.parametrize("section", [{"enabled": False}, {"enabled": False, "securitySchemes": {"token": {"enabled": True}}}])
 def test_a_section_that_is_switched_off_is_keyless_on_purpose(section: dict[str, Any]) -> None:
     """Whatever schemes it still lists."""
     assert switches(section) == {"use_keyless": True}

@@ -79,3 +79,18 @@ def test_methods_without_an_entry_read_the_usual_header() -> None:
     problems = Problems("api.json")
     report_places(check({}, CLASSIC, problems), [("jwt", "hmac")], {"basic": CredentialSource(disable_header=True)}, None)
     assert [problem.path for problem in problems.all()] == ["auth_configs.jwt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("AuthToken", "did you mean authToken?"),
+        ("BasicAuthUser", "write one of authToken, basic, coprocess, externalOAuth, hmac, jwt, oauth, oidc"),
+    ],
+)
+def test_a_place_that_no_method_reads_is_said(name: str, remedy: str) -> None:
+    """The seed calls methods by other names where it chains them; Tyk compares these exactly and says nothing."""
+    problems = Problems("api.json")
+    build_credentials(check({"auth_configs": {name: X_KEY, "authToken": {}}}, CLASSIC, problems), make_config())
+    (problem,) = problems.all()
+    assert (problem.severity, problem.path, problem.remedy) == ("warning", f"auth_configs.{name}", remedy)

@@ -199,6 +199,16 @@ def test_external_oauth() -> None:
     assert external([{}])[0].jwt is None
 
 
+def test_introspection_beside_jwt_asks_nobody() -> None:
+    """The seed says one or the other; whoever switches both on expects revoked tokens to be refused."""
+    jwt = {"enabled": True, "signing_method": "rsa", "source": "https://idp/keys"}
+    introspection = {"enabled": True, "url": "https://idp/introspect", "client_id": "c", "client_secret": "s"}
+    made, errors, warnings = external([{"jwt": jwt, "introspection": introspection}])
+    assert made.jwt is not None and made.introspection is None
+    assert (errors, warnings) == ([], ["external_oauth.providers[0].introspection"])
+    assert external([{"jwt": jwt, "introspection": {**introspection, "enabled": False}}])[2] == []
+
+
 def test_how_a_server_is_asked_about_tokens() -> None:
     """``x-tlsgate.external_oauth``: how the gateway says who it is, and the rate of bearers without a session."""
 
