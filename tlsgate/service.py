@@ -30,6 +30,7 @@ from tlsgate.control.routes import ControlRoutes
 from tlsgate.definitions.loader import LoadedDefinitions, load_definitions
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.gateway.access_log import AccessLog
+from tlsgate.gateway.changes import Changes
 from tlsgate.gateway.generation import Generation, attach_resources, build_generation
 from tlsgate.gateway.site import Site
 from tlsgate.gateway.state import State, build_state
@@ -134,6 +135,7 @@ class GatewayService(service.Service):
         state.store.subscribe(bell.on_change)
         site = self.site = Site(reactor, self._clock, config, generation, None, self._deadlines, self._memory)
         site.sessions = state.sessions
+        site.changes = Changes(state.store, site.questions)
         site.shared_counters.set_source("vitals", Vitals(site, state, self._pool).read)
         state.store.subscribe(site.streams.key_changed)
         state.store.subscribe(self._certificate_changed)

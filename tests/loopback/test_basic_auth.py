@@ -420,7 +420,7 @@ def test_curl_logs_in(worlds: Any, upstream: StrictUpstream, form: str, backend:
 
 @EACH_WORLD
 def test_changes_reach_other_workers(tmp_path: Path, upstream: StrictUpstream, form: str, backend: str) -> None:
-    """Within a second, with the login cached there: a new password, then a deletion."""
+    """When the call returns, with the login cached there: a new password, then a deletion."""
     with (
         storage_of(tmp_path, backend) as storage,
         running_crew(tmp_path, *define(form, upstream.port, "plain"), storage=storage, server=CERTIFICATE) as crew,
@@ -432,11 +432,10 @@ def test_changes_reach_other_workers(tmp_path: Path, upstream: StrictUpstream, f
             crew.connect_to(second, world.gateway.port, tls=True) as there,
         ):
 
-            def change(method: str, target: str, password: str = "") -> float:
+            def change(method: str, target: str, password: str = "") -> None:
                 data = {"org_id": "org", "access_rights": rights("plain"), "basic_auth_data": {"password": password}}
                 body = json.dumps(data).encode() if password else b""
                 assert control.request(method, target, headers=[("X-Tyk-Authorization", SECRET)], body=body).status == 200
-                return time.monotonic()
 
             def status(password: str) -> int:
                 return there.request(target="/plain/", headers=[login("john", password)]).status
@@ -446,10 +445,8 @@ def test_changes_reach_other_workers(tmp_path: Path, upstream: StrictUpstream, f
             for method, target, password in (("PUT", "/tyk/keys/orgjohn", "second"), ("DELETE", "/tyk/keys/orgjohn", "")):
                 old = "first" if password else "second"
                 assert status(old) == 200
-                done = change(method, target, password)
-                while status(old) != 401:
-                    time.sleep(0.02)
-                assert time.monotonic() - done < 2, "a second, and one verification"
+                change(method, target, password)
+                assert status(old) == 401
                 assert status("second") == (200 if password else 401)
 
 

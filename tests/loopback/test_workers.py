@@ -555,7 +555,7 @@ def test_inherited_sockets_are_served_by_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=needs_redis)])
 def test_keys_of_one_worker_are_those_of_all(tmp_path: Path, kind: str) -> None:
-    """Written through one, usable in the other at once; deleted in one, refused in the other within a second, on an open connection."""
+    """Written through one, usable in the other at once; deleted through one, refused in the other at once, on an open connection."""
     with stored(tmp_path, kind) as storage, running_crew(tmp_path, token_api(), storage=storage) as crew:
         first, second = crew.pids().values()
         body = json.dumps({"org_id": "org", "access_rights": rights()}).encode()
@@ -565,14 +565,11 @@ def test_keys_of_one_worker_are_those_of_all(tmp_path: Path, kind: str) -> None:
             crew.connect_to(first, crew.gateway.port) as here,
             crew.connect_to(second, crew.gateway.port) as there,
         ):
-            key = json.loads(control.request("POST", "/tyk/keys/create", headers=secret, body=body).body)["key"]
-            assert show(here, key) == show(there, key) == 200
-            assert control.request("DELETE", f"/tyk/keys/{key}", headers=secret).status == 200
-            deleted = time.monotonic()
-            assert show(here, key) == 403
-            while show(there, key) != 403:
-                time.sleep(0.02)
-            assert time.monotonic() - deleted < 1
+            for _ in range(5):
+                key = json.loads(control.request("POST", "/tyk/keys/create", headers=secret, body=body).body)["key"]
+                assert show(here, key) == show(there, key) == 200
+                assert control.request("DELETE", f"/tyk/keys/{key}", headers=secret).status == 200
+                assert show(there, key) == show(here, key) == 403
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tlsgate.auth import access, alternatives, basic, external_oauth, hmac_signature, jwt, message_signature, openid, strip, token
 from tlsgate.auth.base import AuthTools, Check, Step
+from tlsgate.auth.sources import find_headers
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
 from tlsgate.model.api import ApiDefinition
@@ -54,7 +55,9 @@ def build_auth_steps(api: ApiDefinition, config: GatewayConfig, tools: AuthTools
         raise ConfigError([Problem(api.source, "", "", f"not active yet: authentication by {', '.join(missing) or 'anything'}")])
     if api.alternatives:
         by_name = {method.name: method for method in enabled}
-        steps = [alternatives.build(api.alternatives, lambda name, muted: by_name[name].build(api, config, muted), tools)]
+        steps = [
+            alternatives.build(api.alternatives, lambda name, muted: by_name[name].build(api, config, muted), tools, find_headers(api))
+        ]
     else:
         steps = [method.build(api, config, tools) for method in enabled]
     stripping = strip.build(api)

@@ -13,7 +13,16 @@ from tlsgate.model.api import ApiDefinition
 from tlsgate.model.credentials import CredentialSource
 from tlsgate.model.exchange import Exchange
 
-__all__ = ["DEFAULT_HEADER", "SourceReader", "find_cookie", "find_parameter", "find_source", "find_sources_to_strip"]
+__all__ = [
+    "DEFAULT_HEADER",
+    "SourceReader",
+    "find_cookie",
+    "find_headers",
+    "find_parameter",
+    "find_source",
+    "find_sources_to_strip",
+    "read_header",
+]
 
 DEFAULT_HEADER = "Authorization"
 _KINDS = {"token": "authToken", "external_oauth": "externalOAuth", "custom": "coprocess"}
@@ -66,10 +75,7 @@ class SourceReader:
         """
         header = b""
         if self._header:
-            header = exchange.index.get(self._header, b"")
-            # The comma alone first: that is a search for one octet, which long tokens cost next to nothing.
-            if b"," in header and b", " in header and self._is_repeated(exchange):
-                raise Refusal("auth.malformed_header", "the credential header is repeated")
+            header = read_header(exchange, self._header)
         if self._cookie:
             value = find_cookie(exchange, self._cookie)
             if value:
@@ -80,8 +86,24 @@ class SourceReader:
                 return value
         return header
 
-    def _is_repeated(self, exchange: Exchange) -> bool:
-        return sum(1 for name, _ in exchange.headers if name.lower() == self._header) > 1
+
+def read_header(exchange: Exchange, name: bytes) -> bytes:
+    """Return a credential header's value, empty when it is absent.
+
+    :param name: in lower case.
+    :raises Refusal: ``auth.malformed_header``: it stands there twice.
+    """
+    header = exchange.index.get(name, b"")
+    # The comma alone first: that is a search for one octet, which long tokens cost next to nothing.
+    if b"," in header and b", " in header and sum(1 for other, _ in exchange.headers if other.lower() == name) > 1:
+        raise Refusal("auth.malformed_header", "the credential header is repeated")
+    return header
+
+
+def find_headers(api: ApiDefinition) -> tuple[bytes, ...]:
+    """Return the names of all headers in which an API's methods look for credentials, in lower case."""
+    sources = [find_source(api, _KINDS.get(method, method)) for method in api.auth_methods or ("token",)]
+    return tuple(dict.fromkeys((each.header_name or DEFAULT_HEADER).lower().encode() for each in sources if not each.disable_header))
 
 
 def find_parameter(exchange: Exchange, name: bytes) -> bytes:

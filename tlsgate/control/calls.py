@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Call", "CallResource", "Endpoint", "Handler", "error", "fail", "success"]
 
 _log = Logger()
+_CHANGING = frozenset({b"POST", b"PUT", b"PATCH", b"DELETE"})
 _JSON = (b"Content-Type", b"application/json")
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
@@ -153,6 +154,12 @@ class CallResource(LeafResource):
             request.index.get(b"content-type", b"").decode("latin-1"),
             request,
         )
+        if request.method not in _CHANGING or self._site.changes is None:
+            return await self._handle(call)
+        answer: Answer = await self._site.changes.tell_of(self._handle(call))
+        return answer
+
+    async def _handle(self, call: Call) -> Answer:
         try:
             return await self._endpoint.handle(call)
         except CallFailed as failed:

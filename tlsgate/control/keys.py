@@ -67,7 +67,7 @@ class Keys:
         return Answer(200, dump_session(mask_secrets(session, all=call.flag("mask_secrets"))))
 
     async def delete(self, call: Call) -> Answer:
-        """Remove a key and its counters; this process refuses it when the answer comes, others within a second."""
+        """Remove a key and its counters; this node refuses it when the answer comes, others within a second."""
         found = await self._finder.find(call)
         if found is None:
             raise fail(404, "There is no such key found")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tlsgate.clock import Clock
     from tlsgate.config.model import GatewayConfig
     from tlsgate.errors import CatalogueEntry
+    from tlsgate.gateway.changes import Changes
     from tlsgate.gateway.generation import Generation
     from tlsgate.gateway.request import GateRequest
     from tlsgate.model.exchange import HeaderList
@@ -87,6 +88,8 @@ class Site:
         self._handshaking: dict[TlsServer, float] = {}
         self._date = (0, b"")
         self.streams = Streams(self)
+        self.changes: Changes | None = None
+        """Told of by calls of the control API; None where there is no store."""
         self.sessions: Sessions | None = None
         """Set when the process has a state."""
         self.access_log: Callable[[GateRequest], None] | None = None

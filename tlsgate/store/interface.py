@@ -160,6 +160,10 @@ class ChangeFeed(Protocol):
         """
         ...
 
+    def tell_here(self, topic: str, payload: str) -> None:
+        """Tell our own listeners alone: another process of this machine has told us sooner than the feed does."""
+        ...
+
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Be told (topic, payload) of every change, at the latest after one second.
 

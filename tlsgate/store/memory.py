@@ -201,6 +201,10 @@ class MemoryStore:
         self._listeners.tell(topic, payload)
         self._check()
 
+    def tell_here(self, topic: str, payload: str) -> None:
+        """Tell our own listeners alone."""
+        self._listeners.tell(topic, payload)
+
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Tell a listener of every change."""
         self._listeners.add(listener)

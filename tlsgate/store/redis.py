@@ -214,6 +214,10 @@ class RedisStore:
         check_names((topic, payload))
         await self._feed.publish(topic, payload)
 
+    def tell_here(self, topic: str, payload: str) -> None:
+        """Tell our own listeners alone."""
+        self._listeners.tell(topic, payload)
+
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Tell a listener of every change."""
         self._listeners.add(listener)

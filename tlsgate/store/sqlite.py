@@ -327,6 +327,10 @@ class SqliteStore:
         self._listeners.tell(topic, payload)
         await self._write(ops.note_change, self._origin, topic, payload, durable=False)
 
+    def tell_here(self, topic: str, payload: str) -> None:
+        """Tell our own listeners alone."""
+        self._listeners.tell(topic, payload)
+
     def subscribe(self, listener: Callable[[str, str], None]) -> None:
         """Tell a listener of every change."""
         self._listeners.add(listener)

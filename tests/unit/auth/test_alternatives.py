@@ -77,7 +77,7 @@ class World:
             self.methods[name] = Method(name, tools, outcomes.get(name, ""), waits=name in waits)
             return self.methods[name]
 
-        step = build(groups, make, self.keys.tools)
+        step = build(groups, make, self.keys.tools, (b"authorization", b"x-key"))
         assert isinstance(step, Alternatives)
         self.step = step
         self.exchange = self.keys.request(None)
@@ -234,6 +234,11 @@ def test_a_repeated_credential_is_refused_whoever_else_would_pass() -> None:
     world = World((("basic",), ("token",)), basic="auth.malformed_header")
     assert world.refuse().id == "auth.malformed_header"
     assert world.methods["token"].judged == 0
+    world = World((("basic",), ("token",)))
+    world.exchange.headers = [(b"X-Key", b"a"), (b"x-key", b"b")]
+    world.exchange.index = {b"x-key": b"a, b"}
+    assert world.refuse().id == "auth.malformed_header", "one that nobody would have asked for"
+    assert world.methods["basic"].judged == 0
 
 
 def test_a_failed_log_in_names_what_was_presented() -> None:
@@ -339,6 +344,8 @@ def test_the_steps_of_an_api_with_alternatives() -> None:
         run(run_steps(steps, keys.request()))
     with pytest.raises(Refusal, match=BAD):
         run(run_steps(steps, keys.request(headers=[("X-Key", "other")])))
+    with pytest.raises(Refusal, match="repeated"):
+        run(run_steps(steps, keys.request(headers=[("X-Key", "abc"), ("x-key", "abc")])))
 
     async def away(names: Any) -> Any:
         raise StoreUnavailable("no answer")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import make_api, make_exchange
-from tlsgate.auth.sources import SourceReader, find_cookie, find_parameter, find_source, find_sources_to_strip
+from tlsgate.auth.sources import SourceReader, find_cookie, find_headers, find_parameter, find_source, find_sources_to_strip
 from tlsgate.errors import Refusal
 from tlsgate.model.credentials import CredentialSource
 
@@ -106,6 +106,14 @@ def test_what_is_stripped() -> None:
     assert find_sources_to_strip(both) == (entry, CredentialSource())
     assert find_sources_to_strip(make_api(auth_default=default)) == (default,)
     assert find_sources_to_strip(make_api()) == (CredentialSource(),)
+
+
+def test_headers_of_all_methods() -> None:
+    """Those that are read: without an entry ``Authorization``, none where the header is off."""
+    entries = {"basic": CredentialSource(header_name="X-Login"), "hmac": CredentialSource(disable_header=True, use_param=True)}
+    both = make_api(auth_methods=("basic", "hmac", "token"), auth_sources=entries)
+    assert find_headers(both) == (b"x-login", b"authorization")
+    assert find_headers(make_api()) == (b"authorization",)
 
 
 def test_a_comma_within_a_line_ends_no_cookie() -> None:
