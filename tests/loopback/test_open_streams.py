@@ -23,6 +23,8 @@ from tests.support.provider import Provider, b64, sign_hmac
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.upgrades import echo_upgraded
 
+NOT_ALLOWED = b"\x88\x02\x03\xf0"
+"""A close frame with 1008."""
 BODY: dict[str, Any] = {"org_id": "org", "access_rights": rights()}
 UPGRADE = "GET /api/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: {key}\r\n\r\n"
 
@@ -211,7 +213,8 @@ def test_what_ends_by_itself_ends_its_streams(tmp_path: Path) -> None:
                 return {"key": key, "jwt": token, "signed": token, "asked": f"opaque{lasting}"}
 
             short, long = ({name: open_stream(api, each, name) for name, each in credentials(s).items()} for s in (3, 300))
-            assert wait_until(lambda: not any(is_alive(client) for client in short.values()), 8)
+            assert [client.read_exactly(4) for client in short.values()] == [NOT_ALLOWED] * 4
+            assert not any(is_alive(client) for client in short.values())
             assert all(is_alive(client) for client in long.values())
             told = {
                 name: gateway.wait_event("http.access", match=lambda event, name=name: event["api"] == name)["detail"] for name in methods

@@ -51,7 +51,7 @@ class Bridge:
         self._on_end = on_end
         self._client_ended = self._upstream_ended = False
         self._client_lost = self._upstream_lost = False
-        self._over = False
+        self._over = self._client_parts = False
         self._left = 0
         self.bytes_up = 0
         self.bytes_down = 0
@@ -129,8 +129,14 @@ class Bridge:
         self._idle_s = limit_s
         self._deadlines.set(self, limit_s)
 
-    def cut(self, reason: str) -> None:
-        """End at once."""
+    def cut(self, reason: str, farewell: bytes = b"") -> None:
+        """End at once: nothing passes any more.
+
+        :param farewell: what the client still gets, with a clean end behind it.
+        """
+        if farewell and not (self._over or self._client_lost):
+            self._client.write(farewell)
+            self._client_parts = True
         self._end(reason, abort=True)
 
     @staticmethod
@@ -143,7 +149,9 @@ class Bridge:
         self._over = True
         for transport in self._open_sides():
             transport.unregisterProducer()
-            if abort and not transport.queued():
+            if self._client_parts and transport is self._client:
+                transport.loseConnection()
+            elif abort and not transport.queued():
                 transport.abortConnection()
             elif abort and hasattr(transport, "truncateConnection"):
                 transport.truncateConnection()

@@ -13,6 +13,8 @@ __all__ = ["UpgradedStream"]
 
 _GOING_AWAY = b"\x88\x02\x03\xe9"
 """A WebSocket close frame with code 1001 (RFC 6455 7.4.1), as a server sends it."""
+_NOT_ALLOWED = b"\x88\x02\x03\xf0"
+"""The same with 1008."""
 _DRAIN_S = 5.0
 
 
@@ -47,8 +49,8 @@ class UpgradedStream:
         self._bridge.drain(_GOING_AWAY if self.request.upgrade == b"websocket" else b"", _DRAIN_S)
 
     def cut(self, reason: str) -> None:
-        """End at once."""
-        self._bridge.cut(reason)
+        """End at once; the client of a WebSocket hears that it is no longer allowed."""
+        self._bridge.cut(reason, _NOT_ALLOWED if self.request.upgrade == b"websocket" else b"")
 
     def _ended(self, reason: str) -> None:
         request = self.request

@@ -106,6 +106,20 @@ def test_drain_says_goodbye_and_ends_in_a_bounded_time(world: World) -> None:
     assert world.client.value() == b"bye"
 
 
+def test_a_cut_with_a_farewell(world: World) -> None:
+    """The client gets it and a clean end, in a bounded time; the upstream is cut; nothing passes any more."""
+    world.client.queued_bytes = 3
+    world.bridge.cut("why", b"bye")
+    assert world.client.value() == b"bye" and world.client.disconnecting and not world.client.truncated
+    assert world.upstream.disconnected and world.ended == ["why"]
+    world.bridge.upstream_data(b"late")
+    world.bridge.client_data(b"late")
+    world.bridge.cut("again", b"again")
+    assert world.client.value() == b"bye" and world.upstream.value() == b""
+    world.wait(6)
+    assert world.client.disconnected
+
+
 def test_everything_ends_once(world: World) -> None:
     world.bridge.cut("why")
     world.bridge.cut("again")

@@ -16,6 +16,7 @@ from tests.support.memory_world import MemoryUpstream
 DONE = Failure(ConnectionDone())
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 GOING_AWAY = b"\x88\x02\x03\xe9"
+NOT_ALLOWED = b"\x88\x02\x03\xf0"
 
 
 class World:
@@ -124,6 +125,8 @@ def test_a_reload_that_takes_its_api_away_cuts_it() -> None:
     world.channel.recheck()
     assert not world.client.disconnected
     world.gateway.generation.apis.clear()
+    world.client.clear()
     world.channel.recheck()
-    assert world.client.disconnected
+    assert world.client.value() == NOT_ALLOWED and world.client.disconnecting
+    assert world.upstream.disconnected
     assert world.finished[0][2] == "its API is gone after a reload"
