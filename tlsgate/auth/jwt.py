@@ -270,8 +270,9 @@ class IndividualJwtAuth:
             claims = parse_claims(token.payload)
         except TokenFault as fault:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
-        if token.key_id and not self._settings.skip_key_id:
-            return token, claims, token.key_id
+        if isinstance(token.header.get("kid"), str) and not self._settings.skip_key_id:
+            # One that is empty or over-long names nobody, and ``sub`` does not make up for it.
+            return token, claims, token.key_id or ""
         try:
             return token, claims, find_identity(claims, self._settings.identity_claims)
         except ClaimFault as fault:

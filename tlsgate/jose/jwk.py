@@ -79,8 +79,8 @@ def parse_jwk(member: object, *, secrets: bool = False, weak_rsa: bool = False) 
     """
     if not isinstance(member, dict):
         raise KeyFault("not an object")
-    # Some serializers write each member that they know, also where there is nothing to say.
-    member = {name: value for name, value in member.items() if value not in (None, "", [])}
+    # Some serializers write each member that they know, also where there is nothing to say; an empty id is an id.
+    member = {name: value for name, value in member.items() if value not in (None, "", []) or name == "kid"}
     if member.get("use", "sig") != "sig":
         raise KeyFault("not for signatures (use)")
     operations = member.get("key_ops", ["verify"])
