@@ -263,7 +263,7 @@ class SignedTokens:
         verified = self._verified.find(digest)
         if verified is None:
             verified, until = await self._verify(exchange, presented)
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(digest, verified, until, len(presented))
         await self._parts.bound.settle(exchange, verified.binding, presented)
         self._parts.accept(exchange, await self._parts.find(verified.bearer), verified.onward)
 

@@ -144,7 +144,7 @@ class JwtAuth:
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._virtual.settle(verified.seat.wanted)
         if until:
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(digest, verified, until, len(presented))
         self._accept(exchange, view, verified)
 
     async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
@@ -184,7 +184,8 @@ class JwtAuth:
             find_client_id(claims) if settings.map_client_ids else "",
         )
         until = float("inf") if expires is None else expires + self._rules.expires_at_skew_s
-        return _Verified(Seat(wanted), version, build_context(token, claims), binding, self._headers.find(claims)), until
+        context = build_context(token, claims) if exchange.context is not None else {}
+        return _Verified(Seat(wanted), version, context, binding, self._headers.find(claims)), until
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""

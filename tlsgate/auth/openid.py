@@ -150,7 +150,7 @@ class OpenIdAuth:
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._settle(verified.seat.wanted)
         if until:
-            self._verified.keep(digest, verified, until)
+            self._verified.keep(digest, verified, until, len(presented))
         self._accept(exchange, view, verified)
 
     def _strip(self, exchange: Exchange, presented: bytes) -> bytes:
@@ -188,7 +188,8 @@ class OpenIdAuth:
         wanted = self._want(exchange, claims, client, clients[client], subject)
         expires = read_time(claims, "exp")
         until = float("inf") if expires is None else expires
-        return _Verified(Seat(wanted), issuer, url, version, build_context(token, claims), binding, self._headers.find(claims)), until
+        context = build_context(token, claims) if exchange.context is not None else {}
+        return _Verified(Seat(wanted), issuer, url, version, context, binding, self._headers.find(claims)), until
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:
         issuer = claims.get("iss")

@@ -1,6 +1,6 @@
 """Tokens that were verified, by their SHA-256, so that the next request with one costs a look-up; knows nothing of what was verified.
 
-Bounded in number and in time; a token itself is never kept. Source: decisions 3.12.
+Bounded in number, size and time; a token itself is never kept. Source: decisions 3.12.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from tlsgate.bounded import put
-
 __all__ = ["LONGEST_S", "VerifiedTokens"]
 
 T = TypeVar("T")
 LONGEST_S = 3600.0
 """What was verified is verified anew after this time, however long it is good for."""
 _MOST = 10_000
+_MOST_BYTES = 32 << 20
+"""Of the tokens together: what is kept of one, its claims for instance, grows with it to some three times as much."""
 
 
 class VerifiedTokens(Generic[T]):
@@ -23,14 +23,17 @@ class VerifiedTokens(Generic[T]):
 
     :param now: epoch seconds.
     :param most: how many are kept; the oldest goes.
+    :param most_bytes: how long they may be together; the oldest go.
     """
 
-    __slots__ = ("_kept", "_most", "_now")
+    __slots__ = ("_bytes", "_kept", "_most", "_most_bytes", "_now")
 
-    def __init__(self, now: Callable[[], float], most: int = _MOST) -> None:
+    def __init__(self, now: Callable[[], float], most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
         self._now = now
         self._most = most
-        self._kept: dict[bytes, tuple[T, float]] = {}
+        self._most_bytes = most_bytes
+        self._kept: dict[bytes, tuple[T, float, int]] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -41,20 +44,27 @@ class VerifiedTokens(Generic[T]):
         if found is None:
             return None
         if found[1] <= self._now():
-            del self._kept[digest]
+            self.drop(digest)
             return None
         return found[0]
 
-    def keep(self, digest: bytes, value: T, until: float) -> None:
+    def keep(self, digest: bytes, value: T, until: float, size: int) -> None:
         """Remember.
 
         :param until: epoch seconds; at most :data:`LONGEST_S` from now count.
+        :param size: bytes of the token.
         """
         now = self._now()
         if until <= now:
             return
-        put(self._kept, digest, (value, min(until, now + LONGEST_S)), self._most)
+        self.drop(digest)
+        while self._kept and (len(self._kept) >= self._most or self._bytes + size > self._most_bytes):
+            self.drop(next(iter(self._kept)))
+        self._kept[digest] = (value, min(until, now + LONGEST_S), size)
+        self._bytes += size
 
     def drop(self, digest: bytes) -> None:
         """Forget one."""
-        self._kept.pop(digest, None)
+        found = self._kept.pop(digest, None)
+        if found is not None:
+            self._bytes -= found[2]

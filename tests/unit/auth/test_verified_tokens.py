@@ -10,7 +10,7 @@ def test_a_token_is_found_until_it_ends() -> None:
     """And not a moment longer."""
     clock = FixedClock(1000.0)
     tokens: VerifiedTokens[str] = VerifiedTokens(clock.now)
-    tokens.keep(b"a", "alice", 1010.0)
+    tokens.keep(b"a", "alice", 1010.0, 1)
     clock.time = 1009.9
     assert tokens.find(b"a") == "alice" and tokens.find(b"b") is None
     clock.time = 1010.0
@@ -20,7 +20,7 @@ def test_a_token_is_found_until_it_ends() -> None:
 def test_one_that_has_ended_is_not_kept() -> None:
     """Clocks move while the store is asked."""
     tokens: VerifiedTokens[str] = VerifiedTokens(FixedClock(1000.0).now)
-    tokens.keep(b"a", "alice", 1000.0)
+    tokens.keep(b"a", "alice", 1000.0, 1)
     assert len(tokens) == 0
 
 
@@ -28,7 +28,7 @@ def test_one_without_an_end_is_verified_anew_now_and_then() -> None:
     """Never for ever."""
     clock = FixedClock(1000.0)
     tokens: VerifiedTokens[str] = VerifiedTokens(clock.now)
-    tokens.keep(b"a", "alice", float("inf"))
+    tokens.keep(b"a", "alice", float("inf"), 1)
     clock.time += LONGEST_S
     assert tokens.find(b"a") is None
 
@@ -37,7 +37,24 @@ def test_the_oldest_goes() -> None:
     """Whoever has many tokens that verify fills a bounded place."""
     tokens: VerifiedTokens[int] = VerifiedTokens(FixedClock(1000.0).now, most=3)
     for number in range(5):
-        tokens.keep(b"%d" % number, number, 2000.0)
+        tokens.keep(b"%d" % number, number, 2000.0, 1)
     tokens.drop(b"4")
     tokens.drop(b"nobody")
     assert [tokens.find(b"%d" % number) for number in range(5)] == [None, None, 2, 3, None]
+
+
+def test_long_tokens_leave_room_for_fewer() -> None:
+    """What is kept of a token grows with it; the place of one that ended, was dropped or came again is free."""
+    clock = FixedClock(1000.0)
+    tokens: VerifiedTokens[int] = VerifiedTokens(clock.now, most_bytes=100)
+    for number in range(5):
+        tokens.keep(b"%d" % number, number, 2000.0, 40)
+    assert [tokens.find(b"%d" % number) for number in range(5)] == [None, None, None, 3, 4]
+    tokens.drop(b"4")
+    for _ in range(3):
+        tokens.keep(b"5", 5, 1500.0, 60)
+    assert tokens.find(b"3") == 3 and len(tokens) == 2
+    clock.time = 1500.0
+    assert tokens.find(b"5") is None
+    tokens.keep(b"6", 6, 2000.0, 60)
+    assert tokens.find(b"3") == 3 and tokens.find(b"6") == 6
