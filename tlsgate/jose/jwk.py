@@ -84,7 +84,7 @@ def parse_jwk(member: object, *, secrets: bool = False, weak_rsa: bool = False) 
     if member.get("use", "sig") != "sig":
         raise KeyFault("not for signatures (use)")
     operations = member.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or not {"verify", "sign"}.intersection(item for item in operations if isinstance(item, str)):
+    if not isinstance(operations, list) or "verify" not in operations:
         raise KeyFault("not for signatures (key_ops)")
     algorithm = member.get("alg", "")
     if not isinstance(algorithm, str) or (algorithm and algorithm not in ALGORITHMS):

@@ -50,6 +50,7 @@ def test_each_type_of_key() -> None:
         {**RSA_JWK, "use": "enc"},
         {**RSA_JWK, "use": 7},
         {**RSA_JWK, "key_ops": ["encrypt"]},
+        {**RSA_JWK, "key_ops": ["sign"]},
         {**RSA_JWK, "key_ops": "verify"},
         {**RSA_JWK, "alg": "RSA1_5"},
         {**RSA_JWK, "alg": "ES256"},
