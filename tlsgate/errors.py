@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 __all__ = [
     "CATALOGUE",
+    "AnswerBroken",
     "AnswerTooLarge",
+    "AnswerUnusable",
     "CatalogueEntry",
     "ConfigError",
     "PkiError",
@@ -28,8 +30,16 @@ class TlsgateError(Exception):
     """Root of all errors of this product that are not our own programming mistakes."""
 
 
-class AnswerTooLarge(TlsgateError):
-    """An answer of a server that we asked is larger than anybody needs."""
+class AnswerUnusable(TlsgateError):
+    """A server that we asked is there, but gave no answer of use to this question."""
+
+
+class AnswerBroken(AnswerUnusable):
+    """It closed the connection in place of a whole answer, or said what is no HTTP."""
+
+
+class AnswerTooLarge(AnswerUnusable):
+    """Its answer is larger than anybody needs."""
 
 
 class Problem(NamedTuple):

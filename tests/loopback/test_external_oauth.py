@@ -245,6 +245,8 @@ def test_introspection(tmp_path: Path, form: str, backend: str) -> None:
         server.known = {
             "good": {"active": True, "sub": "alice"},
             "named": {"active": True, "username": "bob", "exp": now + 300},
+            "marked": (200, b'\xef\xbb\xbf{"active": true, "sub": "alice"}'),
+            "upsetting": (0, b""),
             "off": {"active": False, "sub": "alice"},
             "ended": {"active": True, "sub": "alice", "exp": now - 1},
             "odd exp": {"active": True, "sub": "alice", "exp": "soon"},
@@ -263,6 +265,7 @@ def test_introspection(tmp_path: Path, form: str, backend: str) -> None:
         }
         nobody = (401, "token verification failed: no suitable claims for user ID were found")
         rows = {
+            "upsetting": FAILED,  # which is nothing to all the others
             "off": NOT_VALID,
             "unknown": NOT_VALID,
             "ended": (401, "token is expired"),
@@ -284,10 +287,12 @@ def test_introspection(tmp_path: Path, form: str, backend: str) -> None:
             assert ask(gateway, token) == expected, token
         assert ask(gateway, None) == (400, "authorization field missing")
         assert upstream.requests == []
-        assert ask(gateway, "good")[0] == ask(gateway, "named")[0] == 200
+        for token in ("marked", "good", "named"):
+            assert ask(gateway, token)[0] == 200, token
         assert server.asked()[-1] == {"client_id": "gate way", "client_secret": "s3cr&t:", "token": "named"}
         headers = server.provider.asked[-1][3]
         assert headers["content-type"] == "application/x-www-form-urlencoded" and "authorization" not in headers
+        assert headers["user-agent"].startswith("tlsgate/")
         # Without a cache each request asks.
         before = len(server.asked())
         assert ask(gateway, "good")[0] == ask(gateway, "good")[0] == 200

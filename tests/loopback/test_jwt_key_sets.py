@@ -142,6 +142,10 @@ def test_two_apis_share_one_fetch(tmp_path: Path, form: str) -> None:
                 assert world.ask(api, provider.token({"pol": "gold"})) == GOOD
             assert world.ask("three", provider.token({"pol": "gold"}, kid="ec", algorithm="ES256")) == GOOD
             assert provider.count("/keys") == 1
+            # Firewalls in front of providers look at these.
+            headers = provider.asked[0][3]
+            assert headers["user-agent"].startswith("tlsgate/") and "application/jwk-set+json" in headers["accept"]
+            assert "content-length" not in headers
             world.gateway.reload()
             assert world.ask("one", provider.token({"pol": "gold"})) == GOOD
             assert provider.count("/keys") == 1

@@ -277,7 +277,8 @@ def test_secrets_of_keys(tmp_path: Path, form: str, backend: str) -> None:
                 assert world.ask("hmac", sign_hmac({"sub": "x"}, SECRET, kid=kid)) == GOOD
             assert world.ask("hmac", sign_hmac({"sub": "alice"}, SECRET)) == GOOD
             assert world.ask("hmac", sign_hmac({"sub": "alice"}, SECRET, kid=7)) == GOOD  # no text, so no name
-            assert world.ask("hmac", sign_hmac({"sub": "alice"}, SECRET, kid="unrelated")) == NO_KEY
+            for kid in ("unrelated", "", "a" * 600):
+                assert world.ask("hmac", sign_hmac({"sub": "alice"}, SECRET, kid=kid)) == NO_KEY, kid
             assert world.ask("skip", sign_hmac({"sub": "alice"}, SECRET, kid="unrelated")) == GOOD
             assert world.ask("skip", sign_hmac({"sub": "x"}, SECRET, kid="alice")) == NO_KEY
             assert world.ask("named", sign_hmac({"user": "alice", "sub": "x"}, SECRET)) == GOOD

@@ -42,7 +42,7 @@ class Provider:
         self.keys: dict[str, Any] = {"rsa": _RSA[0], "ec": _EC}
         self.pages: dict[str, tuple[int, bytes]] = {}
         self.answers: dict[str, Callable[[bytes], tuple[int, bytes]]] = {}
-        """Pages that depend on the body."""
+        """Pages that depend on the body; a status of 0 closes the connection without a word."""
         self.peers: list[dict[str, Any] | None] = []
         """The client's certificate of each request."""
         self.headers: dict[str, str] = {}
@@ -66,6 +66,8 @@ class Provider:
                     time.sleep(outer.delay_s)
                 made = outer.answers.get(self.path)
                 status, data = outer.page(self.path) if made is None else made(body)
+                if not status:
+                    return  # which closes the connection
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **outer.headers}.items():
                     self.send_header(name, value)

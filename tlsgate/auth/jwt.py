@@ -179,7 +179,8 @@ class JwtAuth:
             find_client_id(claims) if settings.map_client_ids else "",
         )
         ends = 0.0 if expires is None else expires + self._rules.expires_at_skew_s
-        verified = _Verified(Seat(wanted), version, build_context(token, claims), binding, self._headers.find(claims), ends)
+        context = build_context(token, claims) if exchange.context is not None else {}
+        verified = _Verified(Seat(wanted), version, context, binding, self._headers.find(claims), ends)
         return verified, ends or float("inf")
 
     async def _find_client_policy(self, claims: Claims) -> str:
@@ -266,8 +267,9 @@ class IndividualJwtAuth:
             claims = parse_claims(token.payload)
         except TokenFault as fault:
             raise self._identity.fail(exchange, str(fault), "jwt.key") from fault
-        if token.key_id and not self._settings.skip_key_id:
-            return token, claims, token.key_id
+        if isinstance(token.header.get("kid"), str) and not self._settings.skip_key_id:
+            # One that is empty or over-long names nobody, and ``sub`` does not make up for it.
+            return token, claims, token.key_id or ""
         try:
             return token, claims, find_identity(claims, self._settings.identity_claims)
         except ClaimFault as fault:

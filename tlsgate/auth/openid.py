@@ -185,7 +185,8 @@ class OpenIdAuth:
         binding = self._bound.find(exchange, claims)
         wanted = self._want(exchange, claims, client, clients[client], subject)
         ends = read_time(claims, "exp") or 0.0
-        verified = _Verified(Seat(wanted), issuer, url, version, build_context(token, claims), binding, self._headers.find(claims), ends)
+        context = build_context(token, claims) if exchange.context is not None else {}
+        verified = _Verified(Seat(wanted), issuer, url, version, context, binding, self._headers.find(claims), ends)
         return verified, ends or float("inf")
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:

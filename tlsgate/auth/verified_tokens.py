@@ -1,6 +1,6 @@
 """Tokens that were verified, by their SHA-256, so that the next request with one costs a look-up; knows nothing of what was verified.
 
-Bounded in number and in time; a token itself is never kept. Source: decisions 3.12.
+Bounded in number, size and time; a token itself is never kept. Source: decisions 3.12.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from tlsgate.bounded import put
-
 __all__ = ["LONGEST_S", "VerifiedTokens"]
 
 T = TypeVar("T")
 LONGEST_S = 3600.0
 """What was verified is verified anew after this time, however long it is good for."""
 _MOST = 10_000
+_MOST_BYTES = 32 << 20
+"""Of the tokens together: what is kept of one, its claims for instance, grows with it to some three times as much."""
 
 
 class VerifiedTokens(Generic[T]):
@@ -25,15 +25,18 @@ class VerifiedTokens(Generic[T]):
     :param is_current: whether what verified a token would still verify it: its keys are neither replaced, nor too old, nor dropped.
     :param now: epoch seconds.
     :param most: how many are kept; the oldest goes.
+    :param most_bytes: how long they may be together; the oldest go.
     """
 
-    __slots__ = ("_is_current", "_kept", "_most", "_now")
+    __slots__ = ("_bytes", "_is_current", "_kept", "_most", "_most_bytes", "_now")
 
-    def __init__(self, is_current: Callable[[T], bool], now: Callable[[], float], most: int = _MOST) -> None:
+    def __init__(self, is_current: Callable[[T], bool], now: Callable[[], float], most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
         self._is_current = is_current
         self._now = now
         self._most = most
-        self._kept: dict[bytes, tuple[T, float]] = {}
+        self._most_bytes = most_bytes
+        self._kept: dict[bytes, tuple[T, float, int]] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -44,10 +47,9 @@ class VerifiedTokens(Generic[T]):
         found = self._kept.get(digest)
         if found is None:
             return None
-        value, until = found
-        if until > self._now() and self._is_current(value):
-            return value
-        del self._kept[digest]
+        if found[1] > self._now() and self._is_current(found[0]):
+            return found[0]
+        self._drop(digest)
         return None
 
     def keep(self, token: bytes, value: T, until: float) -> None:
@@ -58,4 +60,14 @@ class VerifiedTokens(Generic[T]):
         now = self._now()
         if until <= now:
             return
-        put(self._kept, hashlib.sha256(token).digest(), (value, min(until, now + LONGEST_S)), self._most)
+        digest, size = hashlib.sha256(token).digest(), len(token)
+        self._drop(digest)
+        while self._kept and (len(self._kept) >= self._most or self._bytes + size > self._most_bytes):
+            self._drop(next(iter(self._kept)))
+        self._kept[digest] = (value, min(until, now + LONGEST_S), size)
+        self._bytes += size
+
+    def _drop(self, digest: bytes) -> None:
+        found = self._kept.pop(digest, None)
+        if found is not None:
+            self._bytes -= found[2]

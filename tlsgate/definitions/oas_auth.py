@@ -86,6 +86,8 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         reader = check(external, EXTERNAL_OAUTH_SCHEME, section.problems, where)
         _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
         map_external_oauth(reader, made)
+    if section.free("protectedResourceMetadata").get("enabled") is True:
+        section.warning("protectedResourceMetadata", "not active yet, kept but without effect: telling clients where tokens are issued")
     _map_requirements(section, document, made)
 
 

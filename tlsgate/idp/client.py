@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tlsgate.errors import TlsgateError
+from tlsgate import __version__
+from tlsgate.errors import AnswerBroken, TlsgateError
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from tlsgate.tls.web_client import Answer, WebClient
 
 __all__ = ["Access", "AddressRefused", "IdpClient"]
+
+_NAME = ("User-Agent", f"tlsgate/{__version__}")
+"""Firewalls in front of providers refuse who does not say a name."""
+_KEYS = ("Accept", "application/json, application/jwk-set+json, */*;q=0.1")
+"""RFC 7517 section 8.5.2 gives key sets a type of their own, and many providers serve files of any."""
 
 
 class AddressRefused(TlsgateError):
@@ -71,14 +77,14 @@ class IdpClient:
 
         :raises Exception: there was no answer; :class:`AddressRefused`.
         """
-        answer = await self._ask("GET", url, (("Accept", "application/json"),), b"", self._verify_keys)
+        answer = await self._ask("GET", url, (_KEYS,), b"", self._verify_keys)
         control = answer.headers.getRawHeaders(b"cache-control") or []
         return answer.status, answer.body, ", ".join(value.decode("latin-1") for value in control)
 
     async def exchange(self, method: str, url: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> Answer:
         """Send one request; redirects are not followed, and TLS is always verified.
 
-        :raises Exception: there was no answer; :class:`AddressRefused`.
+        :raises Exception: there was no answer; :class:`tlsgate.errors.AnswerUnusable`: none of use; :class:`AddressRefused`.
         """
         return await self._ask(method, url, headers, body, True)
 
@@ -105,14 +111,20 @@ class IdpClient:
             client = self._clients[verify] = WebClient(
                 self._reactor, access.trust, max_bytes=settings.max_bytes, identity=access.identity, chain=access.chain, verify=verify
             )
+        headers = (_NAME, *headers)
         try:
             return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
         except Exception as error:
             if not _was_closed(error):
+                _tell_broken(error)
                 raise
         # The provider closed a connection that was kept, perhaps others as well; nothing that it is asked changes anything there.
         client.close()
-        return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
+        try:
+            return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
+        except Exception as error:
+            _tell_broken(error)
+            raise
 
     def allows(self, url: str) -> bool:
         """Tell whether the configuration lets us ask an address."""
@@ -136,6 +148,21 @@ class IdpClient:
         host = (parts.hostname or "").rstrip(".")
         if settings.allowed_hosts and host not in {name.lower().rstrip(".") for name in settings.allowed_hosts}:
             raise AddressRefused("the host is not among tlsgate.identity_providers.allowed_hosts")
+
+
+def _tell_broken(error: Exception) -> None:
+    """Return unless it is the end of a connection to a server that was there, and believed.
+
+    :raises AnswerBroken: it is.
+    """
+    from twisted.internet.error import ConnectionDone, ConnectionLost
+    from twisted.web._newclient import ParseError
+    from twisted.web.client import ResponseFailed
+    from twisted.web.http import PotentialDataLoss, _DataLoss
+
+    known = (ConnectionDone, ConnectionLost, ParseError, PotentialDataLoss, _DataLoss)
+    if isinstance(error, ResponseFailed) and all(reason.check(*known) for reason in error.reasons):
+        raise AnswerBroken("the server closed the connection before its answer was whole, or its answer is no HTTP") from error
 
 
 def _was_closed(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
-from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
+from tlsgate.errors import AnswerBroken, AnswerUnusable, StoreUnavailable, TlsgateError
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
 from tlsgate.tls.failures import describe_failure
@@ -43,6 +43,8 @@ _AT_ONCE = 32
 """Questions under way to one address."""
 _MAX_WAITING = 1000
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 8.0
+_MAX_BROKEN = 2
+"""So many connections one after the other may be closed on us: a firewall does that to tokens that it does not like."""
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Exchange = Callable[[str, str, tuple[tuple[str, str], ...], bytes], Awaitable["Answer"]]
@@ -86,7 +88,7 @@ class Question(NamedTuple):
 class _Address:
     """Questions to one address."""
 
-    __slots__ = ("backoff_s", "is_passing", "next_at", "running", "waiting")
+    __slots__ = ("backoff_s", "broken", "is_passing", "next_at", "running", "waiting")
 
     def __init__(self) -> None:
         self.running = 0
@@ -94,6 +96,8 @@ class _Address:
         self.waiting: deque[Deferred[None]] = deque()
         self.next_at = 0.0
         self.backoff_s = 0.0
+        self.broken = 0
+        """Answers that broke off since there was a whole one."""
 
 
 class Introspection:
@@ -225,29 +229,36 @@ class Introspection:
         headers, body = self._form(question.settings, token)
         try:
             answer = await self._exchange("POST", url, headers, body)
-        except AnswerTooLarge as error:
-            # It did answer: what it says of one token keeps nobody else from asking.
-            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
-            raise IntrospectionFailed(str(error)) from error
         except Exception as error:
-            now = self._clock.monotonic()
-            if now >= address.next_at:
-                address.backoff_s = min(max(2 * address.backoff_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
-                address.next_at = now + address.backoff_s
-                _log.warn(
-                    "{url} did not answer, the next question is in {seconds:g} s at the earliest: {reason}",
-                    event="introspection.unavailable",
-                    url=url,
-                    seconds=address.backoff_s,
-                    reason=describe_failure(error),
-                )
+            address.broken = address.broken + 1 if isinstance(error, AnswerBroken) else 0
+            if isinstance(error, AnswerUnusable) and address.broken <= _MAX_BROKEN:
+                # It is there: what it does with one token keeps nobody else from asking.
+                _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+                raise IntrospectionFailed(str(error)) from error
+            self._step_back(address, url, error)
             raise IntrospectionFailed("the server did not answer") from error
+        address.broken = 0
         address.backoff_s = address.next_at = 0.0
         try:
             return _read(answer, question.members)
         except ValueError as error:
             _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
             raise IntrospectionFailed(str(error)) from error
+
+    def _step_back(self, address: _Address, url: str, error: Exception) -> None:
+        """Leave a server alone for a while."""
+        now = self._clock.monotonic()
+        if now < address.next_at:
+            return
+        address.backoff_s = min(max(2 * address.backoff_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+        address.next_at = now + address.backoff_s
+        _log.warn(
+            "{url} did not answer, the next question is in {seconds:g} s at the earliest: {reason}",
+            event="introspection.unavailable",
+            url=url,
+            seconds=address.backoff_s,
+            reason=describe_failure(error),
+        )
 
     def _form(self, settings: IntrospectionSettings, token: bytes) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Return headers and body of a question.
@@ -301,7 +312,7 @@ def _read(answer: Answer, members: tuple[str, ...]) -> Said:
             return Said()
         raise ValueError(f"the answer has status {answer.status}")
     try:
-        tree = parse_json(answer.body.decode())
+        tree = parse_json(answer.body.decode("utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"the answer is not JSON: {type(error).__name__}") from None
     if not isinstance(tree, dict) or "active" not in tree:

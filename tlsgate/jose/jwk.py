@@ -1,7 +1,8 @@
 """JSON Web Keys and sets of them: each key is judged alone, a bad one never spoils its set; knows nothing of where a set was read.
 
 Differs from Tyk: ``alg``, ``use`` and ``key_ops`` count, ``oct`` keys of a public set are no keys, ``x5c`` has to agree with its key. As in
-Tyk a private key verifies nothing: whoever reads the set could sign.
+Tyk a private key verifies nothing: whoever reads the set could sign; and what the serializers of providers make of a key is read, empty
+members, padding and line breaks included.
 Source: RFC 7517 sections 4 and 5; RFC 7518 section 6; RFC 8037; JWT reference, section 5; decisions 3.12.
 """
 
@@ -78,10 +79,12 @@ def parse_jwk(member: object, *, secrets: bool = False, weak_rsa: bool = False) 
     """
     if not isinstance(member, dict):
         raise KeyFault("not an object")
+    # Some serializers write each member that they know, also where there is nothing to say; an empty id is an id.
+    member = {name: value for name, value in member.items() if value not in (None, "", []) or name == "kid"}
     if member.get("use", "sig") != "sig":
         raise KeyFault("not for signatures (use)")
     operations = member.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or not {"verify", "sign"}.intersection(item for item in operations if isinstance(item, str)):
+    if not isinstance(operations, list) or "verify" not in operations:
         raise KeyFault("not for signatures (key_ops)")
     algorithm = member.get("alg", "")
     if not isinstance(algorithm, str) or (algorithm and algorithm not in ALGORITHMS):
@@ -136,7 +139,8 @@ def _bytes(member: dict[str, Any], name: str) -> bytes:
     value = member.get(name)
     if not isinstance(value, str) or not value:
         raise KeyFault(f"{name} is missing")
-    return decode_base64url(value.encode())
+    # Signatures are read strictly; of a public key nobody gains anything by the alphabet that its provider writes it in.
+    return decode_base64url(value.rstrip("=").replace("+", "-").replace("/", "_").encode())
 
 
 def _check_chain(member: dict[str, Any], key: Any) -> None:
@@ -159,7 +163,7 @@ def _leaf(member: dict[str, Any]) -> x509.Certificate:
     if not isinstance(first, str):
         raise KeyFault("x5c holds no certificate")
     try:
-        data = base64.b64decode(first, validate=True)
+        data = base64.b64decode("".join(first.split()), validate=True)
         return x509.load_pem_x509_certificate(data) if data.startswith(b"-----BEGIN") else x509.load_der_x509_certificate(data)
     except (binascii.Error, ValueError):
         raise KeyFault("x5c holds no certificate") from None

@@ -104,7 +104,7 @@ def _read_public_key(data: bytes) -> object:
     if _PRIVATE.search(data):
         raise KeyFault("is a private key; give the public key, and make a new pair since this one is written down")
     try:
-        if data.lstrip().startswith(_PEM):
+        if _PEM in data:  # OpenSSL writes text before it
             if b"-----BEGIN CERTIFICATE-----" in data:
                 return x509.load_pem_x509_certificate(data).public_key()
             return load_pem_public_key(data)

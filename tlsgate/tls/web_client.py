@@ -34,7 +34,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
-from tlsgate.errors import AnswerTooLarge, PkiError, TlsgateError
+from tlsgate.errors import AnswerTooLarge, AnswerUnusable, PkiError, TlsgateError
 from tlsgate.pki.der import open_certificate
 from tlsgate.tls.hostcheck import find_name_fault
 from tlsgate.wire.names import is_ip_literal, normalise_host
@@ -60,7 +60,7 @@ class NotTheHost(TlsgateError):
     """The certificate of a server is for others."""
 
 
-class UnknownCoding(TlsgateError):
+class UnknownCoding(AnswerUnusable):
     """An answer is packed in a way that we did not ask for, or not well."""
 
 
@@ -129,7 +129,7 @@ class WebClient:
 
     async def _exchange(self, method: str, url: str, headers: Headers, body: bytes, lenient: bool) -> Answer:
         response = await self._client.request(
-            method, _Address.read(url), headers=headers, data=_Body(body), allow_redirects=False, unbuffered=True
+            method, _Address.read(url), headers=headers, data=_Body(body) if body else None, allow_redirects=False, unbuffered=True
         )
         reader = _Reader(self._max_bytes, lenient)
         response.deliverBody(reader)

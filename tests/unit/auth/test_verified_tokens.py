@@ -41,6 +41,23 @@ def test_the_oldest_goes() -> None:
     assert [tokens.find(b"%d" % number) for number in range(5)] == [None, None, 2, 3, 4]
 
 
+def test_long_tokens_leave_room_for_fewer() -> None:
+    """What is kept of a token grows with it; the place of one that ended or came again is free."""
+    clock = FixedClock(1000.0)
+    tokens: VerifiedTokens[int] = VerifiedTokens(_always, clock.now, most_bytes=100)
+    long = [b"%d" % number * 40 for number in range(5)]
+    for number, token in enumerate(long):
+        tokens.keep(token, number, 2000.0)
+    assert [tokens.find(token) for token in long] == [None, None, None, 3, 4]
+    for _ in range(3):
+        tokens.keep(b"5" * 60, 5, 1500.0)
+    assert tokens.find(long[4]) == 4 and len(tokens) == 2
+    clock.time = 1500.0
+    assert tokens.find(b"5" * 60) is None
+    tokens.keep(b"6" * 60, 6, 2000.0)
+    assert tokens.find(long[4]) == 4 and tokens.find(b"6" * 60) == 6
+
+
 def test_one_whose_keys_changed_is_forgotten() -> None:
     """And is not there again when its keys are."""
     current = {"old"}

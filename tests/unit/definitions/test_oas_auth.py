@@ -411,6 +411,17 @@ def test_schemes_are_known_by_what_they_are() -> None:
     assert find_schemes({}) == {}
 
 
+def test_what_clients_would_be_told_is_not_told_yet() -> None:
+    """Refusals stay those of an API that publishes nothing, and it is said."""
+    for metadata, told in (({"enabled": True, "resource": "https://api.test"}, True), ({"enabled": False}, False), ({}, False)):
+        schemes = {"token": {"enabled": True}}
+        tree = oas(
+            server={"authentication": {"enabled": True, "securitySchemes": schemes, "protectedResourceMetadata": metadata}},
+            components=COMPONENTS,
+        )
+        assert (f"{PLACE}.protectedResourceMetadata" in warned(tree)) is told
+
+
 def test_without_compliant_mode_there_are_no_alternatives() -> None:
     """All methods have to pass: the safe reading, and it is said."""
     for mode in ("", "legacy"):

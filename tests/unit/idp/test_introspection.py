@@ -11,12 +11,12 @@ from twisted.web.http_headers import Headers
 
 from tests.support.apis import FixedClock
 from tests.support.keys import begin, run
-from tlsgate.errors import AnswerTooLarge, StoreUnavailable, TlsgateError
+from tlsgate.errors import AnswerBroken, AnswerTooLarge, StoreUnavailable, TlsgateError
 from tlsgate.idp import introspection
 from tlsgate.idp.introspection import NEGATIVE_S, Introspection, IntrospectionFailed, Question
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.memory import MemoryStore
-from tlsgate.tls.web_client import Answer
+from tlsgate.tls.web_client import Answer, UnknownCoding
 
 NOW = 1_000_000.0
 URL = "https://as.test/introspect"
@@ -198,14 +198,32 @@ def test_a_silent_server_is_left_alone_for_a_moment() -> None:
     assert len(world.asked) == 11
 
 
-def test_an_answer_that_is_too_large_silences_nobody_else() -> None:
-    """A bearer of whom there is much to say locks out no other one."""
+@pytest.mark.parametrize(
+    "error", [AnswerTooLarge("of no use: too large"), AnswerBroken("of no use: closed"), UnknownCoding("of no use: packed")]
+)
+def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception) -> None:
+    """A bearer of whom there is much to say, or whose token a firewall does not like, locks out no other one."""
     world = World()
-    world.error = AnswerTooLarge("the answer is too large")
-    with pytest.raises(IntrospectionFailed, match="too large"):
-        world.ask(b"long")
+    for _ in range(3):
+        world.error = error
+        for _ in range(2):
+            with pytest.raises(IntrospectionFailed, match="of no use"):
+                world.ask(b"long")
+        world.error = None
+        assert world.ask(b"short", question(cached=False)).active
+
+
+def test_a_server_that_closes_each_connection_is_left_alone() -> None:
+    """After the third one: it is not the tokens."""
+    world = World()
+    world.error = AnswerBroken("closed")
+    for number in range(50):
+        with pytest.raises(IntrospectionFailed):
+            world.ask(b"%d" % number)
+    assert len(world.asked) == 3
+    world.clock.time += 0.5
     world.error = None
-    assert world.ask(b"short").active
+    assert world.ask().active
 
 
 def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ def test_each_type_of_key() -> None:
         {**RSA_JWK, "use": "enc"},
         {**RSA_JWK, "use": 7},
         {**RSA_JWK, "key_ops": ["encrypt"]},
+        {**RSA_JWK, "key_ops": ["sign"]},
         {**RSA_JWK, "key_ops": "verify"},
         {**RSA_JWK, "alg": "RSA1_5"},
         {**RSA_JWK, "alg": "ES256"},
@@ -61,7 +62,7 @@ def test_each_type_of_key() -> None:
         {**ED_JWK, "crv": "X25519"},
         {**ED_JWK, "x": "AA"},
         {"kty": "oct", "k": "AAAA"},
-        {**RSA_JWK, "x5c": []},
+        {**RSA_JWK, "x5c": [[]]},
         {**RSA_JWK, "x5c": ["AAAA"]},
         {**RSA_JWK, "x5c": [7]},
     ],
@@ -72,6 +73,23 @@ def test_what_is_no_key_spoils_nothing(member: Any) -> None:
         parse_jwk(member)
     found = parse_key_set(json.dumps({"keys": [member, {**EC_JWK, "kid": "good"}]}).encode())
     assert len(found.keys) == 1 and found.find("good") == found.keys and len(found.problems) == 1
+
+
+def test_what_providers_make_of_a_key() -> None:
+    """Nothing is said by ``null``, empty texts and lists; padding, the other alphabet of base64 and line breaks change no number."""
+    nothing = {"alg": None, "use": "", "key_ops": [], "x5c": [], "x5t": "", "x5t#S256": None, "x5u": None, "d": None}
+    assert parse_jwk({**RSA_JWK, **nothing}) == parse_jwk(RSA_JWK)
+    for jwk in (RSA_JWK, EC_JWK, ED_JWK):
+        spelled = {
+            name: base64.b64encode(base64.urlsafe_b64decode(jwk[name] + "==")).decode() if len(jwk[name]) > 10 else jwk[name] + "=="
+            for name in ("n", "e", "x", "y")
+            if name in jwk
+        }
+        assert spelled != {name: jwk[name] for name in spelled}
+        assert parse_jwk({**jwk, **spelled}) == parse_jwk(jwk)
+    leaf = make_self_signed("signer", kind="rsa-2048")
+    wrapped = base64.encodebytes(leaf.der).decode()
+    assert "\n" in wrapped[:-1] and parse_jwk({"kty": "RSA", "x5c": [wrapped]}).material == leaf.certificate.public_key()
 
 
 @pytest.mark.parametrize("kind", ["p256", "rsa-2048"])
@@ -93,7 +111,7 @@ def test_certificates_have_to_agree(kind: str) -> None:
         for data in (digest, digest.hex().encode(), digest.hex().upper().encode()):
             thumbprint = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
             assert parse_jwk({"kty": name, "x5c": [der], member: thumbprint}).material == key.material
-        for data in (digest[:-1], digest.lower()[:-1] + b"x", digest.hex().encode()[:-1], b""):
+        for data in (digest[:-1], digest.lower()[:-1] + b"x", digest.hex().encode()[:-1]):
             with pytest.raises(KeyFault):
                 parse_jwk({"kty": name, "x5c": [der], member: base64.urlsafe_b64encode(data).rstrip(b"=").decode()})
 

@@ -47,8 +47,10 @@ def test_certificates_and_pkcs1() -> None:
     for data in (leaf.pem, leaf.der):
         key = parse_source(b64(data), "ecdsa").key
         assert key is not None and key.material == leaf.certificate.public_key()
-    key = parse_source(b64(RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)), "rsa").key
-    assert key is not None and key.material == RSA.public_key()
+    for before in (b"", b"Bag Attributes\n    friendlyName: signer\n"):  # as openssl pkcs12 writes it
+        key = parse_source(b64(before + RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)), "rsa").key
+        assert key is not None and key.material == RSA.public_key()
+    assert parse_source(b64(b"Bag Attributes\n" + leaf.pem.encode()), "ecdsa").key is not None
 
 
 @pytest.mark.parametrize(
