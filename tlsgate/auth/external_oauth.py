@@ -27,6 +27,7 @@ from tlsgate.bounded import put
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Question, Said
+from tlsgate.idp.turns import name_asker
 from tlsgate.jose.compact import MAX_TOKEN_BYTES, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
@@ -354,7 +355,7 @@ class IntrospectedTokens:
         said = self._introspection.peek(name)
         if said is None:
             try:
-                said = await self._introspection.ask(self._question, presented)
+                said = await self._introspection.ask(self._question, presented, name_asker(exchange.client_address))
             except IntrospectionFailed as fault:
                 raise self._parts.identity.fail(exchange, str(fault), "external_oauth.failed") from fault
         judged = self._judge(exchange, name, said)

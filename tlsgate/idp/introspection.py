@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -22,6 +21,7 @@ from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
 from tlsgate.errors import AnswerBroken, AnswerUnusable, StoreUnavailable, TlsgateError
+from tlsgate.idp.turns import TooMany, Turns
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
 from tlsgate.tls.failures import describe_failure
@@ -88,12 +88,10 @@ class Question(NamedTuple):
 class _Address:
     """Questions to one address."""
 
-    __slots__ = ("backoff_s", "broken", "is_passing", "next_at", "running", "waiting")
+    __slots__ = ("backoff_s", "broken", "next_at", "turns")
 
     def __init__(self) -> None:
-        self.running = 0
-        self.is_passing = False
-        self.waiting: deque[Deferred[None]] = deque()
+        self.turns = Turns(_AT_ONCE, _MAX_WAITING)
         self.next_at = 0.0
         self.backoff_s = 0.0
         self.broken = 0
@@ -131,9 +129,10 @@ class Introspection:
             return None
         return found[0]
 
-    async def ask(self, question: Question, token: bytes) -> Said:
+    async def ask(self, question: Question, token: bytes, who: str = "") -> Said:
         """Return what the server says of a token, or said a moment ago.
 
+        :param who: sends the token: of those who have to wait one after the other is served (:class:`tlsgate.idp.turns.Turns`).
         :raises IntrospectionFailed: it says nothing of use.
         """
         name = question.name(token)
@@ -144,7 +143,7 @@ class Introspection:
         else:
             self._flights[name] = [waiter]
             # Whoever asked first may go away: the others still want to know.
-            Deferred.fromCoroutine(self._find(question, name, token)).addBoth(self._land, name)
+            Deferred.fromCoroutine(self._find(question, name, token, who)).addBoth(self._land, name)
         return await waiter
 
     def _land(self, result: Any, name: str) -> None:
@@ -152,12 +151,12 @@ class Introspection:
             if not waiter.called:
                 waiter.callback(result)
 
-    async def _find(self, question: Question, name: str, token: bytes) -> Said:
+    async def _find(self, question: Question, name: str, token: bytes, who: str) -> Said:
         if question.settings.cached:
             found = await self._recall(name)
             if found is not None:
                 return found
-        said = await self._question(question, token)
+        said = await self._question(question, token, who)
         if question.settings.cached:
             await self._remember(question, name, said)
         return said
@@ -199,25 +198,20 @@ class Introspection:
     def _keep(self, name: str, said: Said, ttl_s: float) -> None:
         put(self._kept, name, (said, self._clock.monotonic() + ttl_s), _MAX_KEPT)
 
-    async def _question(self, question: Question, token: bytes) -> Said:
+    async def _question(self, question: Question, token: bytes, who: str) -> Said:
         """Ask the server, in turn."""
         url = question.settings.url
         address = self._addresses.setdefault(url, _Address())
         self._check(address)
-        if address.running >= _AT_ONCE:
-            if len(address.waiting) >= _MAX_WAITING:
-                raise IntrospectionFailed("too many questions wait for the server already")
-            turn: Deferred[None] = Deferred()
-            address.waiting.append(turn)
-            await turn  # whoever ends takes us into its place
-        else:
-            address.running += 1
+        try:
+            await address.turns.take(who)
+        except TooMany:
+            raise IntrospectionFailed("too many questions wait for the server already") from None
         try:
             self._check(address)
             return await self._send(question, address, token)
         finally:
-            address.running -= 1
-            _pass_on(address)
+            address.turns.end()
 
     def _check(self, address: _Address) -> None:
         if self._clock.monotonic() < address.next_at:
@@ -284,19 +278,6 @@ class Introspection:
                 fields += [("client_assertion_type", _ASSERTION), ("client_assertion", assertion)]
         fields.append(("token", token))
         return tuple(headers), urlencode(fields).encode()
-
-
-def _pass_on(address: _Address) -> None:
-    """Let those who wait go on while there are places; in a loop: each may end at once, and a thousand would be nested in each other."""
-    if address.is_passing:
-        return
-    address.is_passing = True
-    try:
-        while address.waiting and address.running < _AT_ONCE:
-            address.running += 1
-            address.waiting.popleft().callback(None)
-    finally:
-        address.is_passing = False
 
 
 def _read(answer: Answer, members: tuple[str, ...]) -> Said:

@@ -242,6 +242,21 @@ def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(world.asked) == 7
 
 
+def test_who_floods_a_server_keeps_nobody_else_from_it() -> None:
+    """All places taken, and all that wait are one client's: another one is the next, and has its room at the flood's cost."""
+    world = World(held=True)
+    made = question(cached=False)
+    flood = [begin(world.made.ask(made, b"x%d" % number, "mallory")) for number in range(1032)]
+    _, told = begin(world.made.ask(made, b"honest", "alice"))
+    assert not told and [len(results) for _, results in flood] == [0] * 1031 + [1]
+    assert world.held is not None
+    world.held[0].callback(None)
+    world.held[1].callback(None)
+    assert b"token=honest" in world.asked[33][1] and not told
+    world.held[33].callback(None)
+    assert told[0].active
+
+
 def test_all_who_wait_are_told_when_the_server_goes_away() -> None:
     """As many as may wait: nobody waits for ever, and afterwards there are as many places as before."""
     world = World(held=True)
