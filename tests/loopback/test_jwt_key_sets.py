@@ -16,8 +16,8 @@ GOOD = (200, "")
 NO_KEY = (403, "Key not authorized")
 
 
-def api_of(form: str, upstream: int, provider: Provider, cache: str = "") -> dict[str, Any]:
-    addresses = [{"url": f"{provider.url}/keys", "cacheTimeout": cache}]
+def api_of(form: str, upstream: int, provider: Provider, cache: str = "", login: str = "") -> dict[str, Any]:
+    addresses = [{"url": f"{provider.url}/keys".replace("://", f"://{login}"), "cacheTimeout": cache}]
     return jwt_api(form, "api", upstream, {"signingMethod": "rsa", "jwksURIs": addresses, "policyFieldName": "pol"})
 
 
@@ -116,16 +116,23 @@ def test_an_outage(tmp_path: Path, form: str, backend: str) -> None:
 
 @EACH_FORM
 def test_a_provider_that_comes_after_the_gateway(tmp_path: Path, form: str) -> None:
-    """The gateway starts without it; requests are refused at once, not held, and pass as soon as it is there."""
+    """The gateway starts without it; requests are refused at once, not held, and pass as soon as it is there.
+
+    The login of its address is told to the provider alone.
+    """
     with StrictUpstream() as upstream, Provider(OWN, tmp_path) as provider:
         provider.pages["/keys"] = 404, b"not yet"
-        with jwt_world(tmp_path, "sqlite", [api_of(form, upstream.port, provider)], upstream) as world:
+        api = api_of(form, upstream.port, provider, login="gate:p%40ss@")
+        with jwt_world(tmp_path, "sqlite", [api], upstream) as world:
             token = provider.token({"pol": "gold"})
             assert [world.ask("api", token) for _ in range(20)] == [NO_KEY] * 20
             assert provider.count("/keys") <= 3
             assert upstream.requests == []
             del provider.pages["/keys"]
             assert wait_until(lambda: world.ask("api", token) == GOOD, 20)
+            assert {headers.get("authorization") for *_, headers in provider.asked} == {"Basic Z2F0ZTpwQHNz"}
+            log = world.gateway.tail(400)
+            assert "jwks.unavailable" in log and "p%40ss" not in log and "p@ss" not in log
 
 
 @EACH_FORM

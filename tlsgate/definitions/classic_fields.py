@@ -204,7 +204,7 @@ CLASSIC = object_of(
         "enable_jwt": FLAG,
         "jwt_signing_method": TEXT,
         "jwt_source": SECRET,
-        "jwt_jwks_uris": list_of({"url": TEXT, "cache_timeout": DURATION}),
+        "jwt_jwks_uris": list_of({"url": SECRET, "cache_timeout": DURATION}),
         "jwt_identity_base_field": TEXT,
         "jwt_client_base_field": TEXT,
         "jwt_policy_field_name": TEXT,
@@ -244,7 +244,7 @@ CLASSIC = object_of(
                         "introspection": object_of(
                             {
                                 "enabled": FLAG,
-                                "url": TEXT,
+                                "url": SECRET,
                                 "client_id": TEXT,
                                 "client_secret": SECRET,
                                 "identity_base_field": TEXT,

@@ -23,7 +23,7 @@ JWT_SCHEME = object_of(
         **SOURCES,
         "source": SECRET,
         "signingMethod": TEXT,
-        "jwksURIs": list_of({"url": TEXT, "cacheTimeout": TEXT}),
+        "jwksURIs": list_of({"url": SECRET, "cacheTimeout": TEXT}),
         "identityBaseField": TEXT,
         "subjectClaims": TEXTS,
         "skipKid": FLAG,
@@ -58,7 +58,7 @@ _EXTERNAL_JWT = object_of(
 _INTROSPECTION = object_of(
     {
         "enabled": FLAG,
-        "url": TEXT,
+        "url": SECRET,
         "clientId": TEXT,
         "clientID": TEXT,
         "clientSecret": SECRET,

@@ -5,8 +5,9 @@ Source: JWT reference, sections 5, 13 and 16; decisions 1.13 and 3.6.
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tlsgate import __version__
 from tlsgate.errors import AnswerBroken, TlsgateError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tlsgate.tls.trust import TrustSet
     from tlsgate.tls.web_client import Answer, WebClient
 
-__all__ = ["Access", "AddressRefused", "IdpClient"]
+__all__ = ["Access", "AddressRefused", "IdpClient", "without_login"]
 
 _NAME = ("User-Agent", f"tlsgate/{__version__}")
 """Firewalls in front of providers refuse who does not say a name."""
@@ -112,6 +113,11 @@ class IdpClient:
                 self._reactor, access.trust, max_bytes=settings.max_bytes, identity=access.identity, chain=access.chain, verify=verify
             )
         headers = (_NAME, *headers)
+        login = _find_login(url)
+        if login:
+            url = without_login(url)
+            if all(name.lower() != "authorization" for name, _ in headers):
+                headers = (*headers, ("Authorization", "Basic " + base64.b64encode(login.encode()).decode()))
         try:
             return await client.exchange(method, url, headers, body, timeout_s=settings.timeout_s)
         except Exception as error:
@@ -148,6 +154,20 @@ class IdpClient:
         host = (parts.hostname or "").rstrip(".")
         if settings.allowed_hosts and host not in {name.lower().rstrip(".") for name in settings.allowed_hosts}:
             raise AddressRefused("the host is not among tlsgate.identity_providers.allowed_hosts")
+
+
+def without_login(url: str) -> str:
+    """Return an address without the name and password that may stand in it, as ``https://name:password@host/``; what logs may say."""
+    scheme, separator, rest = url.partition("://")
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    return scheme + separator + rest[:end].rpartition("@")[2] + rest[end:]
+
+
+def _find_login(url: str) -> str:
+    """Return name and password of an address, with ``:`` between them; empty where there are none. Tyk sends them, too."""
+    name, found, _ = urlsplit(url).netloc.rpartition("@")
+    user, _, password = name.partition(":")
+    return f"{unquote(user)}:{unquote(password)}" if found else ""
 
 
 def _tell_broken(error: Exception) -> None:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
+from tlsgate.idp.client import without_login
 from tlsgate.idp.key_sets import TOPIC, Fetch, KeySets, KeysUnavailable
 from tlsgate.tls.failures import describe_failure
 
@@ -156,7 +157,7 @@ class Discovery:
             _log.warn(
                 "discovery document of {issuer} not usable, the next attempt is in {seconds:g} s at the earliest: {reason}",
                 event="oidc.unavailable",
-                issuer=issuer,
+                issuer=without_login(issuer),
                 seconds=known.backoff_s,
                 reason=describe_failure(error),
             )

@@ -21,6 +21,7 @@ from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
 from tlsgate.errors import AnswerBroken, AnswerUnusable, StoreUnavailable, TlsgateError
+from tlsgate.idp.client import without_login
 from tlsgate.idp.turns import TooMany, Turns
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
@@ -227,7 +228,9 @@ class Introspection:
             address.broken = address.broken + 1 if isinstance(error, AnswerBroken) else 0
             if isinstance(error, AnswerUnusable) and address.broken <= _MAX_BROKEN:
                 # It is there: what it does with one token keeps nobody else from asking.
-                _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+                _log.warn(
+                    "{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error)
+                )
                 raise IntrospectionFailed(str(error)) from error
             self._step_back(address, url, error)
             raise IntrospectionFailed("the server did not answer") from error
@@ -236,7 +239,7 @@ class Introspection:
         try:
             return _read(answer, question.members)
         except ValueError as error:
-            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=url, reason=str(error))
+            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error))
             raise IntrospectionFailed(str(error)) from error
 
     def _step_back(self, address: _Address, url: str, error: Exception) -> None:
@@ -249,7 +252,7 @@ class Introspection:
         _log.warn(
             "{url} did not answer, the next question is in {seconds:g} s at the earliest: {reason}",
             event="introspection.unavailable",
-            url=url,
+            url=without_login(url),
             seconds=address.backoff_s,
             reason=describe_failure(error),
         )
@@ -272,7 +275,7 @@ class Introspection:
                 fields.append(("client_secret", settings.client_secret))
             elif way == "private_key_jwt":
                 try:
-                    assertion = self._sign(settings.client_id, settings.assertion_audience or settings.url)
+                    assertion = self._sign(settings.client_id, settings.assertion_audience or without_login(settings.url))
                 except TlsgateError as error:
                     raise IntrospectionFailed(str(error)) from error
                 fields += [("client_assertion_type", _ASSERTION), ("client_assertion", assertion)]

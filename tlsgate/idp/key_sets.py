@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from tlsgate.bounded import put
 from tlsgate.clock import Clock
 from tlsgate.errors import TlsgateError
+from tlsgate.idp.client import without_login
 from tlsgate.jose.jwk import KeySet, parse_key_set
 from tlsgate.jose.keys import KeyFault, VerificationKey
 from tlsgate.tls.failures import describe_failure
@@ -250,7 +251,7 @@ class KeySets:
             _log.warn(
                 "key set of {url} not fetched, the next attempt is in {seconds:g} s at the earliest: {reason}",
                 event="jwks.unavailable",
-                url=url,
+                url=without_login(url),
                 seconds=address.backoff_s,
                 reason=describe_failure(error),
             )
@@ -274,7 +275,7 @@ class KeySets:
             address.set = found
             address.version += 1
             for problem in found.problems:
-                _log.warn("key set of {url}: {reason}; this key is not used", event="jwks.bad_key", url=url, reason=problem)
+                _log.warn("key set of {url}: {reason}; this key is not used", event="jwks.bad_key", url=without_login(url), reason=problem)
         elif address.set is None:
             address.set = found
 

@@ -13,7 +13,7 @@ from tests.support.apis import make_config
 from tests.support.keys import begin, run
 from tlsgate.config.model import IdentityProviderSettings
 from tlsgate.idp.assertion import AssertionKey
-from tlsgate.idp.client import Access, AddressRefused, IdpClient
+from tlsgate.idp.client import Access, AddressRefused, IdpClient, without_login
 
 
 def client(access: Access | None = None, **settings: Any) -> IdpClient:
@@ -70,3 +70,18 @@ def test_assertions_need_a_key() -> None:
         client().sign("client", "https://as.test/")
     key = AssertionKey(ec.generate_private_key(ec.SECP256R1()), "", lambda: 1000.0)
     assert client(Access(assertions=key)).sign("client", "https://as.test/").count(".") == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://idp.test/keys?a=b@c", "https://idp.test/keys?a=b@c"),
+        ("https://name:p%40ss@idp.test:8443/keys", "https://idp.test:8443/keys"),
+        ("https://name:p@ss@idp.test?x=@", "https://idp.test?x=@"),
+        ("https://name@idp.test", "https://idp.test"),
+        ("no address", "no address"),
+    ],
+)
+def test_logs_are_not_told_who_we_are(url: str, told: str) -> None:
+    """What stands before the host is nobody's business."""
+    assert without_login(url) == told
