@@ -138,6 +138,7 @@ def test_each_algorithm_with_each_form_of_a_fixed_key(tmp_path: Path, form: str)
         "eddsader": ("EdDSA", public(_ED, Encoding.DER)),
         "hs": ("hmac", b64(b"k" * 64)),
         "hsname": ("HS512", b64(b"k" * 64)),
+        "hsblank": ("", b64(b"k" * 64)),
     }
     with StrictUpstream() as upstream:
         apis = [
@@ -164,7 +165,7 @@ def test_each_algorithm_with_each_form_of_a_fixed_key(tmp_path: Path, form: str)
                 assert world.ask(api, signed(_ED, "EdDSA")) == GOOD
                 assert world.ask(api, signed(ed25519.Ed25519PrivateKey.generate(), "EdDSA")) == NO_KEY
                 assert world.ask(api, signed(_EC["ES256"], "ES256")) == METHOD
-            for api in ("hs", "hsname"):
+            for api in ("hs", "hsname", "hsblank"):
                 for algorithm in ("HS256", "HS384", "HS512"):
                     assert world.ask(api, signed(b"k" * 64, algorithm)) == GOOD
                 assert world.ask(api, signed(_RSA, "RS256")) == METHOD

@@ -91,10 +91,8 @@ def _build_jwt(section: Section, is_oas: bool) -> JwtSettings:
     if source and addresses:
         section.warning("jwt_jwks_uris", "and jwt_source are both given: " + ("the addresses count" if is_oas else "the source counts"))
         source, addresses = ("", addresses) if is_oas else (source, ())
-    family = _family(section, "jwt_signing_method")
-    if (source or addresses) and not section.text("jwt_signing_method"):
-        section.error("jwt_signing_method", "is missing: nobody can tell what kind of key this is", "write hmac, rsa, ecdsa or eddsa")
-    elif source and family:
+    family = _family(section, "jwt_signing_method", source if source or addresses else None)
+    if source and family:
         _check_source(section, "jwt_source", family)
     for name in ("issued_at", "expires_at", "not_before"):
         if section.flag(f"jwt_disable_{name}_validation"):
@@ -173,12 +171,10 @@ def _build_external(section: Section) -> ExternalOAuthSettings:
 
 
 def _build_external_jwt(jwt: Section, own: Section) -> ExternalJwt:
-    family = _family(jwt, "signing_method")
-    if not jwt.text("signing_method"):
-        jwt.error("signing_method", "is missing", "write hmac, rsa, ecdsa or eddsa")
-    elif not jwt.text("source"):
+    if not jwt.text("source"):
         jwt.error("source", "is missing: with hmac anybody could sign")
-    elif family:
+    family = _family(jwt, "signing_method", jwt.text("source"))
+    if family and jwt.text("source"):
         _check_source(jwt, "source", family)
     rules = ClaimRules(
         issued_at_skew_s=jwt.integer("issued_at_validation_skew", high=_MAX_SKEW_S),
@@ -218,12 +214,27 @@ def _build_introspection(introspection: Section, own: Section) -> IntrospectionS
     )
 
 
-def _family(section: Section, name: str) -> str:
+def _family(section: Section, name: str, source: str | None) -> str:
+    """Return the family of a method; a blank one is ``hmac``, as in Tyk, where the source can be nothing else.
+
+    :param source: empty for addresses; None where each key has a secret of its own, which tells what it is.
+    """
     try:
-        return find_family(section.text(name))
+        family = find_family(section.text(name))
     except KeyFault as fault:
         section.error(name, str(fault))
         return ""
+    if family or source is None:
+        return family
+    try:
+        is_secret = bool(source) and not parse_source(source, "hmac").url
+    except KeyFault:
+        is_secret = False
+    if is_secret:
+        section.warning(name, "is missing: hmac is meant, as in Tyk", "write hmac")
+        return "hmac"
+    section.error(name, "is missing: nobody can tell what kind of key this is", "write hmac, rsa, ecdsa or eddsa")
+    return ""
 
 
 def _check_source(section: Section, name: str, family: str) -> None:

@@ -76,6 +76,9 @@ def test_the_old_names_of_scopes() -> None:
     ("fields", "path"),
     [
         ({"jwt_source": URL}, "jwt_signing_method"),
+        ({"jwt_source": PEM}, "jwt_signing_method"),
+        ({"jwt_source": "tyk123"}, "jwt_signing_method"),
+        ({"jwt_jwks_uris": [{"url": URL}]}, "jwt_signing_method"),
         ({"jwt_source": URL, "jwt_signing_method": "none"}, "jwt_signing_method"),
         ({"jwt_source": "tyk123", "jwt_signing_method": "hmac"}, "jwt_source"),
         ({"jwt_source": PEM, "jwt_signing_method": "hmac"}, "jwt_source"),
@@ -92,6 +95,17 @@ def test_the_old_names_of_scopes() -> None:
 def test_what_cannot_work_is_refused(fields: dict[str, Any], path: str) -> None:
     """When it is loaded, not at every request."""
     assert build(enable_jwt=True, **fields)[1] == [path]
+
+
+def test_a_secret_without_a_method_is_one_of_hmac() -> None:
+    """As in Tyk, with a warning; what could be a public key never is."""
+    secret = base64.b64encode(b"x" * 32).decode()
+    made, errors, warnings = build(enable_jwt=True, jwt_source=secret)
+    assert made["jwt"].family == "hmac" and (errors, warnings) == ([], ["jwt_signing_method"])
+    where = "external_oauth.providers[0].jwt"
+    external_jwt, errors, warnings = external([{"jwt": {"enabled": True, "source": secret}}])
+    assert external_jwt.jwt.family == "hmac" and (errors, warnings) == ([], [f"{where}.signing_method"])
+    assert external([{"jwt": {"enabled": True, "source": PEM}}])[1] == [f"{where}.signing_method"]
 
 
 def test_individual_secrets_need_no_method() -> None:
