@@ -305,7 +305,8 @@ def _read(answer: Answer, members: tuple[str, ...]) -> Said:
     if tree["active"] is not True:
         return Said()
     wanted = {"exp", "cnf", *members, *(name.partition(".")[0] for name in members)}
-    return Said(active=True, members={name: value for name, value in tree.items() if name in wanted})
+    # Some serializers write each member that they know, also where there is nothing to say.
+    return Said(active=True, members={name: value for name, value in tree.items() if name in wanted and value is not None})
 
 
 def _is_unsupported(body: bytes) -> bool:
