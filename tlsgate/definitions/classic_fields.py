@@ -67,6 +67,10 @@ OWN_SETTINGS = object_of(
             strict=True,
         ),
         "message_signatures": MESSAGE_SIGNATURES,
+        "protected_resource": object_of(
+            {"enabled": FLAG, "well_known_path": TEXT, "resource": TEXT, "authorization_servers": TEXTS, "scopes_supported": TEXTS},
+            strict=True,
+        ),
         "request_signing": SIGNING_RULES,
         "resource": TEXT,
         "upstream_ca": TEXTS,

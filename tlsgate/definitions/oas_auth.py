@@ -49,6 +49,13 @@ _METHODS = (
     ("oidc", "use_openid", "oidc"),
     ("custom", "custom_plugin_auth_enabled", "coprocess"),
 )
+_PUBLISHED = (
+    ("enabled", "enabled"),
+    ("wellKnownPath", "well_known_path"),
+    ("resource", "resource"),
+    ("authorizationServers", "authorization_servers"),
+    ("scopesSupported", "scopes_supported"),
+)
 _PLACES = (("query", "use_param", "param_name"), ("cookie", "use_cookie", "cookie_name"))
 
 
@@ -86,8 +93,8 @@ def map_authentication(server: Section, document: Tree, made: Mapping, config: G
         reader = check(external, EXTERNAL_OAUTH_SCHEME, section.problems, where)
         _map_sources(reader, {}, f"auth_configs.{_KINDS[_EXTERNAL]}", made)
         map_external_oauth(reader, made)
-    if section.free("protectedResourceMetadata").get("enabled") is True:
-        section.warning("protectedResourceMetadata", "not active yet, kept but without effect: telling clients where tokens are issued")
+    for member, field in _PUBLISHED:
+        made.take(section.section("protectedResourceMetadata"), member, f"x-tlsgate.protected_resource.{field}")
     _map_requirements(section, document, made)
 
 

@@ -184,7 +184,9 @@ _AUTHENTICATION = _switched(
         "coprocess": FREE,
         "securityProcessingMode": TEXT,
         "security": ListOf(TEXTS),
-        "protectedResourceMetadata": FREE,
+        "protectedResourceMetadata": _switched(
+            {"wellKnownPath": TEXT, "resource": TEXT, "authorizationServers": TEXTS, "scopesSupported": TEXTS}
+        ),
         "securitySchemes": MapOf(MapOf(ANY)),
         "externalOAuthServer": FREE,
     }

@@ -11,8 +11,11 @@ import binascii
 import re
 from typing import Any
 
+import msgspec
+
 from tlsgate.config.durations import parse_duration
 from tlsgate.config.section import Section
+from tlsgate.errors import WireError
 from tlsgate.jose.keys import KeyFault
 from tlsgate.jose.source import find_family, parse_source
 from tlsgate.model.tokens import (
@@ -26,8 +29,11 @@ from tlsgate.model.tokens import (
     KeySetAddress,
     OpenIdProvider,
     OpenIdSettings,
+    ProtectedResource,
     ScopePolicies,
 )
+from tlsgate.wire.target import canonicalise
+from tlsgate.wire.uris import parse_address
 
 __all__ = ["build_tokens"]
 
@@ -81,7 +87,36 @@ def build_tokens(section: Section, *, is_oas: bool) -> dict[str, Any]:
         made["openid"] = _build_openid(section)
     if section.section("external_oauth").flag("enabled"):
         made["external_oauth"] = _build_external(section)
+    published = section.section("x-tlsgate").section("protected_resource")
+    if published.flag("enabled"):
+        made["protected_resource"] = _build_protected_resource(published)
     return made
+
+
+def _build_protected_resource(section: Section) -> ProtectedResource:
+    for name, urls in (("resource", (section.text("resource"),)), ("authorization_servers", section.texts("authorization_servers"))):
+        for url in urls:
+            try:
+                origin = parse_address(url).origin if "#" not in url and url.isprintable() else ""
+            except WireError:
+                origin = ""
+            if not origin:
+                section.error(name, "has to be an address with https, without fragment", "write it as clients know it (RFC 9728)")
+            elif origin.startswith("http://"):
+                section.warning(name, "is an address without TLS: clients are told to go there with their tokens", "use https")
+    made = ProtectedResource(
+        resource=section.text("resource"),
+        authorization_servers=section.texts("authorization_servers"),
+        scopes=section.texts("scopes_supported"),
+    )
+    path = section.text("well_known_path")
+    if not path:
+        return made
+    try:
+        return msgspec.structs.replace(made, path=canonicalise(b"/" + path.lstrip("/").encode()))
+    except WireError as error:
+        section.error("well_known_path", error.reason, "write a path below the listen path")
+        return made
 
 
 def _build_jwt(section: Section, is_oas: bool) -> JwtSettings:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem
-from tlsgate.gates import addresses, certificate, context, cors, size, version
+from tlsgate.gates import addresses, certificate, context, cors, protected_resource, size, version
 from tlsgate.gates.base import Gate, GateTools
 from tlsgate.model.api import ApiDefinition
 
@@ -21,6 +21,7 @@ ORDER: tuple[tuple[str, Callable[[ApiDefinition, GatewayConfig, GateTools], Gate
     ("cors", cors.build),
     ("addresses", addresses.build),
     ("certificate", certificate.build),
+    ("protected_resource", protected_resource.build),
     ("size", size.build),
     ("context", context.build),
 )

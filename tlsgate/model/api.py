@@ -13,7 +13,7 @@ import msgspec
 
 from tlsgate.model.credentials import BasicSettings, CredentialSource, HmacSettings, KeySignature, MessageSignatureRules, RequestSigning
 from tlsgate.model.events import EventHandlers
-from tlsgate.model.tokens import BindingRules, ExternalOAuthSettings, JwtSettings, OpenIdSettings
+from tlsgate.model.tokens import BindingRules, ExternalOAuthSettings, JwtSettings, OpenIdSettings, ProtectedResource
 
 __all__ = [
     "ApiDefinition",
@@ -276,6 +276,8 @@ class ApiDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """What tokens of these methods have to be bound to."""
     forward_claims: tuple[tuple[str, str], ...] = ()
     """``x-tlsgate.jwt.forward_claims``: (header for the upstream, name or path of a claim of these tokens)."""
+    protected_resource: ProtectedResource | None = None
+    """None publishes nothing."""
     session_lifetime: int = 0
     """Seconds; 0 is no lifetime."""
     session_lifetime_respects_key_expiration: bool = False

@@ -23,6 +23,7 @@ __all__ = [
     "OpenIdProvider",
     "OpenIdSettings",
     "ProofRules",
+    "ProtectedResource",
     "ScopePolicies",
 ]
 
@@ -186,3 +187,14 @@ class ExternalOAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 10_000.0
     """Of bearers without a stored session."""
     per_s: float = 60.0
+
+
+class ProtectedResource(msgspec.Struct, frozen=True, kw_only=True):
+    """What an API tells of itself (RFC 9728): ``authentication.protectedResourceMetadata``, ``x-tlsgate.protected_resource``."""
+
+    resource: str
+    """Identifier of the resource: the address of the API as its clients know it."""
+    path: bytes = b"/.well-known/oauth-protected-resource"
+    """Canonical, below the listen path."""
+    authorization_servers: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()

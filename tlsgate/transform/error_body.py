@@ -14,9 +14,11 @@ from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import CATALOGUE, CatalogueEntry, Problem, Refusal
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
+from tlsgate.model.tokens import ProtectedResource
 from tlsgate.transform.error_rules import ErrorRule, ErrorRules, build_error_rules
 from tlsgate.transform.error_templates import BUILT_IN, Kind, Templates
 from tlsgate.wire.forwarding import filter_response_headers
+from tlsgate.wire.uris import parse_address
 
 __all__ = ["Answer", "ErrorRenderer", "UpstreamAnswer", "build_error_renderer"]
 
@@ -38,6 +40,14 @@ _OF_BODY = frozenset(
 )
 _UPSTREAM_FAILURES = ("upstream.failed", "upstream.lookup")
 """What ``tlsgate.upstream_error_status`` is about; a time-out is 504 in any case, a fault of our own 500."""
+_MISSING = ("jwt.auth_field_missing", "external_oauth.auth_field_missing")
+_TOKEN_FAILURES = frozenset(
+    {"auth.auth_field_missing", "auth.malformed_header", "auth.key_not_found", "auth.key_inactive", "auth.key_expired"}
+    | {"jwt.auth_field_missing", "jwt.key", "jwt.method", "jwt.expired", "jwt.claims", "jwt.identity", "jwt.binding", "jwt.proof"}
+    | {"oidc.auth_field_missing", "oidc.key", "oidc.expired", "external_oauth.auth_field_missing", "external_oauth.key"}
+    | {"external_oauth.expired", "external_oauth.claims", "external_oauth.not_active", "external_oauth.ended"}
+)
+"""Another token may help against these, whatever their status; not against a policy that is missing."""
 _MAX_BODY = 4096
 """Bytes of an upstream's error body that rules look at."""
 
@@ -66,9 +76,18 @@ class ErrorRenderer:
     A usual refusal costs one dictionary look-up and a copy of its header list.
     """
 
-    __slots__ = ("_cache", "_catalogue", "_common", "_rules", "_templates", "problems")
+    __slots__ = ("_cache", "_catalogue", "_common", "_origin", "_published", "_rules", "_templates", "problems")
 
-    def __init__(self, catalogue: Mapping[str, CatalogueEntry], templates: Templates, rules: ErrorRules, common: _Lines) -> None:
+    def __init__(
+        self,
+        catalogue: Mapping[str, CatalogueEntry],
+        templates: Templates,
+        rules: ErrorRules,
+        common: _Lines,
+        published: ProtectedResource | None = None,
+    ) -> None:
+        self._published = published
+        self._origin = b"" if published is None else parse_address(published.resource).origin.encode()
         self._catalogue = catalogue
         self._templates = templates
         self._rules = rules
@@ -82,7 +101,10 @@ class ErrorRenderer:
 
         :param exchange: its request content type chooses JSON or XML, its ``flag`` goes before the catalogue's for ``error_overrides``.
         """
-        return self._render(refusal, exchange.index.get(b"content-type", b""), exchange.flag)
+        answer = self._render(refusal, exchange.index.get(b"content-type", b""), exchange.flag)
+        if self._published is not None and (answer.status == 401 or refusal.id in _TOKEN_FAILURES):
+            answer.headers.append((b"WWW-Authenticate", self._challenge(self._published, exchange)))
+        return answer
 
     def render_plain(self, refusal: Refusal, content_type: bytes = b"") -> Answer:
         """Return the answer for a request that could not be read.
@@ -137,6 +159,11 @@ class ErrorRenderer:
             if refusal.fields is None and not self._rules:
                 self._cache[(refusal.id, kind)] = (status, lines, body, entry.flag)
         return Answer(status, [*lines, *refusal.headers], body, entry.flag)
+
+    def _challenge(self, published: ProtectedResource, exchange: Exchange) -> bytes:
+        """Return what leads a client to the metadata (RFC 9728 section 5.1), at the place where it came in."""
+        place = self._origin + exchange.matched.rstrip(b"/") + published.path
+        return b'Bearer realm="tyk", resource_metadata="' + place + b'"'
 
     def _standard(self, entry: CatalogueEntry, kind: Kind) -> tuple[int, _Lines, bytes]:
         if entry.plain:
@@ -197,7 +224,11 @@ def build_error_renderer(config: GatewayConfig, api: ApiDefinition | None, templ
     if config.error_overrides:
         levels.append((config.source, config.error_overrides))
     rules = build_error_rules(levels, templates)
-    return ErrorRenderer(catalogue, templates, rules, () if config.hide_generator_header else (_GENERATOR,))
+    published = None if api is None else api.protected_resource
+    if published is not None:
+        # A client without a token is told where to get one, which is what 401 is for.
+        catalogue = {**catalogue, **{id: catalogue[id]._replace(status=401) for id in _MISSING if catalogue[id].status == 400}}
+    return ErrorRenderer(catalogue, templates, rules, () if config.hide_generator_header else (_GENERATOR,), published)
 
 
 def _find_kind(content_type: bytes) -> Kind:

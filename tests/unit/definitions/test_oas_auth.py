@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.definitions import accepted, classic, make_context, oas, parse, refused, warned
 from tlsgate.config.problems import Problems
+from tlsgate.config.trees import Tree
 from tlsgate.definitions.oas import map_to_classic
 from tlsgate.definitions.oas_auth import find_schemes
+from tlsgate.model.tokens import ProtectedResource
 
 PLACE = "x-tyk-api-gateway.server.authentication"
 COMPONENTS = {
@@ -411,15 +413,48 @@ def test_schemes_are_known_by_what_they_are() -> None:
     assert find_schemes({}) == {}
 
 
-def test_what_clients_would_be_told_is_not_told_yet() -> None:
-    """Refusals stay those of an API that publishes nothing, and it is said."""
-    for metadata, told in (({"enabled": True, "resource": "https://api.test"}, True), ({"enabled": False}, False), ({}, False)):
-        schemes = {"token": {"enabled": True}}
-        tree = oas(
-            server={"authentication": {"enabled": True, "securitySchemes": schemes, "protectedResourceMetadata": metadata}},
-            components=COMPONENTS,
-        )
-        assert (f"{PLACE}.protectedResourceMetadata" in warned(tree)) is told
+def published(**metadata: Any) -> Tree:
+    schemes = {"token": {"enabled": True}}
+    server = {"authentication": {"enabled": True, "securitySchemes": schemes, "protectedResourceMetadata": metadata}}
+    return oas(server=server, components=COMPONENTS)
+
+
+def test_what_clients_are_told() -> None:
+    """RFC 9728: only where it is switched on; addresses that no client could follow are refused."""
+    told = {
+        "wellKnownPath": ".well-known/oauth/resource",
+        "resource": "https://Api.test/orders/",
+        "authorizationServers": ["https://as.test"],
+        "scopesSupported": ["read", "write"],
+    }
+    api = accepted(published(enabled=True, **told))
+    assert api.protected_resource == ProtectedResource(
+        resource="https://Api.test/orders/",
+        path=b"/.well-known/oauth/resource",
+        authorization_servers=("https://as.test",),
+        scopes=("read", "write"),
+    )
+    made = accepted(published(enabled=True, resource="https://api.test"))
+    assert made.protected_resource is not None and made.protected_resource.path == b"/.well-known/oauth-protected-resource"
+    for metadata in ({"enabled": False, "resource": "x"}, {"resource": "x"}, {}):
+        assert accepted(published(**metadata)).protected_resource is None
+    place = f"{PLACE}.protectedResourceMetadata"
+    for resource in (
+        "",
+        "api.test",
+        "ftp://api.test/",
+        "https://",
+        "https://a b/",
+        "https://api.test/#x",
+        "https://u@api.test/",
+        'https://a"b/',
+    ):
+        assert list(refused(published(enabled=True, resource=resource))) == [f"{place}.resource"], resource
+    assert list(refused(published(enabled=True, resource="https://a.test", authorizationServers=["as"]))) == [
+        f"{place}.authorizationServers"
+    ]
+    assert list(refused(published(enabled=True, resource="https://a.test", wellKnownPath="a%"))) == [f"{place}.wellKnownPath"]
+    assert f"{place}.resource" in warned(published(enabled=True, resource="http://api.test"))
 
 
 def test_without_compliant_mode_there_are_no_alternatives() -> None:

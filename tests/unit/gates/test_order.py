@@ -12,8 +12,17 @@ from tlsgate.model.api import ApiDefinition, CorsSettings, PathRule, VersionSett
 
 
 def test_the_order() -> None:
-    """Version and path lists, CORS, IP lists, client certificate, size, context; CORS headers before everything that may refuse."""
-    assert [name for name, _ in ORDER] == ["cors_headers", "version", "cors", "addresses", "certificate", "size", "context"]
+    """Path lists, CORS, IP lists, client certificate, what is published, size, context; CORS headers before all that may refuse."""
+    assert [name for name, _ in ORDER] == [
+        "cors_headers",
+        "version",
+        "cors",
+        "addresses",
+        "certificate",
+        "protected_resource",
+        "size",
+        "context",
+    ]
 
 
 def test_unused_gates_are_absent() -> None:

@@ -12,7 +12,7 @@ from tlsgate.auth.registry import METHODS
 from tlsgate.gates.order import ORDER
 from tlsgate.gateway.stages import Stage, find_outcomes, list_stages
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "allowed_ips": ["192.0.2.0/24"],
     "enable_ip_whitelisting": True,
     "CORS": {"enable": True, "allowed_origins": ["*"]},
@@ -21,6 +21,7 @@ EVERYTHING = {
     "use_mutual_tls_auth": True,
     "enable_context_vars": True,
     "global_size_limit": 100,
+    "x-tlsgate": {"protected_resource": {"enabled": True, "resource": "https://a.test"}},
 }
 
 
