@@ -39,7 +39,10 @@ def signing_key(kid: str) -> dict[str, Any]:
     """Return a private JWK with its certificate."""
     own = key("rsa-2048", kid)
     certificate = base64.b64encode(make_self_signed("acme.eu.auth0.com", private_key=own).der).decode()
-    return {**RSAAlgorithm.to_jwk(own, as_dict=True), "kid": kid, "use": "sig", "alg": "RS256", "x5c": [certificate]}
+    made = {**RSAAlgorithm.to_jwk(own, as_dict=True), "kid": kid, "use": "sig", "alg": "RS256", "x5c": [certificate]}
+    # As Auth0 does; the server would publish what the private key is for.
+    del made["key_ops"]
+    return made
 
 
 def test_the_page_of_auth0(tmp_path: Path) -> None:
