@@ -47,6 +47,8 @@ class Streams:
         self._site = site
         self._by_key: dict[str, set[GateRequest]] = {}
         """By the stored name of the keys that opened them."""
+        self._looked: dict[GateRequest, float] = {}
+        """Those that are open, and when time was last asked whether they may go on (epoch seconds)."""
         self._due: dict[GateRequest, Any] = {}
         """When to look at them again (delayed calls)."""
 
@@ -55,6 +57,8 @@ class Streams:
         request.on_end = self._ended
         for name in _name_keys(request):
             self._by_key.setdefault(name, set()).add(request)
+        # What ended while the upstream made up its mind counts as well.
+        self._looked[request] = 0.0
         self._arm(request)
         if any(view is not None and view.stale for view in (request.key, *request.others)):
             # Its key changed while the upstream made up its mind: nobody heard of it then.
@@ -67,9 +71,8 @@ class Streams:
                 found.discard(request)
                 if not found:
                     del self._by_key[name]
-        call = self._due.pop(request, None)
-        if call is not None:
-            call.cancel()
+        del self._looked[request]
+        self._disarm(request)
         self._site.finished(request)
 
     def key_changed(self, topic: str, payload: str) -> None:
@@ -98,15 +101,21 @@ class Streams:
         tls = request.connection.tls
         if tls is not None and tls.peer is not None and tls.peer.readable:
             ends.append(tls.peer.not_after)
-        now = self._site.clock.now()
-        # What is past already was judged with it.
-        soonest = min((end for end in ends if end > now), default=0.0)
+        soonest = min((end for end in ends if end > self._looked[request]), default=0.0)
+        self._disarm(request)
         if soonest:
-            self._due[request] = self._site.reactor.callLater(soonest - now + _GRACE_S, self._look, request)
+            delay = max(soonest + _GRACE_S - self._site.clock.now(), 0.0)
+            self._due[request] = self._site.reactor.callLater(delay, self._look, request)
+
+    def _disarm(self, request: GateRequest) -> None:
+        call = self._due.pop(request, None)
+        if call is not None:
+            call.cancel()
 
     def _look(self, request: GateRequest) -> None:
         del self._due[request]
-        if 0 < request.token_ends <= self._site.clock.now():
+        now = self._looked[request] = self._site.clock.now()
+        if 0 < request.token_ends <= now:
             request.channel.cut_upgraded(request, "its token has ended")
             return
         reason = self._site.judge_again(request)
@@ -117,18 +126,23 @@ class Streams:
         self._start_judging(request)
 
     def _start_judging(self, request: GateRequest) -> None:
-        Deferred.fromCoroutine(self._judge_key(request)).addErrback(
+        Deferred.fromCoroutine(self._judge(request)).addErrback(
             lambda failure: _log.failure("judging a key again failed", failure, event="keys.recheck_failed")
         )
 
-    async def _judge_key(self, request: GateRequest) -> None:
+    async def _judge(self, request: GateRequest) -> None:
+        reason = await self._judge_key(request)
+        if reason is not None:
+            request.channel.cut_upgraded(request, reason)
+        elif request in self._looked:
+            self._arm(request)  # its key may end at another time than before
+
+    async def _judge_key(self, request: GateRequest) -> str | None:
         site = self._site
         compiled = site.generation.apis.get(request.api.api_id) if request.api is not None else None
         if compiled is None or compiled.access is None or site.sessions is None:
-            return  # gone, or keyless now: the recheck of the reload has dealt with it
-        reason = await judge_key(site.sessions, request, compiled.access, compiled.certificate)
-        if reason is not None:
-            request.channel.cut_upgraded(request, reason)
+            return None  # gone, or keyless now: the recheck of the reload has dealt with it
+        return await judge_key(site.sessions, request, compiled.access, compiled.certificate)
 
 
 def _name_keys(request: GateRequest) -> set[str]:

@@ -89,6 +89,35 @@ def test_a_stream_is_judged_when_a_key_of_it_ends(monkeypatch: pytest.MonkeyPatc
     assert world.judged == [request] * 3 and request.channel.cut == []
 
 
+def test_a_stream_ends_by_what_its_key_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator gave an endless key an end, or another one, while the stream went on; nothing is kept of streams that are over."""
+    world = World(monkeypatch)
+    request, gone = opened_by(until(0)), opened_by(until(0))
+    for each in (request, gone):
+        world.streams.opened(each)
+    for seconds in (60, 40):
+        request.key = gone.key = until(NOW + seconds)
+        world.streams.key_changed("key", "k")
+    assert world.judged.count(request) == 2
+    gone.on_end(gone)
+    world.pass_time(40.6)
+    assert world.judged.count(request) == 3 and world.judged.count(gone) == 2
+    request.on_end(request)
+    assert world.gateway.reactor.getDelayedCalls() == [] and world.streams._looked == world.streams._due == {}
+
+
+def test_what_ended_before_the_stream_began_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token or a key that was good when the request came, and not any more when the upstream had made up its mind."""
+    world = World(monkeypatch)
+    by_token, by_key = opened_by(token_ends=NOW - 1), opened_by(until(NOW - 1))
+    for each in (by_token, by_key):
+        world.streams.opened(each)
+    world.pass_time(0)
+    assert by_token.channel.cut == ["its token has ended"] and world.judged == [by_key]
+    world.pass_time(100)
+    assert world.judged == [by_key]
+
+
 def test_a_stream_is_judged_when_its_clients_certificate_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a certificate matters the list says so; where it does not, nothing happens."""
     world = World(monkeypatch)
