@@ -23,6 +23,7 @@ from tlsgate.auth.session_codec import encode_stored, read_session
 from tlsgate.clock import Clock
 from tlsgate.config.model import KeySettings
 from tlsgate.errors import StoreUnavailable
+from tlsgate.idp.turns import TooMany, Turns
 from tlsgate.model.session import Session
 from tlsgate.store.interface import GAP, Entry, Store
 
@@ -34,7 +35,9 @@ _MAX_MEMOS = 64
 _MEMOS_OF_AN_API = 4
 _MAX_VIEWS = 16
 _MAX_ROUNDS = 4
-_CHANGES_TRIED = 10
+_CHANGES_TRIED = 50
+_MAX_CHANGING = 1000
+"""Calls that wait to change the same session."""
 
 
 class KeyView:
@@ -140,6 +143,8 @@ class Sessions:
         """Ids of cached sessions by each stored name whose change may concern them: their own, and those that would have come first."""
         self._readers: dict[tuple[str, str], KeyReader] = {}
         self._flights: dict[tuple[str, str, bytes], _Flight] = {}
+        self._changing: dict[str, Turns] = {}
+        """By stored name: of those who change a session one at a time, since all but one would have to begin anew."""
 
     def reader(self, org: str, purpose: str = "token") -> KeyReader:
         """Return the look-up of one organisation.
@@ -208,6 +213,19 @@ class Sessions:
         :raises ValueError: the id names a hash function that is not configured.
         """
         candidate = self.naming.place(id)
+        turns = self._changing.setdefault(candidate.name, Turns(1, _MAX_CHANGING))
+        try:
+            await turns.take("")
+        except TooMany:
+            raise StoreUnavailable("too many wait to write this session") from None
+        try:
+            return await self._change(candidate, edit, apis)
+        finally:
+            turns.end()
+            if turns.is_idle and self._changing.get(candidate.name) is turns:
+                del self._changing[candidate.name]
+
+    async def _change(self, candidate: Candidate, edit: Callable[[Session | None], Session], apis: Iterable[ApiLifetime]) -> Session:
         for _ in range(_CHANGES_TRIED):
             old = await self._store.get(candidate.key)
             session = edit(None if old is None else read_session(old))

@@ -29,10 +29,10 @@ class Turns:
     :param most: how many wait; whoever has most of them waiting makes room for the others, with what it asked last.
     """
 
-    __slots__ = ("_free", "_is_passing", "_most", "_waiting", "_waiting_now")
+    __slots__ = ("_free", "_is_passing", "_most", "_places", "_waiting", "_waiting_now")
 
     def __init__(self, places: int, most: int) -> None:
-        self._free = places
+        self._free = self._places = places
         self._is_passing = False
         self._most = most
         self._waiting: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
@@ -40,6 +40,11 @@ class Turns:
 
     def __len__(self) -> int:
         return self._waiting_now
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has a place or waits for one."""
+        return self._free == self._places and not self._waiting
 
     async def take(self, who: str) -> None:
         """Take a place, perhaps after a wait.
@@ -68,8 +73,10 @@ class Turns:
         self._is_passing = True
         try:
             while self._waiting and self._free > 0:
-                self._free -= 1
-                self._next().callback(None)
+                turn = self._next()
+                if not turn.called:  # else who waited has gone away
+                    self._free -= 1
+                    turn.callback(None)
         finally:
             self._is_passing = False
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from typing import Any
 
 import msgspec
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.support.apis import make_api
 from tests.support.keys import Keys, begin, run
@@ -122,8 +124,30 @@ def test_a_lock_that_comes_between_reading_and_writing_stays() -> None:
     world.keys.store.before_replacing = [sessions.delete(id)]
     session = world.settle("silver")
     assert not session.is_inactive and session.apply_policies == ("silver",)
-    world.keys.store.before_replacing = [sessions.save(id, msgspec.structs.replace(locked, alias=str(n))) for n in range(10)]
+    world.keys.store.before_replacing = [sessions.save(id, msgspec.structs.replace(locked, alias=str(n))) for n in range(50)]
     assert world.refusal("gold") == "store.unavailable"
+
+
+def test_a_crowd_with_two_tokens_of_one_user() -> None:
+    """Each wants other policies, so that whoever writes makes all others begin anew: they write one after the other, and none fails."""
+    world = World()
+    store, held = world.keys.store, deque[Deferred[None]]()
+    replace = store.replace
+
+    async def slow(*args: Any, **fields: Any) -> bool:
+        waiter: Deferred[None] = Deferred()
+        held.append(waiter)
+        await waiter
+        return await replace(*args, **fields)
+
+    store.replace = slow  # type: ignore[method-assign]
+    crowd = [begin(world.virtual.settle(world.wanted(policy))) for policy in ("gold", "silver") * 60]
+    crowd[5][0].cancel()
+    while held:
+        held.popleft().callback(None)
+    del crowd[5]
+    assert {view.session.apply_policies for _, (view,) in crowd} == {("gold",), ("silver",)}
+    assert world.keys.sessions._changing == {}
 
 
 def test_a_stored_one_that_is_no_session_is_left_alone() -> None:

@@ -77,6 +77,19 @@ def test_the_greediest_makes_room() -> None:
     assert sorted(world.end() for _ in range(5)) == ["a0", "a1", "b0", "c0", "d0"]
 
 
+def test_who_goes_away_gets_no_place() -> None:
+    """A request may end while it waits: nobody would give its place back."""
+    turns = Turns(1, 9)
+    begin(turns.take("a"))
+    gone, _ = begin(turns.take("b"))
+    _, waits = begin(turns.take("c"))
+    gone.cancel()
+    turns.end()
+    assert waits == [None] and not turns.is_idle
+    turns.end()
+    assert turns.is_idle
+
+
 def test_a_thousand_who_end_at_once_are_not_nested() -> None:
     """Each that gets a place may find that there is nothing to do."""
     turns, done = Turns(1, 5000), []
