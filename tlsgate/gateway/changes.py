@@ -36,6 +36,8 @@ class Changes:
         self._feed = feed
         self._questions = questions
         self._calls: list[dict[tuple[str, str], None]] = []
+        self._is_told = False
+        """Another worker is telling us: all others hear it from that one, and calls under way here would tell it on and on."""
         feed.subscribe(self._note)
         questions.set_answerer(TOPIC, self._hear)
 
@@ -68,13 +70,17 @@ class Changes:
             await self._questions.ask_all(TOPIC, {"changes": changes})
 
     def _note(self, topic: str, payload: str) -> None:
-        if topic in _TOLD:
+        if topic in _TOLD and not self._is_told:
             for heard in self._calls:
                 heard[topic, payload] = None
 
     def _hear(self, question: Mapping[str, Any]) -> list[Any]:
-        for topic, payload in question["changes"]:
-            self._feed.tell_here(topic, payload)
+        self._is_told = True
+        try:
+            for topic, payload in question["changes"]:
+                self._feed.tell_here(topic, payload)
+        finally:
+            self._is_told = False
         return []
 
 

@@ -74,6 +74,22 @@ def test_each_of_two_calls_waits_for_what_it_has_changed() -> None:
     assert results == ["slow"] and ("key", "a") in world.asked[1]
 
 
+def test_what_another_worker_tells_is_not_told_on() -> None:
+    """Calls that overlap would tell each other the same changes for ever, more of them each time."""
+    world = World()
+    gate: Deferred[None] = Deferred()
+
+    async def slow() -> str:
+        await gate
+        await world.publish(("key", "own"))
+        return "slow"
+
+    _, results = begin(world.changes.tell_of(slow()))
+    world.questions.answer(TOPIC, {"changes": [["key", "told"]]})
+    gate.callback(None)
+    assert results == ["slow"] and world.asked == [[("key", "own")]]
+
+
 def test_a_call_that_fails_may_have_changed_something() -> None:
     """The store broke off: the others know of it; not when nobody waits any longer, for then the feed tells them."""
     world = World()
