@@ -116,10 +116,10 @@ def _judge_silence(server: Section, section: Section, config: GatewayConfig) -> 
 
 
 def _find_on(section: Section) -> str:
-    """Return the place of the first method of a section that is on, empty when there is none."""
+    """Return the place of the first method of a section that is on, or whose switch is no switch; empty when there is none."""
     parts = {name: section.tree.get(name) for name in (*(name for name, _, _ in _METHODS), "certificateAuth", "externalOAuthServer")}
     parts |= {join_path("securitySchemes", name): tree for name, tree in section.tree.get("securitySchemes", {}).items()}
-    return next((place for place, part in parts.items() if find_member(part, "enabled") is True), "")
+    return next((place for place, part in parts.items() if find_member(part, "enabled") not in (None, False)), "")
 
 
 def _is_on(tree: Tree, section: Section, where: str) -> bool:

@@ -6,6 +6,7 @@ section 3, RFC 8037, RFC 9864; RFC 8725 section 3.1; decisions 3.12.
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def build_hmac_key(secret: bytes, *, algorithm: str = "", key_id: str | None = N
     """
     if not secret:
         raise KeyFault("an empty secret")
-    if b"-----BEGIN" in secret or _PUBLIC_TEXT.match(secret) or _is_public_der(secret):
+    if b"-----BEGIN" in secret or _PUBLIC_TEXT.match(secret) or _is_public_der(secret) or _is_public_base64(secret):
         raise KeyFault("a public key or certificate is no secret")
     algorithms = frozenset({algorithm}) if algorithm else FAMILIES["hmac"]
     if not algorithms <= FAMILIES["hmac"]:
@@ -117,6 +118,14 @@ def _check_rsa(key: rsa.RSAPublicKey, weak: bool) -> None:
     exponent = key.public_numbers().e
     if exponent < 3 or exponent % 2 == 0:
         raise KeyFault("an RSA key with an unusable exponent")
+
+
+def _is_public_base64(text: bytes) -> bool:
+    """Tell whether it is what stands between the lines of a PEM, as consoles of providers show their keys."""
+    try:
+        return text.lstrip()[:1] == b"M" and _is_public_der(base64.b64decode(b"".join(text.split()), validate=True))
+    except ValueError:
+        return False
 
 
 def _is_public_der(data: bytes) -> bool:

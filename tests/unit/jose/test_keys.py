@@ -70,6 +70,22 @@ def test_what_everybody_may_know_is_no_secret(form: Encoding) -> None:
         assert build_hmac_key(text.encode()).algorithms == FAMILIES["hmac"]
 
 
+@pytest.mark.parametrize("form", [PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1])
+def test_a_public_key_without_its_frame_is_no_secret(form: PublicFormat) -> None:
+    """Keycloak's console shows the key of a realm like that: whoever pastes it as a secret lets everybody sign."""
+    lines = RSA.public_key().public_bytes(Encoding.PEM, form).splitlines()[1:-1]
+    for text in (b"".join(lines), b"\r\n".join(lines), b" " + b"".join(lines) + b"\n"):
+        with pytest.raises(KeyFault):
+            build_hmac_key(text)
+    for text in (
+        b"M",
+        b"MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKC",
+        b"Many a secret begins like that",
+        b"MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=",
+    ):
+        assert build_hmac_key(text).algorithms == FAMILIES["hmac"]
+
+
 def test_secrets() -> None:
     """Never empty; as long as the hash where that is asked for."""
     with pytest.raises(KeyFault):
