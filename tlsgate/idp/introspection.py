@@ -45,7 +45,7 @@ _AT_ONCE = 32
 _MAX_WAITING = 1000
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 8.0
 _MAX_BROKEN = 2
-"""So many connections one after the other may be closed on us: a firewall does that to tokens that it does not like."""
+"""So many connections one after the other may be closed over tokens of one sender: a firewall does that to those it does not like."""
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Exchange = Callable[[str, str, tuple[tuple[str, str], ...], bytes], Awaitable["Answer"]]
@@ -86,17 +86,36 @@ class Question(NamedTuple):
         return hashlib.sha256(self.seed + token).hexdigest()
 
 
-class _Address:
-    """Questions to one address."""
+class _Pause:
+    """Until when not to ask."""
 
-    __slots__ = ("backoff_s", "broken", "next_at", "turns")
+    __slots__ = ("backoff_s", "broken", "next_at")
 
     def __init__(self) -> None:
-        self.turns = Turns(_AT_ONCE, _MAX_WAITING)
         self.next_at = 0.0
         self.backoff_s = 0.0
         self.broken = 0
         """Answers that broke off since there was a whole one."""
+
+    def begin(self, now: float) -> bool:
+        """Begin one, twice as long as the last; tells whether none is under way."""
+        if now < self.next_at:
+            return False
+        self.backoff_s = min(max(2 * self.backoff_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+        self.next_at = now + self.backoff_s
+        return True
+
+
+class _Address:
+    """Questions to one address."""
+
+    __slots__ = ("pause", "pauses", "turns")
+
+    def __init__(self) -> None:
+        self.turns = Turns(_AT_ONCE, _MAX_WAITING)
+        self.pause = _Pause()
+        self.pauses: dict[str, _Pause] = {}
+        """Of senders over whose tokens connections were closed, which says nothing of the tokens of others."""
 
 
 class Introspection:
@@ -203,57 +222,62 @@ class Introspection:
         """Ask the server, in turn."""
         url = question.settings.url
         address = self._addresses.setdefault(url, _Address())
-        self._check(address)
+        self._check(address, who)
         try:
             await address.turns.take(who)
         except TooMany:
             raise IntrospectionFailed("too many questions wait for the server already") from None
         try:
-            self._check(address)
-            return await self._send(question, address, token)
+            self._check(address, who)
+            return await self._send(question, address, token, who)
         finally:
             address.turns.end()
 
-    def _check(self, address: _Address) -> None:
-        if self._clock.monotonic() < address.next_at:
+    def _check(self, address: _Address, who: str) -> None:
+        now = self._clock.monotonic()
+        if any(pause is not None and now < pause.next_at for pause in (address.pause, address.pauses.get(who))):
             raise IntrospectionFailed("the server did not answer a moment ago")
 
-    async def _send(self, question: Question, address: _Address, token: bytes) -> Said:
+    async def _send(self, question: Question, address: _Address, token: bytes, who: str) -> Said:
         self.questions += 1
         url = question.settings.url
         headers, body = self._form(question.settings, token)
         try:
             answer = await self._exchange("POST", url, headers, body)
+        except AnswerUnusable as error:
+            # It is there: what it does with the tokens of one sender keeps nobody else from asking.
+            _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error))
+            if isinstance(error, AnswerBroken):
+                self._blame(address, who)
+            raise IntrospectionFailed(str(error)) from error
         except Exception as error:
-            address.broken = address.broken + 1 if isinstance(error, AnswerBroken) else 0
-            if isinstance(error, AnswerUnusable) and address.broken <= _MAX_BROKEN:
-                # It is there: what it does with one token keeps nobody else from asking.
-                _log.warn(
-                    "{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error)
-                )
-                raise IntrospectionFailed(str(error)) from error
             self._step_back(address, url, error)
             raise IntrospectionFailed("the server did not answer") from error
-        address.broken = 0
-        address.backoff_s = address.next_at = 0.0
+        address.pauses.pop(who, None)
+        address.pause.backoff_s = address.pause.next_at = 0.0
         try:
             return _read(answer, question.members)
         except ValueError as error:
             _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error))
             raise IntrospectionFailed(str(error)) from error
 
+    def _blame(self, address: _Address, who: str) -> None:
+        """Note that a connection was closed over a token."""
+        pause = address.pauses.get(who) or _Pause()
+        put(address.pauses, who, pause, _MAX_WAITING)
+        pause.broken += 1
+        if pause.broken > _MAX_BROKEN:
+            pause.begin(self._clock.monotonic())
+
     def _step_back(self, address: _Address, url: str, error: Exception) -> None:
         """Leave a server alone for a while."""
-        now = self._clock.monotonic()
-        if now < address.next_at:
+        if not address.pause.begin(self._clock.monotonic()):
             return
-        address.backoff_s = min(max(2 * address.backoff_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
-        address.next_at = now + address.backoff_s
         _log.warn(
             "{url} did not answer, the next question is in {seconds:g} s at the earliest: {reason}",
             event="introspection.unavailable",
             url=without_login(url),
-            seconds=address.backoff_s,
+            seconds=address.pause.backoff_s,
             reason=describe_failure(error),
         )
 

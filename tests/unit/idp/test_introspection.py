@@ -214,7 +214,7 @@ def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception
 
 
 def test_a_server_that_closes_each_connection_is_left_alone() -> None:
-    """After the third one: it is not the tokens."""
+    """After the third one: whoever sends such tokens, or finds such a server, asks no more for a while."""
     world = World()
     world.error = AnswerBroken("closed")
     for number in range(50):
@@ -224,6 +224,24 @@ def test_a_server_that_closes_each_connection_is_left_alone() -> None:
     world.clock.time += 0.5
     world.error = None
     assert world.ask().active
+
+
+def test_who_sends_tokens_that_a_firewall_does_not_like_waits_alone() -> None:
+    """Any number of them, at any rate: other senders' tokens are asked about, and what was closed on each of those is counted alone."""
+    world = World()
+    world.error = AnswerBroken("closed")
+    for number in range(50):
+        for who in ("attacker", "attacker", "one", "two")[: 4 if number < 2 else 2]:
+            with pytest.raises(IntrospectionFailed):
+                run(world.made.ask(question(), b"<script>%d" % number, who))
+    assert len(world.asked) == 3 + 2 + 2
+    world.error = None
+    for who in ("one", "two", "three"):
+        assert run(world.made.ask(question(), who.encode(), who)).active
+    with pytest.raises(IntrospectionFailed):
+        run(world.made.ask(question(), b"good", "attacker"))
+    world.clock.time += 0.5
+    assert run(world.made.ask(question(), b"good", "attacker")).active
 
 
 def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
