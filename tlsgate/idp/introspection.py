@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.logger import Logger
 
 from tlsgate.bounded import put
@@ -45,7 +46,7 @@ _AT_ONCE = 32
 _MAX_WAITING = 1000
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 8.0
 _MAX_BROKEN = 2
-"""So many connections one after the other may be closed on us: a firewall does that to tokens that it does not like."""
+"""So many questions one after the other may be cut off or come to no end: a firewall, or a slow look-up, may do that to certain tokens."""
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Exchange = Callable[[str, str, tuple[tuple[str, str], ...], bytes], Awaitable["Answer"]]
@@ -96,7 +97,7 @@ class _Address:
         self.next_at = 0.0
         self.backoff_s = 0.0
         self.broken = 0
-        """Answers that broke off since there was a whole one."""
+        """Answers that broke off, or came too late, since there was a whole one."""
 
 
 class Introspection:
@@ -225,8 +226,8 @@ class Introspection:
         try:
             answer = await self._exchange("POST", url, headers, body)
         except Exception as error:
-            address.broken = address.broken + 1 if isinstance(error, AnswerBroken) else 0
-            if isinstance(error, AnswerUnusable) and address.broken <= _MAX_BROKEN:
+            address.broken = address.broken + 1 if isinstance(error, (AnswerBroken, DeadlinePassed)) else 0
+            if isinstance(error, (AnswerUnusable, DeadlinePassed)) and address.broken <= _MAX_BROKEN:
                 # It is there: what it does with one token keeps nobody else from asking.
                 _log.warn(
                     "{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error)

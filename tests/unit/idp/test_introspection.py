@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.web.http_headers import Headers
 
 from tests.support.apis import FixedClock
@@ -199,7 +200,13 @@ def test_a_silent_server_is_left_alone_for_a_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [AnswerTooLarge("of no use: too large"), AnswerBroken("of no use: closed"), UnknownCoding("of no use: packed")]
+    "error",
+    [
+        AnswerTooLarge("of no use: too large"),
+        AnswerBroken("of no use: closed"),
+        UnknownCoding("of no use: packed"),
+        DeadlinePassed("of no use: late"),
+    ],
 )
 def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception) -> None:
     """A bearer of whom there is much to say, or whose token a firewall does not like, locks out no other one."""
@@ -213,10 +220,11 @@ def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception
         assert world.ask(b"short", question(cached=False)).active
 
 
-def test_a_server_that_closes_each_connection_is_left_alone() -> None:
+@pytest.mark.parametrize("error", [AnswerBroken("closed"), DeadlinePassed("late")])
+def test_a_server_that_does_so_each_time_is_left_alone(error: Exception) -> None:
     """After the third one: it is not the tokens."""
     world = World()
-    world.error = AnswerBroken("closed")
+    world.error = error
     for number in range(50):
         with pytest.raises(IntrospectionFailed):
             world.ask(b"%d" % number)
