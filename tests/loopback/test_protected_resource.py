@@ -74,6 +74,13 @@ def test_what_an_api_tells_of_itself(tmp_path: Path, form: str) -> None:
             refused = world.send("jwt", ("Authorization", f"Bearer {token_for(provider, {'pol': 'none'})}"))
             assert refused.status == 403 and "www-authenticate" not in refused.headers
             assert world.send("token", target="meta/data").status == 200
+            # Where RFC 9728 looks for it: before the path.
+            for api in (*METHODS, "token"):
+                for place in (f"{api}/", api):
+                    answer = world.send(".well-known/oauth-protected-resource", target=place)
+                    assert (answer.status, json.loads(answer.body)["resource_name"]) == (200, api), place
+            for place in ("quiet/", "jwt/x", "nobody/", "jwtx", ""):
+                assert world.send(".well-known/oauth-protected-resource", target=place).status == 404, place
             for headers in ([], [("Authorization", "unknown")]):
                 answer = world.send("token", *headers)
                 assert answer.headers["www-authenticate"] == challenge("token", "meta/data"), answer.status

@@ -96,6 +96,8 @@ class Generation:
         self.control_list = control_list
         """Who may ask the control API where that demands client certificates; None is nobody."""
         self.clean_paths = not config.http.skip_url_cleaning
+        self.publishes = any(compiled.api.protected_resource is not None for compiled in apis.values())
+        """Some API describes itself at a place outside its listen path (RFC 9728)."""
         self._certificates = certificates
         self._contexts = contexts
         self._unions: dict[str, Any] = {}

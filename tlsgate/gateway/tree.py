@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from tlsgate.errors import Refusal, WireError
 from tlsgate.gateway.pipeline import refuse, start
+from tlsgate.model.tokens import WELL_KNOWN
 from tlsgate.routing.paths import raw_length, remaining_path
 from tlsgate.wire.target import clean_path, is_plain, needs_cleaning, readings_below
 
@@ -112,6 +113,8 @@ class RootResource:
         control = self._site.control.find(port, request)
         if control is not None:
             return control
+        if generation.publishes and canonical.startswith(WELL_KNOWN):
+            canonical = self._find_described(port, request, canonical)
         try:
             routes = generation.routes
             route = routes.find(port, request.host, canonical) if plain else routes.resolve(port, request.host, canonical)
@@ -139,6 +142,23 @@ class RootResource:
         request.route = compiled
         request.api = compiled.api
         return compiled.resource
+
+    def _find_described(self, port: int, request: GateRequest, canonical: bytes) -> bytes:
+        """Return the path at which the API says what is asked for before its path, or the path as it is.
+
+        Only of an API that describes itself: everything else goes where it would go.
+        """
+        place = canonical[len(WELL_KNOWN) :]
+        if place[:1] != b"/" or not is_plain(place) or request.method not in (b"GET", b"HEAD"):
+            return canonical
+        routes = self._site.generation.routes
+        for path in (place, place + b"/"):
+            route = routes.find(port, request.host, path)
+            described = None if route is None else route.value.api.protected_resource
+            if route is not None and described is not None and remaining_path(path, route.matched) == b"/":
+                request.path = request.canonical = route.matched.rstrip(b"/") + described.path
+                return request.canonical
+        return canonical
 
     def render(self, request: GateRequest) -> int:
         """Serve a request through the resource that the look-up names."""

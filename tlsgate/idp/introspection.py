@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.logger import Logger
 
 from tlsgate.bounded import put
@@ -45,7 +46,7 @@ _AT_ONCE = 32
 _MAX_WAITING = 1000
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 8.0
 _MAX_BROKEN = 2
-"""So many connections one after the other may be closed over tokens of one sender: a firewall does that to those it does not like."""
+"""So many questions of a sender may be cut off or come to no end: a firewall, or a slow look-up, may do that to certain tokens."""
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Exchange = Callable[[str, str, tuple[tuple[str, str], ...], bytes], Awaitable["Answer"]]
@@ -95,7 +96,7 @@ class _Pause:
         self.next_at = 0.0
         self.backoff_s = 0.0
         self.broken = 0
-        """Answers that broke off since there was a whole one."""
+        """Answers that broke off, or came too late, since there was a whole one."""
 
     def begin(self, now: float) -> bool:
         """Begin one, twice as long as the last; tells whether none is under way."""
@@ -109,13 +110,15 @@ class _Pause:
 class _Address:
     """Questions to one address."""
 
-    __slots__ = ("pause", "pauses", "turns")
+    __slots__ = ("late", "pause", "pauses", "turns")
 
     def __init__(self) -> None:
         self.turns = Turns(_AT_ONCE, _MAX_WAITING)
         self.pause = _Pause()
         self.pauses: dict[str, _Pause] = {}
-        """Of senders over whose tokens connections were closed, which says nothing of the tokens of others."""
+        """Of senders whose questions were cut off or came to no end, which says nothing of the tokens of others."""
+        self.late: set[str] = set()
+        """Some of those that waited in vain since there was a whole answer."""
 
 
 class Introspection:
@@ -244,16 +247,19 @@ class Introspection:
         headers, body = self._form(question.settings, token)
         try:
             answer = await self._exchange("POST", url, headers, body)
-        except AnswerUnusable as error:
+        except (AnswerUnusable, DeadlinePassed) as error:
             # It is there: what it does with the tokens of one sender keeps nobody else from asking.
             _log.warn("{url} gave no answer of use: {reason}", event="introspection.unusable", url=without_login(url), reason=str(error))
-            if isinstance(error, AnswerBroken):
+            if isinstance(error, (AnswerBroken, DeadlinePassed)):
                 self._blame(address, who)
+            if isinstance(error, DeadlinePassed):
+                self._note_late(address, who, url, error)
             raise IntrospectionFailed(str(error)) from error
         except Exception as error:
             self._step_back(address, url, error)
             raise IntrospectionFailed("the server did not answer") from error
         address.pauses.pop(who, None)
+        address.late.clear()
         address.pause.backoff_s = address.pause.next_at = 0.0
         try:
             return _read(answer, question.members)
@@ -262,12 +268,19 @@ class Introspection:
             raise IntrospectionFailed(str(error)) from error
 
     def _blame(self, address: _Address, who: str) -> None:
-        """Note that a connection was closed over a token."""
+        """Note that a question was cut off, or came to no end, over a token."""
         pause = address.pauses.get(who) or _Pause()
         put(address.pauses, who, pause, _MAX_WAITING)
         pause.broken += 1
         if pause.broken > _MAX_BROKEN:
             pause.begin(self._clock.monotonic())
+
+    def _note_late(self, address: _Address, who: str, url: str, error: Exception) -> None:
+        """Leave a server alone that lets the time pass whoever asks: each would wait for it in vain."""
+        if len(address.late) <= _MAX_BROKEN:
+            address.late.add(who)
+        if len(address.late) > _MAX_BROKEN:
+            self._step_back(address, url, error)
 
     def _step_back(self, address: _Address, url: str, error: Exception) -> None:
         """Leave a server alone for a while."""

@@ -12,6 +12,7 @@ import msgspec
 __all__ = [
     "CLIENT_AUTHENTICATION",
     "PROOF_ALGORITHMS",
+    "WELL_KNOWN",
     "BindingRules",
     "ClaimRules",
     "CustomClaim",
@@ -29,6 +30,8 @@ __all__ = [
 
 CLIENT_AUTHENTICATION = ("form", "basic", "private_key_jwt", "tls")
 """``client_secret`` in the form (Tyk), in HTTP Basic, an assertion that the gateway signs, its certificate alone."""
+WELL_KNOWN = b"/.well-known/oauth-protected-resource"
+"""Where a protected resource is described: before the path of its address, or below it (RFC 9728 section 3)."""
 PROOF_ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519", "Ed448")
 """By which proofs may be signed: public keys only (RFC 9449 section 4.2)."""
 
@@ -194,7 +197,7 @@ class ProtectedResource(msgspec.Struct, frozen=True, kw_only=True):
 
     resource: str
     """Identifier of the resource: the address of the API as its clients know it."""
-    path: bytes = b"/.well-known/oauth-protected-resource"
+    path: bytes = WELL_KNOWN
     """Canonical, below the listen path."""
     authorization_servers: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()

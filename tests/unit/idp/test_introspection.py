@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.web.http_headers import Headers
 
 from tests.support.apis import FixedClock
@@ -199,7 +200,13 @@ def test_a_silent_server_is_left_alone_for_a_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [AnswerTooLarge("of no use: too large"), AnswerBroken("of no use: closed"), UnknownCoding("of no use: packed")]
+    "error",
+    [
+        AnswerTooLarge("of no use: too large"),
+        AnswerBroken("of no use: closed"),
+        UnknownCoding("of no use: packed"),
+        DeadlinePassed("of no use: late"),
+    ],
 )
 def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception) -> None:
     """A bearer of whom there is much to say, or whose token a firewall does not like, locks out no other one."""
@@ -213,10 +220,11 @@ def test_what_a_server_does_with_one_token_silences_nobody_else(error: Exception
         assert world.ask(b"short", question(cached=False)).active
 
 
-def test_a_server_that_closes_each_connection_is_left_alone() -> None:
+@pytest.mark.parametrize("error", [AnswerBroken("closed"), DeadlinePassed("late")])
+def test_a_server_that_does_so_each_time_is_left_alone(error: Exception) -> None:
     """After the third one: whoever sends such tokens, or finds such a server, asks no more for a while."""
     world = World()
-    world.error = AnswerBroken("closed")
+    world.error = error
     for number in range(50):
         with pytest.raises(IntrospectionFailed):
             world.ask(b"%d" % number)
@@ -226,15 +234,16 @@ def test_a_server_that_closes_each_connection_is_left_alone() -> None:
     assert world.ask().active
 
 
-def test_who_sends_tokens_that_a_firewall_does_not_like_waits_alone() -> None:
+@pytest.mark.parametrize("error", [AnswerBroken("closed"), DeadlinePassed("late")])
+def test_who_sends_tokens_that_a_firewall_does_not_like_waits_alone(error: Exception) -> None:
     """Any number of them, at any rate: other senders' tokens are asked about, and what was closed on each of those is counted alone."""
     world = World()
-    world.error = AnswerBroken("closed")
+    world.error = error
     for number in range(50):
-        for who in ("attacker", "attacker", "one", "two")[: 4 if number < 2 else 2]:
+        for who in ("attacker", "attacker", "one")[: 3 if number < 2 else 2]:
             with pytest.raises(IntrospectionFailed):
                 run(world.made.ask(question(), b"<script>%d" % number, who))
-    assert len(world.asked) == 3 + 2 + 2
+    assert len(world.asked) == 3 + 2
     world.error = None
     for who in ("one", "two", "three"):
         assert run(world.made.ask(question(), who.encode(), who)).active
@@ -242,6 +251,21 @@ def test_who_sends_tokens_that_a_firewall_does_not_like_waits_alone() -> None:
         run(world.made.ask(question(), b"good", "attacker"))
     world.clock.time += 0.5
     assert run(world.made.ask(question(), b"good", "attacker")).active
+
+
+def test_a_server_that_lets_the_time_pass_whoever_asks_is_left_alone() -> None:
+    """Each new client would wait for it in vain; what only closes connections costs nobody time."""
+    for error, asked in ((DeadlinePassed("late"), 3), (AnswerBroken("closed"), 50)):
+        world = World()
+        world.error = error
+        for number in range(50):
+            with pytest.raises(IntrospectionFailed):
+                run(world.made.ask(question(), b"%d" % number, str(number)))
+        assert len(world.asked) == asked
+        world.clock.time += 0.5
+        world.error = None
+        for _ in range(4):
+            assert world.ask(made=question(cached=False)).active
 
 
 def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
