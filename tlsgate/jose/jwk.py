@@ -140,7 +140,7 @@ def _bytes(member: dict[str, Any], name: str) -> bytes:
     if not isinstance(value, str) or not value:
         raise KeyFault(f"{name} is missing")
     # Signatures are read strictly; of a public key nobody gains anything by the alphabet that its provider writes it in.
-    return decode_base64url(value.rstrip("=").replace("+", "-").replace("/", "_").encode())
+    return decode_base64url("".join(value.split()).rstrip("=").replace("+", "-").replace("/", "_").encode())
 
 
 def _check_chain(member: dict[str, Any], key: Any) -> None:

@@ -87,6 +87,8 @@ def test_what_providers_make_of_a_key() -> None:
         }
         assert spelled != {name: jwk[name] for name in spelled}
         assert parse_jwk({**jwk, **spelled}) == parse_jwk(jwk)
+        broken = {name: f"{text[:4]}\r\n{text[4:]}\n" for name, text in spelled.items()}
+        assert parse_jwk({**jwk, **broken}) == parse_jwk(jwk)
     leaf = make_self_signed("signer", kind="rsa-2048")
     wrapped = base64.encodebytes(leaf.der).decode()
     assert "\n" in wrapped[:-1] and parse_jwk({"kty": "RSA", "x5c": [wrapped]}).material == leaf.certificate.public_key()
