@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +20,7 @@ from tests.support.certs_api import CertsApi
 from tests.support.control import Api, policy_folder, rights
 from tests.support.crew import Crew, running_crew
 from tests.support.foreign_tokens import introspect
-from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, running_gateway, wait_until
+from tests.support.gateway import Client, Gateway, HandshakeRefused, ScriptedUpstream, classic, read_head, running_gateway, wait_until
 from tests.support.provider import Provider, b64, sign_hmac
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.upgrades import echo_upgraded
@@ -222,6 +224,58 @@ def test_what_ends_by_itself_ends_its_streams(tmp_path: Path) -> None:
             assert told == {"key": "its key: auth.key_expired", **dict.fromkeys(("jwt", "signed", "asked"), "its token has ended")}
             for client in (*short.values(), *long.values()):
                 client.close()
+
+
+def test_what_ends_while_the_upstream_thinks_ends_the_stream_that_it_opens(tmp_path: Path) -> None:
+    """Its token, or its API: nothing that comes later would look at the stream again."""
+    secret = b"0123456789abcdef0123456789abcdef"
+    signed = {"jwt": {"enabled": True, "signing_method": "hmac", "source": b64(secret)}}
+    fields = {"use_keyless": False, "org_id": "org", "external_oauth": {"enabled": True, "providers": [signed]}}
+    asked, go_on = threading.Semaphore(0), threading.Event()
+
+    def think(connection: socket.socket, number: int) -> None:
+        assert b"upgrade" in read_head(connection).lower()
+        asked.release()
+        go_on.wait(30)
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while piece := connection.recv(4096):
+            connection.sendall(piece)
+
+    with ScriptedUpstream(think) as upstream:
+        apis = [classic(name, upstream.port, f"/{name}/", **fields) for name in ("api", "gone")]
+        with running_gateway(tmp_path, *apis, http_server_options={"enable_websockets": True}) as gateway:
+            ends = int(time.time()) + 3
+            clients = []
+            for place, claims in (("api", {"exp": ends}), ("gone", {}), ("api", {})):
+                client = Client(gateway.port, tls=False)
+                key = sign_hmac({"sub": "alice", **claims}, secret)
+                client.send(UPGRADE.replace("/api/", f"/{place}/").format(key=key).encode())
+                assert asked.acquire(timeout=10)
+                clients.append(client)
+            gateway.write_apis(apis[0])
+            assert gateway.reload()["event"] == "reload.done"
+            assert wait_until(lambda: time.time() > ends + 0.1, 10)
+            go_on.set()
+            assert [client.read_response().status for client in clients] == [101] * 3
+            assert [client.read_exactly(4) for client in clients[:2]] == [NOT_ALLOWED] * 2
+            assert is_alive(clients[2])
+            for client in clients:
+                client.close()
+
+
+def test_a_key_that_is_given_an_end_ends_its_streams_then(two: list[Api]) -> None:
+    """It had none when it opened them; one whose end is put off goes on."""
+    key, other = (two[0].call("POST", "/tyk/keys/create", {**BODY, "expires": expires}).key for expires in (0, int(time.time()) + 5))
+    streams, others = ([open_stream(api, each) for api in two] for each in (key, other))
+    ends = int(time.time()) + 3
+    assert two[0].call("PUT", f"/tyk/keys/{key}", {**BODY, "expires": ends}).status == 200
+    assert two[0].call("PUT", f"/tyk/keys/{other}", {**BODY, "expires": ends + 300}).status == 200
+    assert all(is_alive(client) for client in (*streams, *others))
+    assert [client.read_exactly(4) for client in streams] == [NOT_ALLOWED] * 2
+    assert wait_until(lambda: time.time() > ends + 4, 10)
+    assert all(is_alive(client) for client in others)
+    for client in (*streams, *others):
+        client.close()
 
 
 # Certificates.

@@ -60,9 +60,11 @@ class Streams:
         # What ended while the upstream made up its mind counts as well.
         self._looked[request] = 0.0
         self._arm(request)
-        if any(view is not None and view.stale for view in (request.key, *request.others)):
-            # Its key changed while the upstream made up its mind: nobody heard of it then.
-            self._start_judging(request)
+        api = request.api
+        is_old = api is not None and self._site.generation.apis.get(api.api_id) is not request.route
+        if is_old or any(view is not None and view.stale for view in (request.key, *request.others)):
+            # Its API or its key changed while the upstream made up its mind: nobody heard of it then.
+            self._judge_all(request)
 
     def _ended(self, request: GateRequest) -> None:
         for name in _name_keys(request):
@@ -118,11 +120,14 @@ class Streams:
         if 0 < request.token_ends <= now:
             request.channel.cut_upgraded(request, "its token has ended")
             return
+        self._arm(request)
+        self._judge_all(request)
+
+    def _judge_all(self, request: GateRequest) -> None:
         reason = self._site.judge_again(request)
         if reason is not None:
             request.channel.cut_upgraded(request, reason)
             return
-        self._arm(request)
         self._start_judging(request)
 
     def _start_judging(self, request: GateRequest) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.apis import FixedClock, make_connection, make_exchange, make_peer, make_tls
+from tests.support.apis import FixedClock, make_api, make_connection, make_exchange, make_peer, make_tls
 from tests.support.gateway import classic
 from tests.support.memory_gateway import MemoryGateway
 from tlsgate.auth.sessions import KeyView
@@ -180,12 +180,31 @@ def test_a_stream_whose_key_changed_before_it_began_is_judged(monkeypatch: pytes
         judged.append(request)
 
     monkeypatch.setattr(streams, "_judge_key", judge)
+    monkeypatch.setattr(streams._site, "judge_again", lambda request: None)
     for stale, others in ((False, ()), (True, ()), (False, (True,))):
         views = [KeyView("k", "k", Session(), "") for _ in range(1 + len(others))]
         for view, is_stale in zip(views, (stale, *others), strict=True):
             view.stale = is_stale
         streams.opened(opened_by(*views))
     assert len(judged) == 2
+
+
+def test_a_stream_whose_api_changed_before_it_began_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload looks at the streams that are open: one that the upstream opens after it is looked at then."""
+    world = World(monkeypatch)
+    world.gateway = MemoryGateway(classic("one", 9, "/one/"), clock=world.clock)
+    site = world.gateway.site
+    monkeypatch.setattr(site.streams, "_judge_key", world.streams._judge_key)
+    compiled = site.generation.apis["one"]
+    for route, api, cut, judged in (
+        (compiled, compiled.api, [], 0),
+        (object(), compiled.api, [], 1),
+        (object(), make_api(), ["its API is gone after a reload"], 1),
+    ):
+        request = opened_by()
+        request.route, request.api = route, api
+        site.streams.opened(request)
+        assert (request.channel.cut, len(world.judged)) == (cut, judged)
 
 
 def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
