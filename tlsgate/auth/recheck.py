@@ -31,7 +31,8 @@ async def judge_key(
 ) -> str | None:
     """Return why a request may not go on with its key, and with those of the other methods that let it in; None when it may.
 
-    A store that is away decides nothing: the stream was let in, and the change that made us look is told again after the gap.
+    While the store is away the key is judged by what was last read of it, so that its end counts; a change that made us look is told again
+    after the gap.
 
     :param access: the access check of its API.
     :param certificate: judges the client's certificate, where one may stand for a key.
@@ -49,7 +50,7 @@ async def judge_key(
         try:
             view = await reader.find_again(held)
         except StoreUnavailable:
-            return None
+            view = held
         if view is None:
             if held.is_stored:
                 return "its key is gone"

@@ -89,9 +89,10 @@ def test_policies_that_cannot_be_applied_any_more_end_it() -> None:
     assert "policy not found" in str(run(judge_key(keys.sessions, exchange, access)))
 
 
-def test_a_store_that_is_away_decides_nothing() -> None:
+def test_a_store_that_is_away_takes_nothing_away_but_time_does() -> None:
+    """The end of a key is known without it."""
     keys = Keys()
-    _, exchange, access = let_in(keys)
+    _, exchange, access = let_in(keys, expires=int(keys.clock.now()) + 10)
     keys.sessions.forget_all()
 
     async def away(names: Any) -> Any:
@@ -99,6 +100,8 @@ def test_a_store_that_is_away_decides_nothing() -> None:
 
     keys.store.get_entries = away  # type: ignore[method-assign]
     assert run(judge_key(keys.sessions, exchange, access)) is None
+    keys.clock.time += 11
+    assert run(judge_key(keys.sessions, exchange, access)) == "its key: auth.key_expired"
 
 
 def test_requests_without_a_key_are_left_alone() -> None:
