@@ -119,7 +119,9 @@ def _find_on(section: Section) -> str:
     """Return the place of the first method of a section that is on, or whose switch is no switch; empty when there is none."""
     parts = {name: section.tree.get(name) for name in (*(name for name, _, _ in _METHODS), "certificateAuth", "externalOAuthServer")}
     parts |= {join_path("securitySchemes", name): tree for name, tree in section.tree.get("securitySchemes", {}).items()}
-    return next((place for place, part in parts.items() if find_member(part, "enabled") not in (None, False)), "")
+    switches = ((place, part) for place, part in parts.items() if isinstance(part, dict))
+    # In whatever spelling, and whichever of two would count.
+    return next((place for place, part in switches if any(part[name] for name in part if name.casefold() == "enabled")), "")
 
 
 def _is_on(tree: Tree, section: Section, where: str) -> bool:

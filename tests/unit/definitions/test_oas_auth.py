@@ -89,6 +89,7 @@ def test_a_section_that_does_not_say_whether_it_is_on_is_no_better_than_none(sec
         ({"securitySchemes": {"basic": {}, "token": {"enabled": True}}}, "securitySchemes.token"),
         ({"securitySchemes": {"my.token": {"Enabled": True}}}, "securitySchemes.my.token"),
         ({"securitySchemes": {"token": {"enabled": "true"}}}, "securitySchemes.token"),
+        ({"securitySchemes": {"token": {"enabled": False, "Enabled": True}}}, "securitySchemes.token"),
         ({"enabled": None, "Hmac": {"Enabled": True}}, "hmac"),
         ({"oidc": {"enabled": True}}, "oidc"),
         ({"custom": {"enabled": True}}, "custom"),
