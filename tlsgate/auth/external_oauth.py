@@ -27,13 +27,13 @@ from tlsgate.bounded import put
 from tlsgate.config.model import GatewayConfig
 from tlsgate.errors import ConfigError, Problem, Refusal
 from tlsgate.idp.introspection import Introspection, IntrospectionFailed, Question, Said
-from tlsgate.idp.turns import name_asker
 from tlsgate.jose.compact import MAX_TOKEN_BYTES, TokenFault, parse_claims, parse_compact
 from tlsgate.jose.keys import KeyFault
 from tlsgate.model.api import ApiDefinition
 from tlsgate.model.exchange import Exchange, HeaderList
 from tlsgate.model.session import AccessRight, Session
 from tlsgate.model.tokens import ClaimRules, ExternalJwt, ExternalOAuthSettings, IntrospectionSettings
+from tlsgate.turns import name_asker
 
 __all__ = ["NAME", "IntrospectedTokens", "SignedTokens", "build", "enabled_for"]
 

@@ -23,9 +23,9 @@ from tlsgate.auth.session_codec import encode_stored, read_session
 from tlsgate.clock import Clock
 from tlsgate.config.model import KeySettings
 from tlsgate.errors import StoreUnavailable
-from tlsgate.idp.turns import TooMany, Turns
 from tlsgate.model.session import Session
 from tlsgate.store.interface import GAP, Entry, Store
+from tlsgate.turns import TooMany, Turns
 
 __all__ = ["KeyReader", "KeyView", "Sessions"]
 

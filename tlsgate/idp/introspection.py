@@ -23,10 +23,10 @@ from tlsgate.clock import Clock
 from tlsgate.config.json_text import parse_json
 from tlsgate.errors import AnswerBroken, AnswerUnusable, StoreUnavailable, TlsgateError
 from tlsgate.idp.client import without_login
-from tlsgate.idp.turns import TooMany, Turns
 from tlsgate.model.tokens import IntrospectionSettings
 from tlsgate.store.interface import Store
 from tlsgate.tls.failures import describe_failure
+from tlsgate.turns import TooMany, Turns
 
 if TYPE_CHECKING:
     from tlsgate.tls.web_client import Answer
@@ -155,7 +155,7 @@ class Introspection:
     async def ask(self, question: Question, token: bytes, who: str = "") -> Said:
         """Return what the server says of a token, or said a moment ago.
 
-        :param who: sends the token: of those who have to wait one after the other is served (:class:`tlsgate.idp.turns.Turns`).
+        :param who: sends the token: of those who have to wait one after the other is served (:class:`tlsgate.turns.Turns`).
         :raises IntrospectionFailed: it says nothing of use.
         """
         name = question.name(token)

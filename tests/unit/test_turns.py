@@ -1,4 +1,4 @@
-"""Tests of `tlsgate.idp.turns`."""
+"""Tests of `tlsgate.turns`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.fuzzing import fuzzed
 from tests.support.keys import begin
-from tlsgate.idp.turns import TooMany, Turns, name_asker
+from tlsgate.turns import TooMany, Turns, name_asker
 
 
 class World:
