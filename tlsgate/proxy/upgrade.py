@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsgate.proxy.bridge import Bridge
+from tlsgate.proxy.frames import FrameBorders
 
 if TYPE_CHECKING:
     from tlsgate.proxy.connection import UpstreamConnection
@@ -32,7 +33,8 @@ class UpgradedStream:
         self.client_data = self._bridge.client_data
         self.client_ended = self._bridge.client_ended
         self.client_lost = self._bridge.client_lost
-        self.upstream_data = self._bridge.upstream_data
+        self._borders = FrameBorders() if request.upgrade == b"websocket" else None
+        self.upstream_data = self._bridge.upstream_data if self._borders is None else self._frames
         self.upstream_ended = self._bridge.upstream_ended
         self.upstream_lost = self._bridge.upstream_lost
 
@@ -42,15 +44,24 @@ class UpgradedStream:
         self._bridge.start()
         self.request.channel.take_over(self.request, self, head)
         if left:
-            self._bridge.upstream_data(left)
+            self.upstream_data(left)
 
     def drain(self) -> None:
         """Shut down: a close frame for a WebSocket, then a bounded wait."""
-        self._bridge.drain(_GOING_AWAY if self.request.upgrade == b"websocket" else b"", _DRAIN_S)
+        self._bridge.drain(self._farewell(_GOING_AWAY), _DRAIN_S)
 
     def cut(self, reason: str) -> None:
         """End at once; the client of a WebSocket hears that it is no longer allowed."""
-        self._bridge.cut(reason, _NOT_ALLOWED if self.request.upgrade == b"websocket" else b"")
+        self._bridge.cut(reason, self._farewell(_NOT_ALLOWED))
+
+    def _frames(self, data: bytes) -> None:
+        assert self._borders is not None
+        self._borders.feed(data)
+        self._bridge.upstream_data(data)
+
+    def _farewell(self, frame: bytes) -> bytes:
+        """Return a frame if one may stand here: inside another one it would be taken for its end."""
+        return frame if self._borders is not None and self._borders.between_frames else b""
 
     def _ended(self, reason: str) -> None:
         request = self.request

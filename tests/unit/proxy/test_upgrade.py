@@ -107,6 +107,22 @@ def test_shutting_down_says_goodbye() -> None:
     assert world.upstream.disconnected
 
 
+@pytest.mark.parametrize("end", ["drain", "recheck"])
+def test_no_goodbye_inside_a_frame(end: str) -> None:
+    """The client would take it for the rest of a message; between the parts of one it may stand."""
+    for half, said in ((b"\x01\x05he", b""), (b"\x82\x7e\x01", b""), (b"\x01\x05hello", GOING_AWAY if end == "drain" else NOT_ALLOWED)):
+        world = World()
+        world.connection.dataReceived(half)
+        world.client.clear()
+        if end == "drain":
+            world.channel.drain()
+            assert world.client.half_closed
+        else:
+            world.gateway.generation.apis.clear()
+            world.channel.recheck()
+        assert world.client.value() == said, half
+
+
 def test_silence_ends_it() -> None:
     """``stream_idle_s``, whichever side moved last."""
     world = World()
