@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -31,6 +32,8 @@ __all__ = ["WorkerLink"]
 _log = Logger()
 _SOCKET_S = 10.0
 _BEAT_S = 1.0
+_PARENT_S = 3.0
+"""How long a question to all workers waits for the parent."""
 _MAX_FAULT = 4000
 """Characters of what went wrong."""
 
@@ -293,11 +296,16 @@ class WorkerLink:
         id, waiting = self._ask("ask", topic=topic, question=dict(question))
         told = self._told[id] = {}
         try:
-            await waiting
+            await waiting.addTimeout(_PARENT_S, self._reactor)
         except EOFError:
             return [(self.number, self._gateway.site.questions.answer(topic, question))]
+        except DeadlinePassed:
+            # The parent gives a worker a second; it is itself that stands still.
+            _log.warn("the parent does not answer", event="workers.parent_silent")
+            return sorted({self.number: self._gateway.site.questions.answer(topic, question), **told}.items())
         finally:
             self._told.pop(id, None)
+            self._answers.pop(id, None)
         return sorted(told.items())
 
     def _sum(self, tree: dict[str, Any]) -> None:

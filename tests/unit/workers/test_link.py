@@ -361,3 +361,19 @@ def test_a_question_to_all_waits_for_the_parents_word(world: World) -> None:
     world.link.doRead()
     assert waiting == [[(2, ["alone"])]]
     assert result(questions.ask_all("t", {})) == [[(2, ["alone"])]]
+
+
+def test_a_parent_that_stands_still_holds_no_question_up(world: World) -> None:
+    """What was heard until then counts, and what this worker says; a late word changes nothing."""
+    world.attach()
+    questions = world.gateway.site.questions
+    questions.set_answerer("t", lambda question: ["own"])
+    found = result(questions.ask_all("t", {}))
+    (asked,) = world.heard()
+    world.say(do="heard", id=asked["id"], worker=1, entry="a")
+    world.gateway.reactor.advance(2.9)
+    assert found == []
+    world.gateway.reactor.advance(0.2)
+    assert found == [[(1, ["a"]), (2, ["own"])]]
+    world.say(do="heard_all", id=asked["id"])
+    assert world.link._answers == {}
