@@ -17,7 +17,7 @@ FLOORS: dict[str, int] = {
         (
             "errors clock ids remedies bounded",
             "model config definitions wire pki routing jose",
-            "tls store",
+            "tls store turns",
             "gates auth limits events hooks transform proxy analytics certs idp",
             "gateway",
             "control",
