@@ -259,12 +259,12 @@ class SignedTokens:
         presented = exchange.credential
         verified = self._verified.find(presented)
         if verified is None:
-            verified, until = await self._verify(exchange, presented)
-            self._verified.keep(presented, verified, until)
+            verified = await self._verify(exchange, presented)
+            self._verified.keep(presented, verified, verified.ends)
         await self._parts.bound.settle(exchange, verified.binding, presented)
         self._parts.accept(exchange, await self._parts.find(verified.bearer), verified)
 
-    async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
+    async def _verify(self, exchange: Exchange, presented: bytes) -> _Verified:
         parts, rules = self._parts, self._settings.rules
         try:
             token = parse_compact(presented)
@@ -292,7 +292,7 @@ class SignedTokens:
             raise parts.fail(exchange, fault) from fault
         expires = read_time(claims, "exp")
         ends = 0.0 if expires is None else expires + rules.expires_at_skew_s
-        return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims), ends), ends or float("inf")
+        return _Verified(parts.bearer_of(identity), version, binding, parts.headers.find(claims), ends)
 
 
 class _Judged(NamedTuple):

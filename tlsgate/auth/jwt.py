@@ -133,16 +133,15 @@ class JwtAuth:
         :raises Refusal: an id of the catalogue that begins with ``jwt.``; ``store.unavailable``.
         """
         presented = exchange.credential
-        verified, until = self._verified.find(presented), 0.0
-        if verified is None:
-            verified, until = await self._verify(exchange, presented)
+        known = self._verified.find(presented)
+        verified = known or await self._verify(exchange, presented)
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._virtual.settle(verified.seat.wanted)
-        if until:
-            self._verified.keep(presented, verified, until)
+        if known is None:
+            self._verified.keep(presented, verified, verified.ends)
         self._accept(exchange, view, verified)
 
-    async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
+    async def _verify(self, exchange: Exchange, presented: bytes) -> _Verified:
         settings = self._settings
         try:
             token = parse_compact(presented)
@@ -180,8 +179,7 @@ class JwtAuth:
         )
         ends = 0.0 if expires is None else expires + self._rules.expires_at_skew_s
         context = build_context(token, claims) if exchange.context is not None else {}
-        verified = _Verified(Seat(wanted), version, context, binding, self._headers.find(claims), ends)
-        return verified, ends or float("inf")
+        return _Verified(Seat(wanted), version, context, binding, self._headers.find(claims), ends)
 
     async def _find_client_policy(self, claims: Claims) -> str:
         """Return the first policy of the key that a claim names."""

@@ -139,13 +139,12 @@ class OpenIdAuth:
         :raises Refusal: an id of the catalogue that begins with ``oidc.``; ``jwt.binding``, ``jwt.proof``, ``store.unavailable``.
         """
         presented = exchange.credential
-        verified, until = self._verified.find(presented), 0.0
-        if verified is None:
-            verified, until = await self._verify(exchange, presented)
+        known = self._verified.find(presented)
+        verified = known or await self._verify(exchange, presented)
         await self._bound.settle(exchange, verified.binding, presented)
         view = await self._settle(verified.seat.wanted)
-        if until:
-            self._verified.keep(presented, verified, until)
+        if known is None:
+            self._verified.keep(presented, verified, verified.ends)
         self._accept(exchange, view, verified)
 
     def _is_current(self, verified: _Verified) -> bool:
@@ -165,7 +164,7 @@ class OpenIdAuth:
             raise self._identity.fail(exchange, "not one token", "oidc.key")
         return token
 
-    async def _verify(self, exchange: Exchange, presented: bytes) -> tuple[_Verified, float]:
+    async def _verify(self, exchange: Exchange, presented: bytes) -> _Verified:
         try:
             token = parse_compact(presented)
             claims = parse_claims(token.payload)
@@ -186,8 +185,7 @@ class OpenIdAuth:
         wanted = self._want(exchange, claims, client, clients[client], subject)
         ends = read_time(claims, "exp") or 0.0
         context = build_context(token, claims) if exchange.context is not None else {}
-        verified = _Verified(Seat(wanted), issuer, url, version, context, binding, self._headers.find(claims), ends)
-        return verified, ends or float("inf")
+        return _Verified(Seat(wanted), issuer, url, version, context, binding, self._headers.find(claims), ends)
 
     def _find_provider(self, claims: Claims) -> tuple[str, dict[str, str]]:
         issuer = claims.get("iss")

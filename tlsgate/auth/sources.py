@@ -20,6 +20,7 @@ __all__ = [
     "find_headers",
     "find_parameter",
     "find_source",
+    "find_sources",
     "find_sources_to_strip",
     "read_header",
 ]
@@ -42,13 +43,17 @@ def find_source(api: ApiDefinition, kind: str) -> CredentialSource:
     return found or CredentialSource()
 
 
+def find_sources(api: ApiDefinition) -> dict[str, CredentialSource]:
+    """Return where each method of an API reads its credential, by our names of methods; without any it is the auth token."""
+    return {method: find_source(api, _KINDS.get(method, method)) for method in api.auth_methods or ("token",)}
+
+
 def find_sources_to_strip(api: ApiDefinition) -> tuple[CredentialSource, ...]:
     """Return all places from which ``strip_auth_data`` removes credentials (token reference, section 5).
 
     Differs from Tyk, where a method without an entry of its own in ``auth_configs`` keeps its credential when another method has one.
     """
-    own = [find_source(api, _KINDS.get(method, method)) for method in api.auth_methods or ("token",)]
-    return tuple(dict.fromkeys((*api.auth_sources.values(), *own)))
+    return tuple(dict.fromkeys((*api.auth_sources.values(), *find_sources(api).values())))
 
 
 class SourceReader:
@@ -102,7 +107,7 @@ def read_header(exchange: Exchange, name: bytes) -> bytes:
 
 def find_headers(api: ApiDefinition) -> tuple[bytes, ...]:
     """Return the names of all headers in which an API's methods look for credentials, in lower case."""
-    sources = [find_source(api, _KINDS.get(method, method)) for method in api.auth_methods or ("token",)]
+    sources = find_sources(api).values()
     return tuple(dict.fromkeys((each.header_name or DEFAULT_HEADER).lower().encode() for each in sources if not each.disable_header))
 
 

@@ -52,19 +52,20 @@ class VerifiedTokens(Generic[T]):
         self._drop(digest)
         return None
 
-    def keep(self, token: bytes, value: T, until: float) -> None:
+    def keep(self, token: bytes, value: T, ends: float) -> None:
         """Remember.
 
-        :param until: epoch seconds; at most :data:`LONGEST_S` from now count.
+        :param ends: epoch seconds, 0 is never; at most :data:`LONGEST_S` from now count.
         """
         now = self._now()
+        until = min(ends or now + LONGEST_S, now + LONGEST_S)
         if until <= now:
             return
         digest, size = hashlib.sha256(token).digest(), len(token)
         self._drop(digest)
         while self._kept and (len(self._kept) >= self._most or self._bytes + size > self._most_bytes):
             self._drop(next(iter(self._kept)))
-        self._kept[digest] = (value, min(until, now + LONGEST_S), size)
+        self._kept[digest] = (value, until, size)
         self._bytes += size
 
     def _drop(self, digest: bytes) -> None:

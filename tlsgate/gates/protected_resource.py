@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tlsgate.auth.sources import find_source
+from tlsgate.auth.sources import find_sources
 from tlsgate.config.model import GatewayConfig
 from tlsgate.gates.base import Gate, GateTools, Reply
 from tlsgate.model.api import ApiDefinition
@@ -17,8 +17,8 @@ from tlsgate.model.exchange import Exchange
 
 __all__ = ["build", "build_document"]
 
-_KINDS = {"token": "authToken", "jwt": "jwt", "oidc": "oidc", "external_oauth": "externalOAuth"}
-"""Methods that take bearer tokens, and their entries in ``auth_configs``."""
+_BEARER = frozenset({"token", "jwt", "oidc", "external_oauth"})
+"""Methods that take bearer tokens."""
 _HEADERS = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"max-age=3600"))
 
 
@@ -28,11 +28,11 @@ def build(api: ApiDefinition, config: GatewayConfig, tools: GateTools) -> Gate |
     if settings is None:
         return None
     path = settings.path
-    answer = Reply(200, _HEADERS, json.dumps(build_document(api)).encode())
+    body = json.dumps(build_document(api)).encode()
 
     def publish(exchange: Exchange) -> None:
         if exchange.remaining_path == path and exchange.method in (b"GET", b"HEAD"):
-            raise Reply(answer.status, answer.headers, answer.body)
+            raise Reply(200, _HEADERS, body)
 
     return publish
 
@@ -46,7 +46,7 @@ def build_document(api: ApiDefinition) -> dict[str, Any]:
         document["authorization_servers"] = list(settings.authorization_servers)
     if settings.scopes:
         document["scopes_supported"] = list(settings.scopes)
-    sources = [find_source(api, kind) for method, kind in _KINDS.items() if method in (api.auth_methods or ("token",))]
+    sources = [source for method, source in find_sources(api).items() if method in _BEARER]
     ways = {"header": any(not source.disable_header for source in sources), "query": any(source.use_param for source in sources)}
     document["bearer_methods_supported"] = [way for way, is_on in ways.items() if is_on]
     document["resource_name"] = api.name

@@ -137,13 +137,8 @@ def test_a_stream_is_judged_when_its_clients_certificate_ends(monkeypatch: pytes
 
 def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """The change feed tells lists of names, and a name may have commas itself."""
-    streams = MemoryGateway().site.streams
-    judged = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(streams, "_judge_key", judge)
+    world = World(monkeypatch)
+    streams, judged = world.streams, world.judged
     streams._by_key = {"orga,b": {"commas"}, "orgc": {"plain"}, "other": {"other"}}
     streams.key_changed("key", "orga,b")
     assert judged == ["commas"]
@@ -156,13 +151,8 @@ def test_a_stream_ends_with_its_key_whatever_the_key_is_called(monkeypatch: pyte
 
 def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of other clients, and those without a certificate, are not."""
-    streams = MemoryGateway().site.streams
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(streams, "_judge_key", judge)
+    world = World(monkeypatch)
+    streams, judged = world.streams, world.judged
     streams.key_changed("certificate", "org" + "ab" * 32)
     facts = [make_tls(make_peer("ab" * 32)), make_tls(make_peer("cd" * 32)), make_tls(None), None]
     requests: list[Any] = [make_exchange(connection=make_connection(tls=tls)) for tls in facts]
@@ -173,14 +163,8 @@ def test_streams_of_a_certificate_are_judged_when_it_changes(monkeypatch: pytest
 
 def test_a_stream_whose_key_changed_before_it_began_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look-up and the upstream's 101 a key may be revoked, of which no stream heard."""
-    streams = MemoryGateway(classic("one", 9, "/one/")).site.streams
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(streams, "_judge_key", judge)
-    monkeypatch.setattr(streams._site, "judge_again", lambda request: None)
+    world = World(monkeypatch)
+    streams, judged = world.streams, world.judged
     for stale, others in ((False, ()), (True, ()), (False, (True,))):
         views = [KeyView("k", "k", Session(), "") for _ in range(1 + len(others))]
         for view, is_stale in zip(views, (stale, *others), strict=True):
@@ -209,14 +193,8 @@ def test_a_stream_whose_api_changed_before_it_began_is_judged(monkeypatch: pytes
 
 def test_a_stream_hears_of_each_key_that_let_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each change, until it ends."""
-    streams = MemoryGateway(classic("one", 9, "/one/")).site.streams
-    judged: list[object] = []
-
-    async def judge(request: object) -> None:
-        judged.append(request)
-
-    monkeypatch.setattr(streams, "_judge_key", judge)
-    monkeypatch.setattr(streams._site, "finished", lambda request: None)
+    world = World(monkeypatch)
+    streams, judged = world.streams, world.judged
     views = [KeyView(name, name, Session(), "") for name in ("counts", "other", "other")]
     request = opened_by(*views)
     streams.opened(request)
